@@ -1,0 +1,60 @@
+"""Transfer learning for a few hundred or a few thousand images, on Keras 3 and TensorFlow.
+
+    from ktransfer import FineTuner
+    tuner = FineTuner("MobileNetV2", weights="imagenet")
+    tuner.fit("photos/")
+
+The names load on first use (PEP 562): `import ktransfer` alone imports neither Keras nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ktransfer._checks import InputError, RunError
+    from ktransfer.advisor import Advice, advise
+    from ktransfer.backbones import Backbone, Block, load_backbone
+    from ktransfer.finetuner import FineTuner
+    from ktransfer.results import Evaluation, FitResult, Predictions
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Advice": "advisor",
+    "Backbone": "backbones",
+    "Block": "backbones",
+    "Evaluation": "results",
+    "FineTuner": "finetuner",
+    "FitResult": "results",
+    "InputError": "_checks",
+    "Predictions": "results",
+    "RunError": "_checks",
+    "advise": "advisor",
+    "load_backbone": "backbones",
+}
+
+__all__ = [
+    "Advice",
+    "Backbone",
+    "Block",
+    "Evaluation",
+    "FineTuner",
+    "FitResult",
+    "InputError",
+    "Predictions",
+    "RunError",
+    "advise",
+    "load_backbone",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,42 @@
+"""Progress for people: bars with the time left, on standard error, apart from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def stderr_console() -> Console:
+    """A console on standard error; rich leaves colours and bars out where that is no terminal."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(
+    description: str, total: int, *, shown: bool = True
+) -> Iterator[Callable[[int, int], None]]:
+    """A bar for the time of a `with` block.
+
+    Args:
+        description: what is being done, for example `"extracting features"`.
+        total: number of steps.
+        shown: False hides it.
+
+    Yields:
+        A function to call with (steps done, steps in all).
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = stderr_console()
+    # Not on a pipe: a log file full of redrawn bars helps nobody.
+    hidden = not (shown and console.is_terminal)
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda done, of: bars.update(task, completed=done, total=of)

@@ -1,0 +1,223 @@
+"""The 2x2 rule: how much data, how similar the domain, and so what to freeze.
+
+The rule is the one that practitioners learn first (Stanford CS231n, "Transfer Learning"; Yosinski
+et al. 2014, arXiv 1411.1792). It is a prior: it looks at two numbers, not at the images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ktransfer._checks import InputError, unknown_name
+
+SMALL_NUM_IMAGES = 500
+SMALL_IMAGES_PER_CLASS = 100
+LARGE_IMAGES_PER_CLASS = 1_000
+FROM_SCRATCH_IMAGES_PER_CLASS = 5_000
+SIMILAR_FROM = 0.5
+
+#: Weights per block of MobileNetV2 1.0 without its classifier: the default of `advise`.
+MOBILENETV2_BLOCK_PARAMETERS = (
+    992, 992, 5_568, 9_456, 10_640, 15_680, 15_680, 21_952, 55_936, 55_936, 55_936, 68_352,
+    120_768, 120_768, 157_888, 324_160, 324_160, 478_400, 414_720,
+)  # fmt: skip
+
+_SIMILARITY_WORDS = {"similar": 1.0, "different": 0.0}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to train, and why.
+
+    Attributes:
+        cell: `"small_similar"`, `"small_different"`, `"large_similar"`, `"large_different"` or
+            `"between"`.
+        strategy: the plan's name: `"linear_probe"`, `"earlier_linear_probe"`, `"last_blocks"`,
+            `"full_fine_tune"` or `"from_scratch"`.
+        reasons: why, in sentences.
+        trainable_parameters: how many numbers the strategy trains, head included.
+        num_blocks: how many blocks of the backbone the model keeps.
+        num_trainable_blocks: how many of these, counted from the last, train.
+        overfitting_risk: a sentence that begins with `"low"`, `"moderate"` or `"high"`.
+    """
+
+    cell: str
+    strategy: str
+    reasons: tuple[str, ...]
+    trainable_parameters: int
+    num_blocks: int
+    num_trainable_blocks: int
+    overfitting_risk: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON."""
+        return {**asdict(self), "reasons": list(self.reasons)}
+
+
+def advise(
+    num_images: int,
+    num_classes: int,
+    similarity: float | str | None = None,
+    *,
+    num_features: int = 1_280,
+    block_parameters: Sequence[int] = MOBILENETV2_BLOCK_PARAMETERS,
+) -> Advice:
+    """Decide by the 2x2 rule what to freeze.
+
+    Small means under 500 images or under 100 a class, large more than 1,000 a class.
+
+    Args:
+        num_images: training images, at least 1.
+        num_classes: at least 2.
+        similarity: how similar the images are to what the backbone was trained on: a number in [0,
+            1] (similar from 0.5 on), `"similar"` or `"different"`. None: nobody said; similar is
+            assumed, and the reasons say that it was.
+        num_features: width of the pooled feature vector that the head reads.
+        block_parameters: number of weights of each block of the backbone, first block first. The
+            default is MobileNetV2 1.0.
+
+    Returns:
+        An `Advice`.
+
+    Raises:
+        InputError: a count is too small, or `similarity` is neither a number in [0, 1] nor one of
+        the words.
+
+    Example:
+        >>> advise(300, 5, "similar").strategy
+        'linear_probe'
+        >>> advise(300, 5, "similar", num_features=512).trainable_parameters
+        2565
+    """
+    _check_counts(num_images, num_classes)
+    similar, assumption = _is_similar(similarity)
+    cell = _cell(num_images, num_classes, similar)
+    blocks, per_class = len(block_parameters), num_images / num_classes
+    strategy, kept, trained = _strategy(cell, per_class, similar, blocks)
+    head = (num_features + 1) * num_classes
+    trainable = head + sum(block_parameters[kept - trained : kept])
+    return Advice(
+        cell=cell,
+        strategy=strategy,
+        reasons=(_size_reason(num_images, num_classes), assumption, _WHY[strategy]),
+        trainable_parameters=trainable,
+        num_blocks=kept,
+        num_trainable_blocks=trained,
+        overfitting_risk=_overfitting_risk(trainable, num_images, head_only=trained == 0),
+    )
+
+
+def _check_counts(num_images: int, num_classes: int) -> None:
+    if num_images < 1:
+        raise InputError(f"num_images must be at least 1, got {num_images}")
+    if num_classes < 2:
+        raise InputError(
+            f"num_classes must be at least 2, got {num_classes}: one class needs no classifier"
+        )
+
+
+def _is_similar(similarity: float | str | None) -> tuple[bool, str]:
+    """Whether the domain counts as similar, and the sentence that says where that comes from."""
+    if similarity is None:
+        return True, (
+            "Nobody said how similar the images are to the backbone's own; they are taken to be "
+            "similar, as photos are to ImageNet. Say similarity='different' if they are not photos."
+        )
+    if isinstance(similarity, str):
+        if similarity not in _SIMILARITY_WORDS:
+            raise unknown_name("similarity", similarity, tuple(_SIMILARITY_WORDS))
+        similarity = _SIMILARITY_WORDS[similarity]
+    if not 0.0 <= similarity <= 1.0:  # also refuses NaN
+        raise InputError(
+            f"similarity must lie in [0, 1] or be 'similar' or 'different', got {similarity}"
+        )
+    similar = similarity >= SIMILAR_FROM
+    word = "similar to" if similar else "different from"
+    bound = "at least" if similar else "under"
+    figures = f"similarity {similarity:g}, {bound} {SIMILAR_FROM:g}"
+    return similar, f"The domain is {word} the backbone's: {figures}."
+
+
+def _cell(num_images: int, num_classes: int, similar: bool) -> str:
+    per_class = num_images / num_classes
+    if num_images < SMALL_NUM_IMAGES or per_class < SMALL_IMAGES_PER_CLASS:
+        size = "small"
+    elif per_class > LARGE_IMAGES_PER_CLASS:
+        size = "large"
+    else:
+        return "between"
+    return f"{size}_{'similar' if similar else 'different'}"
+
+
+def _strategy(cell: str, per_class: float, similar: bool, blocks: int) -> tuple[str, int, int]:
+    """The strategy's name, how many blocks it keeps, and how many of these train."""
+    if cell == "small_similar":
+        return "linear_probe", blocks, 0
+    if cell == "small_different":
+        # Two thirds: past the edges and textures of the first blocks, before the source's own
+        # classes.
+        return "earlier_linear_probe", max(1, math.ceil(blocks * 2 / 3)), 0
+    if cell == "between":
+        # A different domain needs more of the late, source-specific blocks to move.
+        return "last_blocks", blocks, max(1, round(blocks / (6 if similar else 3)))
+    if cell == "large_different" and per_class > FROM_SCRATCH_IMAGES_PER_CLASS:
+        return "from_scratch", blocks, blocks
+    return "full_fine_tune", blocks, blocks
+
+
+_WHY = {
+    "linear_probe": (
+        "Few images and a familiar domain: the backbone's features already separate such classes, "
+        "and moving its weights on so few images would overfit. So everything is frozen and only "
+        "the head trains."
+    ),
+    "earlier_linear_probe": (
+        "Few images and an unfamiliar domain: the last blocks are specific to what the backbone "
+        "was trained on. So everything is frozen and the head reads earlier, more generic features."
+    ),
+    "last_blocks": (
+        "Enough images to adapt the last, most specific blocks, too few to move the whole backbone "
+        "safely. So the first blocks stay frozen and the last ones are fine-tuned with the head."
+    ),
+    "full_fine_tune": (
+        "Many images: the whole backbone can be fine-tuned at a small learning rate without "
+        "overfitting; starting from pretrained weights still saves most of the training."
+    ),
+    "from_scratch": (
+        f"More than {FROM_SCRATCH_IMAGES_PER_CLASS:,} images a class in an unfamiliar domain: "
+        "enough to train from scratch or to fine-tune broadly; what the backbone knows of its own "
+        "domain helps little here."
+    ),
+}
+
+
+def _size_reason(num_images: int, num_classes: int) -> str:
+    per_class = num_images / num_classes
+    if num_images < SMALL_NUM_IMAGES:
+        verdict = f"small: under {SMALL_NUM_IMAGES} images"
+    elif per_class < SMALL_IMAGES_PER_CLASS:
+        verdict = f"small: under {SMALL_IMAGES_PER_CLASS} a class"
+    elif per_class > LARGE_IMAGES_PER_CLASS:
+        verdict = f"large: over {LARGE_IMAGES_PER_CLASS:,} a class"
+    else:
+        verdict = f"between: {SMALL_IMAGES_PER_CLASS} to {LARGE_IMAGES_PER_CLASS:,} a class"
+    counts = f"{num_images:,} training images of {num_classes} classes, {per_class:,.0f} a class"
+    return f"{counts} ({verdict})."
+
+
+def _overfitting_risk(trainable: int, num_images: int, *, head_only: bool) -> str:
+    ratio = trainable / num_images
+    figures = (
+        f"{trainable:,} trainable parameters for {num_images:,} images, {ratio:,.0f} per image"
+    )
+    if ratio < 10:
+        return f"low: {figures}"
+    if ratio < 1_000 and head_only:
+        # A linear head on fixed features is convex; early stopping holds it back.
+        return f"moderate: {figures}; the head is linear and stops early on the validation images"
+    if ratio < 1_000:
+        return f"moderate: {figures}; augment, keep the learning rate small and stop early"
+    return f"high: {figures}; freeze more blocks or gather more images"

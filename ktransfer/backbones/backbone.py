@@ -1,0 +1,154 @@
+"""The backbone: a network as an ordered row of blocks with its preprocessing inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from ktransfer._checks import InputError
+from ktransfer.backbones.blocks import Block, find_blocks
+from ktransfer.backbones.graph import Span, find_spans, trace
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A network from RGB images in [0, 255] to features, as a row of blocks.
+
+    Attributes:
+        name: The constructor of keras.applications, the preset of KerasHub ("hub:..."), or the
+            model's own name.
+        model: Images `(batch, height, width, 3)`, RGB in [0, 255], uint8 or float, to features:
+            `(batch, height, width, channels)`, or `(batch, tokens, channels)` for a vision
+            transformer.
+        blocks: The blocks in order. All weights of the model are in them, but for the statistics of
+            a `keras.layers.Normalization` that belongs to the preprocessing (EfficientNet).
+        input_size: Height and width of the images.
+        weights: Where the weights came from: "imagenet", "mini", the name of a file, "own" for a
+            model of your own, or None for
+            random ones.
+        options: The options that the constructor was given.
+        preprocessed: The cut before the first block: the images behind the preprocessing.
+    """
+
+    name: str
+    model: keras.Model
+    blocks: tuple[Block, ...]
+    input_size: tuple[int, int]
+    weights: str | None
+    options: Mapping[str, Any]
+    preprocessed: tuple[Any, ...] = field(repr=False)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold, batch-norm statistics counted."""
+        return int(self.model.count_params())
+
+    def prefix(self, num_blocks: int) -> keras.Model:
+        """The preprocessing and the first blocks as a model that shares this backbone's weights.
+
+        Args:
+            num_blocks: How many blocks, from 0 (only the preprocessing) to all.
+
+        Returns:
+            A model from images `(batch, height, width, 3)` to the cut: one tensor, or a list of two
+            (NASNet).
+
+        Raises:
+            InputError: There are not so many blocks.
+        """
+        return keras.Model(
+            self.model.inputs[0],
+            _structure(self._cut(num_blocks)),
+            name=f"{self.model.name}_first_{num_blocks}",
+        )
+
+    def suffix(self, num_blocks: int) -> keras.Model:
+        """What follows `prefix(num_blocks)`, as a model that shares this backbone's weights.
+
+        Training it changes the backbone, and with it every prefix that shares a layer.
+
+        Args:
+            num_blocks: How many blocks are left out at the start, from 0 to all.
+
+        Returns:
+            A model from the cut to the features: `suffix(n)(prefix(n)(images))` equals
+            `model(images)`.
+
+        Raises:
+            InputError: There are not so many blocks.
+        """
+        cut = self._cut(num_blocks)
+        name = f"{self.model.name}_from_{num_blocks}"
+        if num_blocks == len(self.blocks):
+            # Keras refuses a model whose output is its own intermediate input; the identity starts
+            # anew.
+            features = keras.Input(batch_shape=cut[0].shape, dtype=cut[0].dtype)
+            return keras.Model(features, features, name=name)
+        return keras.Model(_structure(cut), self.model.outputs[0], name=name)
+
+    def _cut(self, num_blocks: int) -> tuple[Any, ...]:
+        if not 0 <= num_blocks <= len(self.blocks):
+            raise InputError(
+                f"num_blocks must be from 0 to {len(self.blocks)} for {self.name}, got {num_blocks}"
+            )
+        return self.blocks[num_blocks - 1].outputs if num_blocks else self.preprocessed
+
+
+def _structure(tensors: tuple[Any, ...]) -> Any:
+    return tensors[0] if len(tensors) == 1 else list(tensors)
+
+
+def build_backbone(
+    network: keras.Model,
+    *,
+    name: str,
+    weights: str | None,
+    options: Mapping[str, Any] | None = None,
+) -> Backbone:
+    """Divides a network that contains its preprocessing into blocks.
+
+    Args:
+        network: The functional network from images of a fixed size, without its head. Its layers
+            are shared, not copied; nested models are taken apart.
+        name: The backbone's name.
+        weights: The description of the weights.
+        options: The options that the constructor was given.
+
+    Returns:
+        The backbone.
+    """
+    images = network.inputs[0]
+    calls, outputs = trace(network, [images])
+    spans = find_spans(calls, outputs[0])
+    front = count_preprocessing(spans)
+    preprocessed = spans[front - 1].outputs if front else (images,)
+    return Backbone(
+        name=name,
+        model=keras.Model(images, outputs[0], name=network.name),
+        blocks=find_blocks(spans[front:]),
+        input_size=tuple(images.shape[1:3]),
+        weights=weights,
+        options=dict(options or {}),
+        preprocessed=preprocessed,
+    )
+
+
+def count_preprocessing(spans: Sequence[Span]) -> int:
+    """How many spans at the start only scale or augment the images."""
+    return next((at for at, span in enumerate(spans) if not _prepares(span)), len(spans))
+
+
+def _prepares(span: Span) -> bool:
+    if len(span.calls) > 1:
+        return False
+    if not isinstance(
+        span.last, keras.Layer
+    ):  # arithmetic of keras.ops, as preprocess_input() leaves it
+        return True
+    # All random layers (RandomFlip, ...) are augmentation: they do nothing when the features are
+    # computed.
+    scales = isinstance(span.last, keras.layers.Rescaling | keras.layers.Normalization)
+    return scales or type(span.last).__name__.startswith("Random")

@@ -1,0 +1,56 @@
+"""Folders of images as labelled parts, and parts as `tf.data` pipelines.
+
+    splits = read_folder("photos/")                       # looks at headers only, decodes nothing
+    batches = image_dataset(splits.train, (224, 224))     # (images uint8, indices int32)
+
+Names load on first use (PEP 562), so that `import ktransfer.data` imports neither TensorFlow nor
+Pillow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ktransfer.data.decoding import decode_image
+    from ktransfer.data.folder import read_folder, read_part, read_paths
+    from ktransfer.data.images import ImageFile, Skipped
+    from ktransfer.data.parts import Part, Splits
+    from ktransfer.data.pipeline import explain_failures, image_dataset
+
+__all__ = [
+    "ImageFile",
+    "Part",
+    "Skipped",
+    "Splits",
+    "decode_image",
+    "explain_failures",
+    "image_dataset",
+    "read_folder",
+    "read_part",
+    "read_paths",
+]
+
+_HOME = {
+    "ImageFile": "images",
+    "Part": "parts",
+    "Skipped": "images",
+    "Splits": "parts",
+    "decode_image": "decoding",
+    "explain_failures": "pipeline",
+    "image_dataset": "pipeline",
+    "read_folder": "folder",
+    "read_part": "folder",
+    "read_paths": "folder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,78 @@
+"""Batches of features, in memory or memory-mapped, in an order fixed by the seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def shuffled_batches(
+    values: np.ndarray, labels: np.ndarray, *, batch_size: int, seed: int
+) -> tf.data.Dataset:
+    """Endless epochs of `(values, labels)` batches, every epoch in an order of its own.
+
+    The order is a function of (seed, epoch) alone, so that it can be had again. The last batch of
+    an epoch is smaller where `batch_size` does not divide the number of rows: `num_batches` a
+    epoch.
+
+    Args:
+        values: `(rows, ...)`, an array or a `numpy.memmap`; a memmap is read row by row, never
+            whole.
+        labels: `(rows,)` integers.
+        batch_size: rows a batch.
+        seed: any non-negative integer.
+
+    Returns:
+        A dataset without end; give Keras' `fit` the `steps_per_epoch` that `num_batches` says.
+    """
+    import tensorflow as tf
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Stateless random numbers: `Dataset.shuffle` would start again at the first order after a
+        # resume.
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(labels), dtype=tf.int64), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+        )
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    epochs = tf.data.Dataset.counter().flat_map(one_epoch)
+    return epochs.map(_row_reader(values, labels)).prefetch(tf.data.AUTOTUNE)
+
+
+def ordered_batches(values: np.ndarray, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
+    """One pass of `(values, labels)` batches in the order of the rows."""
+    import tensorflow as tf
+
+    rows = tf.data.Dataset.range(len(labels)).batch(batch_size)
+    return rows.map(_row_reader(values, labels)).prefetch(tf.data.AUTOTUNE)
+
+
+def num_batches(num_rows: int, batch_size: int) -> int:
+    """How many batches one epoch of `num_rows` rows has."""
+    return -(-num_rows // batch_size)
+
+
+def _row_reader(values: np.ndarray, labels: np.ndarray):  # type: ignore[no-untyped-def]
+    """A function from row numbers to these rows, for `Dataset.map`."""
+    import tensorflow as tf
+
+    shape = values.shape[1:]
+    if isinstance(values, np.memmap):
+
+        def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            picked = tf.numpy_function(lambda wanted: values[wanted], [rows], values.dtype)
+            return tf.ensure_shape(picked, (None, *shape)), tf.gather(labels, rows)
+
+    else:
+        # Made once, outside of the mapped function: a constant inside would be copied into the
+        # graph.
+        held = tf.constant(values)
+
+        def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.gather(held, rows), tf.gather(labels, rows)
+
+    return read

@@ -1,0 +1,130 @@
+"""The pixels of one image file as RGB, by Pillow: correct in every mode, as TensorFlow is not."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ktransfer.data.images import (
+    FORMATS,
+    TURNS,
+    ImageFile,
+    Skipped,
+    inspect_image,
+    not_a_file,
+    orientation,
+    quietly,
+    raw_mode,
+    too_large,
+)
+
+
+def decode_image(file: ImageFile) -> np.ndarray:
+    """Decodes an image of any supported mode with Pillow.
+
+    EXIF orientation is applied. Of an animation the first frame is taken. Transparent pixels are
+    composited onto white. 16-bit channels are scaled from 65535 to 255 (Pillow itself reads colour
+    with 16 bits by its high byte, at most 1 level off). 32-bit integers and floats carry no range
+    of their own: the smallest of 255, 65535, 2^31 - 1 (floats: 1, 255, 65535) that holds the
+    largest value counts as white. CMYK is converted without its ICC profile, as no decoder here
+    applies profiles.
+
+    Args:
+        file: the file; its route is not looked at.
+
+    Returns:
+        Pixels, uint8 `(height, width, 3)`.
+
+    Raises:
+        OSError: if the file cannot be read, is truncated or damaged.
+        ValueError: if its pixels cannot be read as colours, or are more than `MAX_PIXELS`.
+    """
+    return quietly(lambda: _decode(file.path))
+
+
+def decoding_fault(file: ImageFile) -> str | None:
+    """Why the file cannot be decoded, in words; None if it can."""
+    inspected = inspect_image(file.path)
+    if isinstance(inspected, Skipped):
+        return inspected.reason
+    try:
+        decode_image(file)
+    # Damaged files make Pillow raise nearly anything: SyntaxError, struct.error, zlib.error,
+    # IndexError.
+    except Exception as error:
+        return _fault_in_words(inspected.format, error)
+    return None
+
+
+def _fault_in_words(image_format: str, error: Exception) -> str:
+    message = str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return "too large for this machine's memory"
+    if "truncat" in message.lower():
+        return f"truncated {image_format}: the file ends before its pixels do"
+    return f"damaged {image_format}: {message}"
+
+
+def _decode(path: str) -> np.ndarray:
+    # Opening a named pipe would wait for its writer for ever.
+    reason = not_a_file(path)
+    if reason:
+        raise OSError(f"{path!r}: {reason}")
+    with Image.open(path, formats=FORMATS) as image:
+        fault = too_large(image.size)
+        if fault:
+            raise ValueError(fault)
+        _scale_transparency(image)
+        image.load()
+        # After loading: a TIFF turns itself then and drops the tag, and a PNG's EXIF may follow the
+        # pixels.
+        turn = TURNS.get(orientation(image))
+        pixels = _to_rgb(image)
+    if turn is None:
+        return pixels
+    return np.ascontiguousarray(Image.fromarray(pixels).transpose(turn))
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    # Pillow widens 2- and 4-bit grey to 8 bits and narrows 16-bit colour, yet leaves the
+    # transparent colour as the file has it, so that it would match no pixel, or the wrong ones.
+    transparent = image.info.get("transparency")
+    factor = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
+    if factor and isinstance(transparent, int):
+        image.info["transparency"] = transparent * factor
+    if raw_mode(image) == "RGB;16B" and isinstance(transparent, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey_to_rgb(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        image = Image.alpha_composite(white, rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def _deep_grey_to_rgb(image: Image.Image) -> np.ndarray:
+    # Pillow's own convert("RGB") clips these modes at 255: nearly all of a 16-bit image becomes
+    # white.
+    values = np.asarray(image)
+    scaled = np.floor(values * (255.0 / _full_scale(values, image.mode)) + 0.5).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        scaled[values == transparent] = 255
+    return np.repeat(scaled[..., np.newaxis], 3, axis=-1)
+
+
+def _full_scale(values: np.ndarray, mode: str) -> float:
+    if mode.startswith("I;16"):
+        return 65535.0
+    low, high = float(values.min()), float(values.max())
+    scales = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0, 2.0**31 - 1)
+    # Written so that a NaN fails the test as well.
+    if not (low >= 0.0 and high <= scales[-1]):
+        raise ValueError(
+            f"values from {low:g} to {high:g} have no agreed scale; save it with 8 or 16 bits"
+        )
+    return next(scale for scale in scales if high <= scale)

@@ -1,0 +1,60 @@
+"""The nouns: one part of a data set, and a data set divided into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktransfer.data.images import ImageFile, Skipped
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a split.
+
+    Attributes:
+        name: "train", "validation", "test" or "prediction".
+        files: the readable images.
+        labels: int32 `(n,)`, positions in the class names; -1 where unlabelled.
+    """
+
+    name: str
+    files: tuple[ImageFile, ...]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def select(self, indices: Iterable[int]) -> Part:
+        """The part made of the files at `indices`, in that order."""
+        chosen = np.asarray(list(indices), np.int64)
+        return Part(self.name, tuple(self.files[each] for each in chosen), self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A folder of images, divided.
+
+    Attributes:
+        train: images to learn from.
+        validation: images to decide by.
+        test: images to report on, where the folder has such a part.
+        class_names: sorted; a label is a position here.
+        skipped: every file left out, with its reason.
+        notes: remarks on the data that are no errors, such as a validation part split from train.
+    """
+
+    train: Part
+    validation: Part
+    test: Part | None
+    class_names: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+
+def listed(names: Sequence[str], limit: int = 8) -> str:
+    """Names in quotes for a message, the first `limit` of them."""
+    shown = ", ".join(repr(each) for each in names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

@@ -1,0 +1,79 @@
+"""Walks folders for files, in an order that does not depend on the directory listing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from ktransfer.data.images import Skipped
+
+
+@dataclass
+class Found:
+    """Files below a folder, sorted by path, and what could not be walked."""
+
+    files: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def walk(folder: str) -> Found:
+    """Lists every entry below `folder` that is not itself a folder.
+
+    Links to folders are followed, unless they loop. Hidden folders (and `__MACOSX`) are skipped
+    with that
+    reason: `.ipynb_checkpoints`, for one, holds copies of images.
+    """
+    found = Found()
+    # A stack and no recursion, as folders may nest deeper than Python's limit.
+    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(folder, ())]
+    while stack:
+        current, ancestors = stack.pop()
+        identity = _identity(current)
+        if identity in ancestors:
+            found.skipped.append(Skipped(current, "link that loops back to a folder above it"))
+            continue
+        folders = _sort_out(current, found)
+        stack += [(each, (*ancestors, identity)) for each in folders]
+    found.files.sort()
+    return found
+
+
+def _sort_out(folder: str, found: Found) -> list[str]:
+    """Adds a folder's files to `found` and returns its visible subfolders."""
+    entries = list_folder(folder, found.skipped)
+    folders = [each for each in entries if is_folder(each)]
+    found.files += sorted(set(entries) - set(folders))
+    found.skipped += [Skipped(each, "hidden folder") for each in folders if is_hidden(each)]
+    return [each for each in folders if not is_hidden(each)]
+
+
+def list_folder(folder: str, skipped: list[Skipped]) -> list[str]:
+    """The paths of a folder's entries, sorted; one that cannot be listed is added to `skipped`."""
+    try:
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+    except PermissionError:
+        skipped.append(Skipped(folder, "no permission to list this folder"))
+    except OSError as error:
+        skipped.append(Skipped(folder, f"folder cannot be listed: {error.strerror}"))
+    return []
+
+
+def is_folder(path: str) -> bool:
+    """Whether `path` is a folder or a link to one; False where it cannot be told."""
+    return os.path.isdir(path)
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a folder belongs to a program or the system rather than to the data set."""
+    name = os.path.basename(path)
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def subfolders(folder: str) -> list[str]:
+    """The folders directly in `folder` that are not hidden, sorted."""
+    return [each for each in list_folder(folder, []) if is_folder(each) and not is_hidden(each)]
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    state = os.stat(folder)
+    return state.st_dev, state.st_ino

@@ -1,0 +1,188 @@
+"""Saved runs: a folder with the model and a record of how it came to be.
+
+    RUN/run.json               the record: format, versions, classes, backbone, result; names the
+    model file RUN/model-1a2b3c4d.keras   an ordinary Keras model, named by the first digits of its
+    SHA-256
+
+Nothing in a run is pickled, and loading one runs no code from it. The record is replaced by one
+rename after the model lies complete beside it, so a run is at every moment either the old or the
+new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ktransfer._checks import RunError
+
+FORMAT = 1
+RECORD_NAME = "run.json"
+MAX_RECORD_MB = 64
+
+
+def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Raise before any work is done if a run could not be saved there.
+
+    Raises:
+        RunError: a file of that name, a folder that is not empty (unless `overwrite` and it is a
+            run), or a place that cannot be written to.
+    """
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise RunError(f"cannot save the run: {path} is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()):
+        if not overwrite:
+            raise RunError(
+                f"the output folder {path} is not empty; name a new folder, or say overwrite=True "
+                "(--overwrite) to replace the run in it"
+            )
+        if not (path / RECORD_NAME).is_file():
+            raise RunError(
+                f"{path} is not empty and holds no {RECORD_NAME}: it is no run, and nothing of it "
+                "will be overwritten; name a new folder"
+            )
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not os.access(existing, os.W_OK):
+        raise RunError(f"cannot save the run: no permission to write to {existing}")
+    return path
+
+
+def write_run(
+    folder: str | os.PathLike[str],
+    model: keras.Model,
+    record: dict[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Save a model and its record as a run.
+
+    Args:
+        folder: made if it does not exist.
+        model: any Keras model.
+        record: plain data; `format`, `model_file` and `model_sha256` are added.
+        overwrite: replace the run that lies there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: as `check_output_folder`, or the disk is full. A run that was there before is
+        whole.
+    """
+    path = check_output_folder(folder, overwrite=overwrite)
+    created = not path.exists()
+    partial_model, partial_record = path / ".partial.keras", path / ".partial.json"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        model.save(partial_model)
+        digest = _sha256(partial_model)
+        model_file = path / f"model-{digest[:8]}.keras"
+        record = {"format": FORMAT, **record, "model_file": model_file.name, "model_sha256": digest}
+        text = json.dumps(record, indent=1, default=str)
+        partial_record.write_text(text, encoding="utf-8", errors="backslashreplace")
+        _flush_to_disk(partial_model, partial_record)
+        partial_model.replace(model_file)
+        partial_record.replace(path / RECORD_NAME)
+        _flush_to_disk(path)
+    except (OSError, RuntimeError) as error:  # h5py reports a full disk as a RuntimeError
+        partial_model.unlink(missing_ok=True)
+        partial_record.unlink(missing_ok=True)
+        if created and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        kept = "" if created else "; the run that was there before is untouched"
+        raise RunError(f"the run could not be saved to {path}: {error}{kept}") from error
+    for old in path.glob("model-*.keras"):
+        if old != model_file:
+            old.unlink()
+    return path
+
+
+def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
+    """Load what `write_run` saved.
+
+    Returns:
+        The model, not compiled, and its record.
+
+    Raises:
+        RunError: no run there, a damaged or unknown one, or a layer class that is not registered.
+    """
+    path = Path(folder)
+    record = read_record(path)
+    model_path = path / record["model_file"]
+    if not model_path.is_file() or model_path.is_symlink():
+        raise RunError(f"the run {path} is damaged: its model {model_path.name} is missing")
+    if _sha256(model_path) != record["model_sha256"]:
+        raise RunError(
+            f"the run {path} is damaged: {model_path.name} is not what was saved (checksum)"
+        )
+    try:
+        # Safe mode refuses Lambda layers, the one way for a model file to bring code along.
+        return keras.models.load_model(model_path, compile=False, safe_mode=True), record
+    except Exception as error:
+        raise RunError(
+            f"the model of the run {path} cannot be loaded: {error}. If it has layers of your own, "
+            "import the module that registers them first"
+        ) from error
+
+
+def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The record of a run, checked, without loading its model.
+
+    Raises:
+        RunError: no run there, or a damaged or unknown record.
+    """
+    path = Path(folder)
+    source = path / RECORD_NAME
+    if not path.is_dir():
+        raise RunError(f"no such run: {path} is not a folder")
+    if not source.is_file():
+        raise RunError(
+            f"{path} holds no {RECORD_NAME}: it is no run, or its training never finished"
+        )
+    if source.stat().st_size > MAX_RECORD_MB * 2**20:
+        raise RunError(f"{source} is damaged: larger than {MAX_RECORD_MB} MB")
+    try:
+        record = json.loads(source.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{source} is damaged: {error}") from error
+    _check_record(record, source)
+    return record
+
+
+def _check_record(record: Any, source: Path) -> None:
+    if not isinstance(record, dict) or "format" not in record:
+        raise RunError(f"{source} is damaged: it is not a record of a run")
+    if record["format"] != FORMAT:
+        raise RunError(
+            f"{source} has format {record['format']!r}; this version of ktransfer reads format "
+            f"{FORMAT}"
+        )
+    fields = {"model_file": str, "model_sha256": str, "class_names": list, "backbone": dict}
+    for name, kind in fields.items():
+        if not isinstance(record.get(name), kind):
+            raise RunError(f"{source} is damaged: its field {name!r} is missing or no {kind}")
+    if Path(record["model_file"]).name != record["model_file"]:
+        raise RunError(
+            f"{source} is damaged: model_file {record['model_file']!r} leads out of the run"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush_to_disk(*paths: Path) -> None:
+    """Have the system write these files or folders out, so that a power cut does not lose them."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
