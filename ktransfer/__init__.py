@@ -1,10 +1,10 @@
-"""Transfer learning for a few hundred or a few thousand images, on Keras 3 and TensorFlow.
+"""Transfer learning for a few hundred images, on Keras 3 and TensorFlow.
 
     from ktransfer import FineTuner
     tuner = FineTuner("MobileNetV2", weights="imagenet")
     tuner.fit("photos/")
 
-The names load on first use (PEP 562): `import ktransfer` alone imports neither Keras nor TensorFlow.
+The names load on first use (PEP 562): `import ktransfer` imports neither Keras nor TensorFlow.
 """
 
 from __future__ import annotations

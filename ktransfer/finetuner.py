@@ -18,8 +18,23 @@ from ktransfer._checks import InputError
 from ktransfer._progress import progress_bar
 from ktransfer.advisor import Advice, advise
 from ktransfer.backbones import Backbone, check_rgb_range, load_backbone
-from ktransfer.data import Part, Skipped, Splits, read_folder, read_part, read_paths
-from ktransfer.features import DEFAULT_BUDGET_MB, Features, Forward, compile_forward, extract_part
+from ktransfer.data import (
+    Part,
+    Skipped,
+    Splits,
+    read_folder,
+    read_part,
+    read_paths,
+    resize_array,
+)
+from ktransfer.features import (
+    DEFAULT_BUDGET_MB,
+    Features,
+    Forward,
+    OnProgress,
+    compile_forward,
+    extract_part,
+)
 from ktransfer.heads import (
     TrainedHead,
     attach,
@@ -91,8 +106,10 @@ class FineTuner:
 
     @property
     def model(self) -> keras.Model:
-        """The ordinary Keras model: RGB images `(batch, height, width, 3)` in [0, 255] to
-        probabilities.
+        """The ordinary Keras model, from RGB images in [0, 255] to class probabilities.
+
+        Its input is `(batch, height, width, 3)` of the backbone's input size, its output `(batch,
+        classes)`.
 
         Raises:
             InputError: before `fit`.
@@ -313,23 +330,24 @@ class FineTuner:
     ) -> tuple[dict[str, Features], Splits]:
         """The pooled features of every part, and the splits without what could not be decoded."""
         forward = compile_forward(keras.Model(body.inputs, pooled_output(body, self.pooling)))
-        parts = {part.name: part for part in (splits.train, splits.validation, splits.test) if part}
-        total, done = sum(map(len, parts.values())), 0
+        total, done = sum(map(len, splits.parts)), 0
         features: dict[str, Features] = {}
+        parts: list[Part] = []
         failed: tuple[Skipped, ...] = ()
         with progress_bar("decoding, extracting features", total, shown=self.verbose) as show:
-            for name, part in parts.items():
-                features[name], parts[name], lost = extract_part(
+            for part in splits.parts:
+                features[part.name], readable, lost = extract_part(
                     forward,
                     part,
                     self.backbone.input_size,
                     budget_mb=budget_mb * len(part) / total,
-                    on_progress=lambda count, _, done=done: show(done + count, total),
+                    on_progress=_advance(show, done, total),
                 )
+                parts.append(readable)
                 done += len(part)
                 failed += lost
-        _check_classes_left(parts["train"], splits.class_names, failed)
-        return features, dataclasses.replace(splits, **parts, skipped=(*splits.skipped, *failed))
+        _check_classes_left(parts[0], splits.class_names, failed)
+        return features, splits.with_parts(parts, failed)
 
     def _probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
         """Class probabilities, the index of the file of each row, and the files that have none."""
@@ -346,10 +364,7 @@ class FineTuner:
         images = images[np.newaxis] if images.ndim == 3 else images
         check_rgb_range(images)
         if images.shape[1:3] != self.backbone.input_size:
-            resized = keras.ops.image.resize(
-                np.asarray(images, np.float32), self.backbone.input_size, antialias=True
-            )
-            images = np.clip(np.rint(keras.ops.convert_to_numpy(resized)), 0, 255)
+            images = resize_array(images, self.backbone.input_size)
         return np.asarray(self.model.predict(images, batch_size=32, verbose=0))
 
     def _evaluated_part(
@@ -361,9 +376,9 @@ class FineTuner:
         fraction = self._data["validation_fraction"]
         splits = read_folder(data, validation_fraction=fraction, seed=self.seed)
         part = splits.test or splits.validation
-        notes = (f"this is the folder of the training: its {part.name} part is evaluated",)
+        notes = [f"this is the folder of the training: its {part.name} part is evaluated"]
         if _fingerprint(splits.train) != self._data["train_fingerprint"]:
-            notes += ("the folder has changed since: some of these may have been trained on",)
+            notes.append("the folder has changed since: some of these may have been trained on")
         return part, splits.skipped, (*notes, *splits.notes)
 
 
@@ -372,6 +387,11 @@ def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[phase] = time.perf_counter() - started
+
+
+def _advance(show: OnProgress, before: int, total: int) -> OnProgress:
+    """Progress within one part as progress within all of them."""
+    return lambda done, _: show(before + done, total)
 
 
 def _fingerprint(part: Part) -> str:
@@ -409,12 +429,11 @@ def _fit_result(
             f"the rule advises {advice.strategy}; this version carries out the frozen strategies "
             "only, so the backbone stayed frozen and the head was trained",
         )
-    parts = [part for part in (splits.train, splits.validation, splits.test) if part]
     return FitResult(
         validation=score_of(splits.validation),
         test=score_of(splits.test) if splits.test else None,
         classes=splits.class_names,
-        part_sizes={part.name: len(part) for part in parts},
+        part_sizes={part.name: len(part) for part in splits.parts},
         skipped=splits.skipped,
         notes=notes,
         advice=advice,

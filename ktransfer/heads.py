@@ -16,8 +16,8 @@ from ktransfer.data.batches import num_batches, ordered_batches, shuffled_batche
 
 POOLINGS = ("avg", "max", "avgmax", "token")
 
-#: Adam's first learning rate for a head on features of unit root mean square: the best mean accuracy
-#: over steel, X-ray, flower and ant/bee training photos with two MobileNetV2.
+#: Adam's first learning rate for a head on features of unit root mean square: the best mean
+#: accuracy over steel, X-ray, flower and ant/bee training photos with two MobileNetV2.
 DEFAULT_LEARNING_RATE = 2e-3
 
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -39,10 +39,6 @@ class TrainedHead:
     history: tuple[dict[str, float], ...]
     best_epoch: int
     interrupted: bool
-
-    classifier: keras.Model
-    history: tuple[dict[str, float], ...]
-    best_epoch: int
 
 
 def pooled_output(body: keras.Model, pooling: str) -> keras.KerasTensor:
@@ -91,8 +87,7 @@ def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
 def build_classifier(
     num_features: int, num_classes: int, *, dropout: float = 0.0, seed: int = 0
 ) -> keras.Model:
-    """A head without its pooling: optional dropout and one dense layer, `(batch, features)` to
-    logits.
+    """A head without its pooling: optional dropout and a dense layer, features to logits.
 
     The dense layer starts at zero: the loss is convex, and random weights would only add noise to
     it.

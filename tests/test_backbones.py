@@ -325,6 +325,14 @@ def test_a_name_alone_proves_nothing():
         load_backbone(keras.Model(images, features, name="resnet50"))
 
 
+def test_a_known_network_behind_other_layers_proves_nothing():
+    base, images = raw_mobilenet(), keras.Input((32, 32, 3))
+    assert len(load_backbone(keras.Model(images, base(images))).blocks) == 19
+    model = keras.Model(images, base(keras.layers.Conv2D(3, 1)(images)), name="behind")
+    with pytest.raises(InputError, match="'behind' does not show"):
+        load_backbone(model)
+
+
 def test_the_classifier_around_a_nested_base_is_left_out():
     base = raw_mobilenet()
     images = keras.Input((32, 32, 3))

@@ -81,7 +81,7 @@ def load_backbone(
         >>> backbone = load_backbone("MobileNetV2", weights=None, input_size=96, alpha=0.35)
         >>> len(backbone.blocks), backbone.parameters
         (19, 410208)
-        >>> backbone.prefix(17).output_shape
+        >>> backbone.prefix(18).output_shape
         (None, 3, 3, 112)
     """
     if isinstance(name_or_model, keras.Model):

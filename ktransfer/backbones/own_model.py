@@ -114,11 +114,13 @@ def _own_size(model: keras.Model) -> tuple[int, int]:
 def _evident_preprocessing(model: keras.Model) -> str:
     calls, outputs = trace(model, model.inputs)
     spans = find_spans(calls, outputs[0])
-    front = [span.last for span in spans[: count_preprocessing(spans)]]
-    if any(not type(operation).__name__.startswith("Random") for operation in front):
+    front = count_preprocessing(spans)
+    if any(not type(span.last).__name__.startswith("Random") for span in spans[:front]):
         return "none"
+    # A known network proves something about the images only if it is the first to see them.
     nested = [layer for layer in model.layers if is_nested(layer)]
-    for each in (model, *nested):
+    first = [each for each in nested if calls[front].operation in each.layers]
+    for each in (model, *first):
         mode = _known_mode(each)
         if mode is not None:
             return mode

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ktransfer.data.images import ImageFile, Skipped
     from ktransfer.data.parts import Part, Splits
     from ktransfer.data.pipeline import explain_failures, image_dataset
+    from ktransfer.data.resizing import resize_array
 
 __all__ = [
     "ImageFile",
@@ -30,6 +31,7 @@ __all__ = [
     "read_folder",
     "read_part",
     "read_paths",
+    "resize_array",
 ]
 
 _HOME = {
@@ -43,6 +45,7 @@ _HOME = {
     "read_folder": "folder",
     "read_part": "folder",
     "read_paths": "folder",
+    "resize_array": "resizing",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,22 @@ class Splits:
     class_names: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Train, validation and, where there is one, test."""
+        return tuple(each for each in (self.train, self.validation, self.test) if each is not None)
+
+    def with_parts(self, parts: Sequence[Part], failed: Sequence[Skipped]) -> Splits:
+        """The same with other `parts` (in the order of `parts`) and more files skipped."""
+        train, validation, *test = parts
+        return replace(
+            self,
+            train=train,
+            validation=validation,
+            test=test[0] if test else None,
+            skipped=(*self.skipped, *failed),
+        )
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:

@@ -40,7 +40,7 @@ def resize_array(images: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
 
 
 def jpeg_halvings(size: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """How often, at most thrice, an image of `size` can be halved and still fill the size wanted."""
+    """How often, at most thrice, an image of `size` can be halved and still fill the target."""
     factor = _whole_factor(size, height, width)
     return tf.reduce_sum(tf.cast(factor >= tf.constant([2, 4, 8]), tf.int32))
 
