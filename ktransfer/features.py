@@ -80,7 +80,7 @@ def compile_forward(model: keras.Model) -> Forward:
 
     # The batch is left open, or the last, smaller batch would be traced again.
     signature = [tf.TensorSpec((None, *model.input_shape[1:]))]
-    traced = tf.function(forward, input_signature=signature, autograph=False)
+    traced = tf.function(forward, autograph=False).get_concrete_function(*signature)
     return lambda images: traced(tf.cast(images, "float32")).numpy().astype(np.float32, copy=False)
 
 

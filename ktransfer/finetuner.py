@@ -38,6 +38,7 @@ from ktransfer.features import (
 from ktransfer.heads import (
     TrainedHead,
     attach,
+    check_dropout,
     check_training_arguments,
     pooled_output,
     train_classifier,
@@ -88,6 +89,7 @@ class FineTuner:
         verbose: bool = True,
         **backbone_options: Any,
     ) -> None:
+        check_dropout(dropout)
         if not isinstance(backbone, Backbone):
             backbone = load_backbone(backbone, weights, input_size, **backbone_options)
         self.backbone = backbone
@@ -136,7 +138,7 @@ class FineTuner:
         *,
         similarity: float | str | None = None,
         epochs: int = 30,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         patience: int | None = 10,
         validation_fraction: float = 0.2,
         feature_budget_mb: float = DEFAULT_BUDGET_MB,
@@ -150,7 +152,7 @@ class FineTuner:
             similarity: how similar the images are to the backbone's own: a number in [0, 1],
                 `"similar"` or `"different"`; None assumes similar and says so.
             epochs: most passes over the features.
-            batch_size: images a training step of the head.
+            batch_size: images a training step of the head; None takes an eighth, from 4 to 32.
             patience: epochs without a lower validation loss after which training ends; None: never.
             validation_fraction: share of each class held back where the folder has no validation
                 part.

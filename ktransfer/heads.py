@@ -95,8 +95,7 @@ def build_classifier(
     Raises:
         InputError: `dropout` outside [0, 1).
     """
-    if not 0.0 <= dropout < 1.0:
-        raise InputError(f"dropout must lie in [0, 1), got {dropout}")
+    check_dropout(dropout)
     features = keras.Input((num_features,), name="features")
     kept = keras.layers.Dropout(dropout, seed=seed)(features) if dropout else features
     logits = keras.layers.Dense(num_classes, kernel_initializer="zeros", name="head")(kept)
@@ -141,7 +140,7 @@ def train_classifier(
     num_classes: int,
     *,
     epochs: int = 30,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     patience: int | None = 10,
     dropout: float = 0.0,
@@ -160,7 +159,8 @@ def train_classifier(
             images the accuracy has ties and lucky jumps.
         num_classes: number of outputs.
         epochs: most epochs to train.
-        batch_size: images a step.
+        batch_size: images a step; None takes an eighth of the images, at least 4 and at most 32: of
+            a few dozen images, batches of 32 would leave too few steps to learn anything.
         optimizer: default Adam, at `DEFAULT_LEARNING_RATE` decayed to zero by a cosine (arXiv
             1608.03983).
         patience: epochs without a lower validation loss after which training ends; None: never.
@@ -177,6 +177,7 @@ def train_classifier(
     check_training_arguments(epochs, batch_size, patience)
     scale = 1.0 / _root_mean_square(train[0])
     classifier = build_classifier(train[0].shape[1], num_classes, dropout=dropout, seed=seed)
+    batch_size = batch_size or min(32, max(4, len(train[1]) // 8))
     steps = num_batches(len(train[1]), batch_size)
     model = _trainable(classifier, scale, optimizer or _default_optimizer(epochs * steps))
     keep_best = keras.callbacks.EarlyStopping(
@@ -203,7 +204,13 @@ def train_classifier(
     return TrainedHead(classifier, tuple(record.epochs), keep_best.best_epoch + 1, interrupted)
 
 
-def check_training_arguments(epochs: int, batch_size: int, patience: int | None) -> None:
+def check_dropout(dropout: float) -> None:
+    """Raise an `InputError` if `dropout` lies outside [0, 1)."""
+    if not 0.0 <= dropout < 1.0:
+        raise InputError(f"dropout must lie in [0, 1), got {dropout}")
+
+
+def check_training_arguments(epochs: int, batch_size: int | None, patience: int | None) -> None:
     """Raise before any work is done if a head cannot be trained so.
 
     Raises:

@@ -32,11 +32,7 @@ def shuffled_batches(
     import tensorflow as tf
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        # Stateless random numbers: `Dataset.shuffle` would start again at the first order after a
-        # resume.
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(labels), dtype=tf.int64), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
-        )
+        order = _order(len(labels), seed, epoch)
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
 
     epochs = tf.data.Dataset.counter().flat_map(one_epoch)
@@ -51,9 +47,25 @@ def ordered_batches(values: np.ndarray, labels: np.ndarray, *, batch_size: int) 
     return rows.map(_row_reader(values, labels)).prefetch(tf.data.AUTOTUNE)
 
 
+def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
+    """The order in which `shuffled_batches` takes the rows in an epoch (from 0), int64 `(rows,)`."""
+    import tensorflow as tf
+
+    return np.asarray(_order(num_rows, seed, tf.constant(epoch, tf.int64)))
+
+
 def num_batches(num_rows: int, batch_size: int) -> int:
     """How many batches one epoch of `num_rows` rows has."""
     return -(-num_rows // batch_size)
+
+
+def _order(num_rows: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    # Stateless random numbers: `Dataset.shuffle` starts again at its first order after a resume.
+    rows = tf.range(num_rows, dtype=tf.int64)
+    seeds = tf.stack([tf.cast(seed, tf.int64), epoch])
+    return tf.random.experimental.stateless_shuffle(rows, seed=seeds)
 
 
 def _row_reader(values: np.ndarray, labels: np.ndarray):  # type: ignore[no-untyped-def]

@@ -1,0 +1,61 @@
+"""What the benchmarks share: where the real photos are, tables, and results with their circumstances."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
+
+
+def shared_folder() -> Path:
+    """The folder of real photos and weights: `KTRANSFER_SHARED`, or `../shared` beside the project."""
+    default = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("KTRANSFER_SHARED", default))
+    if not (folder / "data").is_dir():
+        sys.exit(f"no photos at {folder}: set KTRANSFER_SHARED (see CONTRIBUTING.md)")
+    return folder
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_results(folder: Path, name: str, body: str, data: Any) -> None:
+    """Write `name.md` and `name.json` with the command, versions, machine and date, and print them.
+
+    Args:
+        folder: made if it does not exist.
+        name: of the benchmark.
+        body: Markdown.
+        data: the single measurements, plain data.
+    """
+    circumstances = {
+        "command": " ".join(["python", *sys.argv]),
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores",
+        "versions": {
+            "python": platform.python_version(),
+            **{each: importlib.metadata.version(each) for each in PACKAGES},
+        },
+    }
+    versions = ", ".join(f"{key} {value}" for key, value in circumstances["versions"].items())
+    text = (
+        f"# {name}\n\n{body}\n"
+        f"Command: `{circumstances['command']}`; {circumstances['date']}; "
+        f"{circumstances['machine']}; {versions}.\n"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    everything = {**circumstances, "measurements": data}
+    (folder / f"{name}.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
+    print(text)

@@ -1,0 +1,174 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+
+from ktransfer import RunError
+from ktransfer.runs import check_output_folder, read_run, write_run
+
+RECORD = {"class_names": ["a", "b"], "backbone": {"name": "small"}}
+
+
+@pytest.fixture
+def model():
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+
+
+@pytest.fixture
+def run(tmp_path, model):
+    return write_run(tmp_path / "run", model, RECORD)
+
+
+def weights_of(run):
+    return read_run(run)[0].get_weights()
+
+
+def edit_record(run, **changes):
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, **changes}))
+
+
+def test_what_was_written_is_read_back(run, model):
+    found, record = read_run(run)
+    assert {key: record[key] for key in RECORD} == RECORD
+    for one, other in zip(found.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_run_is_an_ordinary_keras_file_and_a_json_file(run):
+    names = sorted(each.name for each in run.iterdir())
+    assert len(names) == 2
+    assert names[1] == "run.json"
+    assert keras.models.load_model(run / names[0]).output_shape == (None, 2)
+
+
+def test_overwriting_replaces_the_run_and_leaves_nothing_of_the_old(run, model):
+    model.set_weights([each + 1 for each in model.get_weights()])
+    write_run(run, model, RECORD, overwrite=True)
+    np.testing.assert_array_equal(weights_of(run)[0], model.get_weights()[0])
+    assert len(list(run.iterdir())) == 2
+
+
+def test_run_is_not_overwritten_unasked(run, model):
+    with pytest.raises(RunError, match=r"output folder .*run is not empty.*--overwrite"):
+        write_run(run, model, RECORD)
+
+
+def test_folder_that_is_no_run_is_never_overwritten(tmp_path, model):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match=r"holds no run.json: it is no run"):
+        write_run(tmp_path, model, RECORD, overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(RunError, match="taken is a file; name a folder"):
+        check_output_folder(tmp_path / "taken")
+
+
+def test_place_without_write_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(RunError, match=f"no permission to write to {tmp_path}"):
+        check_output_folder(tmp_path / "new" / "deeper")
+
+
+FILL_THE_DISK = """
+    import resource, sys
+    import keras
+    from ktransfer import RunError
+    from ktransfer.runs import write_run
+
+    model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(300)])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        write_run(sys.argv[1], model, {"class_names": [], "backbone": {}}, overwrite=True)
+    except RunError as error:
+        sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.slow
+def test_run_is_whole_after_a_write_that_failed_half_way(run):
+    before = weights_of(run)
+    script = textwrap.dedent(FILL_THE_DISK)
+    # A limit on the size of a file fails a real write half-way, as a full disk does.
+    done = subprocess.run([sys.executable, "-c", script, str(run)], capture_output=True, text=True)
+    assert "refused: the run could not be saved" in done.stderr
+    assert "the run that was there before is untouched" in done.stderr
+    np.testing.assert_array_equal(weights_of(run)[0], before[0])
+    assert len(list(run.iterdir())) == 2
+
+
+def test_nothing_is_left_of_a_first_save_that_failed(tmp_path, model, monkeypatch):
+    def fail(path):
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save", fail)
+    with pytest.raises(RunError, match=r"could not be saved to .*No space left on device"):
+        write_run(tmp_path / "run", model, RECORD)
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_run_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"no such run: .*nowhere is not a folder"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"holds no run.json: .*never finished"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("contents", ["", "{", "[" * 100_000, '"text"', "[]", "{}", "\0"])
+def test_damaged_record_is_one_clear_error(run, contents):
+    (run / "run.json").write_text(contents)
+    with pytest.raises(RunError, match=r"run\.json is damaged"):
+        read_run(run)
+
+
+@pytest.mark.parametrize("field", ["model_file", "model_sha256", "class_names", "backbone"])
+def test_record_without_a_field_names_it(run, field):
+    edit_record(run, **{field: None})
+    with pytest.raises(RunError, match=f"its field '{field}' is missing"):
+        read_run(run)
+
+
+def test_unknown_format_is_named(run):
+    edit_record(run, format=99)
+    with pytest.raises(RunError, match="has format 99; this version of ktransfer reads format 1"):
+        read_run(run)
+
+
+def test_record_that_leads_out_of_the_run_is_refused(run):
+    edit_record(run, model_file="../elsewhere.keras")
+    with pytest.raises(RunError, match=r"'../elsewhere.keras' leads out of the run"):
+        read_run(run)
+
+
+def test_changed_and_missing_models_are_refused(run):
+    (model_path,) = run.glob("*.keras")
+    with model_path.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(RunError, match="is not what was saved"):
+        read_run(run)
+    model_path.unlink()
+    with pytest.raises(RunError, match=r"its model model-.* is missing"):
+        read_run(run)
+
+
+def test_model_with_code_in_it_is_refused(tmp_path):
+    images = keras.Input((3,))
+    outputs = keras.layers.Lambda(lambda x: x * 2, output_shape=(3,))(images)
+    run = write_run(tmp_path / "run", keras.Model(images, outputs), RECORD)
+    with pytest.raises(RunError, match=r"cannot be loaded: .*Lambda"):
+        read_run(run)
+
+
+def test_oversized_record_is_refused_unread(run, monkeypatch):
+    monkeypatch.setattr("ktransfer.runs.MAX_RECORD_MB", 0)
+    with pytest.raises(RunError, match="larger than 0 MB"):
+        read_run(run)
