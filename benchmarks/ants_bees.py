@@ -2,8 +2,8 @@
 
     python benchmarks/ants_bees.py [--seeds 3] [--out benchmarks/results]
 
-Each contestant runs in a process of its own; total wall time is taken from outside, imports and decoding
-counted. The contestants take turns, so that a slow minute of the machine hits all of them.
+Each contestant runs in a process of its own; total wall time is taken from outside, imports and
+decoding counted. The contestants take turns, so that a slow minute of the machine hits all of them.
 
 - guide: the workflow of the Keras guide "Transfer learning & fine-tuning" (frozen model inside the
   training model, forward pass in every epoch, flips and small rotations, dropout 0.2, Adam), at the

@@ -1,4 +1,4 @@
-"""What the benchmarks share: where the real photos are, tables, and results with their circumstances."""
+"""What the benchmarks share: the real photos, tables, results with their circumstances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
 
 def shared_folder() -> Path:
-    """The folder of real photos and weights: `KTRANSFER_SHARED`, or `../shared` beside the project."""
+    """The folder of real photos and weights: `KTRANSFER_SHARED` or `../shared`."""
     default = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("KTRANSFER_SHARED", default))
     if not (folder / "data").is_dir():

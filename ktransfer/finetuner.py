@@ -41,6 +41,7 @@ from ktransfer.heads import (
     check_dropout,
     check_training_arguments,
     pooled_output,
+    predict_classes,
     train_classifier,
 )
 from ktransfer.metrics import Score, score
@@ -421,8 +422,8 @@ def _fit_result(
     seconds: dict[str, float],
 ) -> FitResult:
     def score_of(part: Part) -> Score:
-        logits = head.classifier.predict(features[part.name].values, batch_size=1_024, verbose=0)
-        return score(logits.argmax(axis=1), part.labels, splits.class_names)
+        predicted = predict_classes(head.classifier, features[part.name].values)
+        return score(predicted, part.labels, splits.class_names)
 
     carried_out = advice.strategy if advice.num_trainable_blocks == 0 else "linear_probe"
     notes = splits.notes

@@ -204,6 +204,18 @@ def train_classifier(
     return TrainedHead(classifier, tuple(record.epochs), keep_best.best_epoch + 1, interrupted)
 
 
+def predict_classes(
+    classifier: keras.Model, values: np.ndarray, rows_at_once: int = 8_192
+) -> np.ndarray:
+    """The most probable class of each row of features, int64 `(images,)`, read in pieces."""
+    kernel, bias = classifier.get_layer("head").get_weights()
+    pieces = [
+        (values[start : start + rows_at_once] @ kernel + bias).argmax(axis=1)
+        for start in range(0, len(values), rows_at_once)
+    ]
+    return np.concatenate(pieces)
+
+
 def check_dropout(dropout: float) -> None:
     """Raise an `InputError` if `dropout` lies outside [0, 1)."""
     if not 0.0 <= dropout < 1.0:

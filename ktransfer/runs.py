@@ -15,11 +15,12 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from ktransfer._checks import RunError
+
+if TYPE_CHECKING:
+    import keras
 
 FORMAT = 1
 RECORD_NAME = "run.json"
@@ -90,11 +91,14 @@ def write_run(
         partial_model.replace(model_file)
         partial_record.replace(path / RECORD_NAME)
         _flush_to_disk(path)
-    except (OSError, RuntimeError) as error:  # h5py reports a full disk as a RuntimeError
+    except BaseException as error:
         partial_model.unlink(missing_ok=True)
         partial_record.unlink(missing_ok=True)
         if created and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+        # h5py reports a full disk as a RuntimeError. Ctrl-C, for one, goes on as it is.
+        if not isinstance(error, OSError | RuntimeError):
+            raise
         kept = "" if created else "; the run that was there before is untouched"
         raise RunError(f"the run could not be saved to {path}: {error}{kept}") from error
     for old in path.glob("model-*.keras"):
@@ -112,6 +116,8 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
     Raises:
         RunError: no run there, a damaged or unknown one, or a layer class that is not registered.
     """
+    import keras  # here, so that the command line can check a folder before the slow import
+
     path = Path(folder)
     record = read_record(path)
     model_path = path / record["model_file"]

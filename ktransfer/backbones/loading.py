@@ -18,7 +18,7 @@ from ktransfer._checks import InputError, near_names, unknown_name
 from ktransfer.backbones.backbone import Backbone, build_backbone
 from ktransfer.backbones.families import FAMILY_OF, Family
 from ktransfer.backbones.hub import HUB_PREFIX, load_hub_backbone, load_hub_instance
-from ktransfer.backbones.own_model import load_own_model
+from ktransfer.backbones.own_model import check_graph, load_own_model
 from ktransfer.backbones.preprocessing import TORCH_STD_RGB, apply_preprocessing
 from ktransfer.backbones.weights import load_weights_file
 
@@ -55,8 +55,8 @@ def load_backbone(
         name_or_model: A constructor of keras.applications ("MobileNetV2", upper and lower case
             equal), a KerasHub preset ("hub:resnet_18_imagenet", needs `pip install
             "ktransfer[hub]"`), a KerasHub backbone, or any functional or sequential `keras.Model`.
-            A model of your own shares its weights with the backbone and is not changed; a
-            classifier at its end is left out where that is evident.
+            A model of your own is copied, so that nothing reaches it; a classifier at its end is
+            left out where that is evident.
         weights: "imagenet" (downloaded by Keras once), the path of a `.weights.h5` or `.h5` file,
             "mini" (shipped with ktransfer, for MobileNetV2 with alpha 0.35), or None for random
             weights. A model of your own keeps the weights that it has; leave this out.
@@ -73,8 +73,7 @@ def load_backbone(
 
     Raises:
         InputError: The name is unknown; an option, size or weights do not fit; the weights cannot
-        be downloaded or
-            read; the preprocessing of a model of your own is not evident.
+            be downloaded or read; the preprocessing of a model of your own is not evident.
 
     Example:
         >>> from ktransfer.backbones import load_backbone
@@ -116,8 +115,25 @@ def _load_instance(
         )
     size = _checked_size(input_size)
     if type(model).__module__.startswith("keras_hub."):
-        return load_hub_instance(model, size, preprocessing)
-    return load_own_model(model, size, preprocessing)
+        return load_hub_instance(_copied(model), size, preprocessing)
+    check_graph(model)
+    return load_own_model(_copied(model), size, preprocessing)
+
+
+def _copied(model: keras.Model) -> keras.Model:
+    """The same network with weights of its own: training must not reach the user's model."""
+    try:
+        if isinstance(model, keras.Sequential) or type(model).__module__.startswith("keras.src."):
+            copy = keras.models.clone_model(model)
+        else:
+            copy = type(model).from_config(model.get_config())
+        copy.set_weights(model.get_weights())
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            f"{model.name!r} cannot be copied, and so could not be saved either: {error}. Layers "
+            "of your own need a get_config()"
+        ) from error
+    return copy
 
 
 def _application(name: str) -> str:

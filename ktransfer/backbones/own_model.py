@@ -51,11 +51,11 @@ def load_own_model(
 ) -> Backbone:
     """Takes a functional or sequential model as a backbone.
 
-    The model is not changed, but its weights are shared: training the backbone trains the model.
+    The backbone uses the model's own layers: give a copy of what must not be frozen or trained.
 
     Args:
-        model: A model from images `(batch, height, width, 3)` to a feature map, or with a
-            classifier behind it, which is left out.
+        model: A model, passed by `check_graph`, from images `(batch, height, width, 3)` to a
+            feature map, or with a classifier behind it, which is left out.
         size: Height and width in pixels; the model's own by default.
         preprocessing: How RGB in [0, 255] must be scaled for it, or "auto".
 
@@ -67,7 +67,6 @@ def load_own_model(
         preprocessing or a
             classifier that is not evident.
     """
-    _check_graph(model)
     if preprocessing not in ("auto", *MODES):
         raise unknown_name("preprocessing", preprocessing, ("auto", *MODES))
     size = size or _own_size(model)
@@ -79,7 +78,8 @@ def load_own_model(
     return build_backbone(network, name=model.name, weights="own")
 
 
-def _check_graph(model: keras.Model) -> None:
+def check_graph(model: keras.Model) -> None:
+    """Raises an `InputError` if `model` has no graph from one image to one output."""
     if not is_nested(model):
         raise InputError(
             f"{model.name!r} is a {type(model).__name__} with a call() of its own: blocks can be "
