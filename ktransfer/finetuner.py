@@ -29,6 +29,7 @@ from ktransfer.data import (
 )
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
+    FORWARD_BATCH_SIZE,
     Features,
     Forward,
     OnProgress,
@@ -324,6 +325,13 @@ class FineTuner:
         self._model = model
         self._forward = None
 
+    @property
+    def _infer(self) -> Forward:
+        """The whole model, compiled for inference when it is first needed."""
+        if self._forward is None:
+            self._forward = compile_forward(self.model)
+        return self._forward
+
     def _num_features(self, num_blocks: int) -> int:
         """The width of the pooled features behind the first `num_blocks` blocks."""
         return int(pooled_output(self.backbone.prefix(num_blocks), self.pooling).shape[-1])
@@ -354,11 +362,9 @@ class FineTuner:
 
     def _probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
         """Class probabilities, the index of the file of each row, and the files that have none."""
-        if self._forward is None:
-            self._forward = compile_forward(self.model)
         with progress_bar("predicting", len(part), shown=self.verbose) as show:
             features, _, failed = extract_part(
-                self._forward, part, self.backbone.input_size, on_progress=show
+                self._infer, part, self.backbone.input_size, on_progress=show
             )
         values = features.values.reshape(len(features.indices), len(self.class_names))
         return values, features.indices, failed
@@ -368,7 +374,9 @@ class FineTuner:
         check_rgb_range(images)
         if images.shape[1:3] != self.backbone.input_size:
             images = resize_array(images, self.backbone.input_size)
-        return np.asarray(self.model.predict(images, batch_size=32, verbose=0))
+        starts = range(0, len(images), FORWARD_BATCH_SIZE)
+        rows = [self._infer(images[start : start + FORWARD_BATCH_SIZE]) for start in starts]
+        return np.concatenate(rows)
 
     def _evaluated_part(
         self, data: str | os.PathLike[str]

@@ -1,8 +1,7 @@
 """Saved runs: a folder with the model and a record of how it came to be.
 
-    RUN/run.json               the record: format, versions, classes, backbone, result; names the
-    model file RUN/model-1a2b3c4d.keras   an ordinary Keras model, named by the first digits of its
-    SHA-256
+    RUN/run.json               the record: format, versions, classes, backbone, result, model file
+    RUN/model-1a2b3c4d.keras   an ordinary Keras model, named by the first digits of its SHA-256
 
 Nothing in a run is pickled, and loading one runs no code from it. The record is replaced by one
 rename after the model lies complete beside it, so a run is at every moment either the old or the

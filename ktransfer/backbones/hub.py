@@ -108,8 +108,8 @@ def load_hub_instance(
     if preprocessing == "auto":
         raise InputError(
             f"a {type(model).__name__} does not say how its images must be scaled: give "
-            "preprocessing='tf' (KerasHub's "
-            f"ViT presets), 'torch' (its ResNet presets) or another of {', '.join(MODES)}"
+            "preprocessing='tf' (KerasHub's ViT presets), 'torch' (its ResNet presets) or another "
+            f"of {', '.join(MODES)}"
         )
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         shapes = [tuple(tensor.shape) for tensor in model.inputs]
@@ -146,14 +146,11 @@ def _load_preset(
     try:
         network = hub.models.Backbone.from_preset(preset)
         converter = hub.layers.ImageConverter.from_preset(preset)
-    except (
-        Exception
-    ) as error:  # kaggle, requests and huggingface_hub raise errors of their own kinds
+    except Exception as error:  # kaggle, requests and huggingface_hub raise kinds of their own
         raise InputError(
             f"{name} could not be downloaded ({error}). Without network give a file, "
-            "weights='path.weights.h5', for "
-            f"one of {', '.join(_CONFIGURATIONS)}; a private model needs the login that KerasHub "
-            "asks for"
+            f"weights='path.weights.h5', for one of {', '.join(_CONFIGURATIONS)}; a private model "
+            "needs the login that KerasHub asks for"
         ) from error
 
     def scale(images: Any) -> Any:

@@ -229,8 +229,8 @@ def _download(name: str, build: Any) -> keras.Model:
         except Exception as error:  # keras.utils.get_file raises the bare Exception
             raise InputError(
                 f"the ImageNet weights of {name} could not be downloaded ({error}). Without "
-                "network give a file, "
-                'weights="path.weights.h5", or use load_backbone("MobileNetV2", weights="mini")'
+                'network give a file, weights="path.weights.h5", or use the embedded '
+                'weights="mini" of MobileNetV2, which are for demonstrations'
             ) from error
 
 

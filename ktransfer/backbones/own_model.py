@@ -83,8 +83,7 @@ def check_graph(model: keras.Model) -> None:
     if not is_nested(model):
         raise InputError(
             f"{model.name!r} is a {type(model).__name__} with a call() of its own: blocks can be "
-            "found only in a "
-            "functional model (keras.Model(inputs, outputs)) or a keras.Sequential"
+            "found only in a functional model (keras.Model(inputs, outputs)) or a keras.Sequential"
         )
     if not model.built:
         raise InputError(
@@ -126,9 +125,8 @@ def _evident_preprocessing(model: keras.Model) -> str:
             return mode
     raise InputError(
         f"{model.name!r} does not show how its images must be scaled: give preprocessing='none' "
-        "(it takes RGB in "
-        "[0, 255]), 'tf' ([-1, 1]), 'caffe' (BGR minus ImageNet's mean) or 'torch' (ImageNet's "
-        "mean and deviation)"
+        "(it takes RGB in [0, 255]), 'tf' ([-1, 1]), 'caffe' (BGR minus ImageNet's mean) or "
+        "'torch' (ImageNet's mean and deviation)"
     )
 
 
@@ -170,9 +168,8 @@ def _features(spans: Sequence[Span], name: str) -> Any:
     if not top or len(spans[top - 1].outputs[0].shape) != 4:
         raise InputError(
             f"{name!r} ends in {tuple(output.shape)} and it is not evident where its classifier "
-            "begins: give "
-            "keras.Model(model.input, feature_map) with a feature map (batch, height, width, "
-            "channels)"
+            "begins: give keras.Model(model.input, feature_map) with a feature map (batch, height, "
+            "width, channels)"
         )
     return spans[top - 1].outputs[0]
 

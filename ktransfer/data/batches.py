@@ -48,7 +48,7 @@ def ordered_batches(values: np.ndarray, labels: np.ndarray, *, batch_size: int) 
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which `shuffled_batches` takes the rows in an epoch (from 0), int64 `(rows,)`."""
+    """The order of `shuffled_batches` in an epoch (from 0): row numbers, int64 `(rows,)`."""
     import tensorflow as tf
 
     return np.asarray(_order(num_rows, seed, tf.constant(epoch, tf.int64)))
