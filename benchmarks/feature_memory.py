@@ -2,11 +2,11 @@
 
     python benchmarks/feature_memory.py [--images 1000000] [--features 1280] [--budget-mb 1024]
 
-Writes features of so many images through `ktransfer.features.extract`, trains a head on them for one
-epoch, and records the peak of the process's own memory. The images are random numbers and the network
-is a random projection: what is measured is where the features are kept. Own memory is RssAnon of
-/proc/self/status: the pages of the memory-mapped file are the system's to drop and do not count. Needs
-4 bytes of disk per number.
+Writes features of so many images through `ktransfer.features.extract`, trains a head on them for
+one epoch, and records the peak of the process's own memory. The images are random numbers and the
+network is a random projection: what is measured is where the features are kept. Own memory is
+RssAnon of /proc/self/status: the pages of the memory-mapped file are the system's to drop and do not
+count. Needs 4 bytes of disk per number.
 """
 
 from __future__ import annotations

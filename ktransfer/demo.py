@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Demo:
         result: of the training.
         evaluation: of the held-back pictures in `test/`.
         examples: predictions on one held-back picture of each species.
-        seconds: wall time by phase: `draw` and `backbone`, then those of `result`, then `evaluate`.
+        seconds: wall time by phase: `backbone`, then those of `result`, then `evaluate`.
     """
 
     tuner: FineTuner
@@ -47,10 +47,17 @@ class Demo:
     examples: Predictions
     seconds: dict[str, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON: the result's fields and what follows it."""
+        return {
+            **self.result.to_dict(),
+            "generated": True,
+            "evaluation": self.evaluation.to_dict(),
+            "examples": [asdict(each) for each in self.examples],
+        }
 
-def draw_flowers(
-    folder: str | os.PathLike[str], num_images: int = 300, seed: int = 0
-) -> Path:
+
+def draw_flowers(folder: str | os.PathLike[str], num_images: int = 300, seed: int = 0) -> Path:
     """Draws pictures of five species of flowers into class folders.
 
     Args:
@@ -87,10 +94,15 @@ def draw_flowers(
     return Path(folder)
 
 
-def draw_demo_photos(folder: Path, parts: dict[str, tuple[int, int]] = PARTS) -> Path:
-    """Draws `train/`, `val/` and `test/`, each from a seed of its own."""
-    for name, (num_images, seed) in parts.items():
-        draw_flowers(folder / name, num_images, seed)
+def draw_demo_photos(folder: Path, *, share: float = 1.0) -> Path:
+    """Draws `train/`, `val/` and `test/`, each from a seed of its own.
+
+    Args:
+        folder: made if it does not exist.
+        share: of the pictures of `PARTS` to draw, in (0, 1].
+    """
+    for name, (num_images, seed) in PARTS.items():
+        draw_flowers(folder / name, round(share * num_images), seed)
     return folder
 
 

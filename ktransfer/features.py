@@ -168,10 +168,17 @@ def _allocate(
         try:
             # Reserved before the first write: writing into a hole of a mapped file on a full disk
             # kills the process with SIGBUS, which nobody can catch.
-            os.posix_fallocate(file.fileno(), 0, num_bytes)
+            _reserve(file.fileno(), num_bytes)
         except OSError as error:
             raise InputError(
                 f"the features need {num_bytes / 2**20:,.0f} MB of disk in {folder}: "
                 f"{error.strerror}. Free some space, or set TMPDIR to a folder on a larger disk"
             ) from error
         return np.memmap(file, np.float32, "r+", shape=shape)
+
+
+def _reserve(descriptor: int, num_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, num_bytes)
+    else:  # macOS has no such call; there a file can only be made long, not sure of its space
+        os.truncate(descriptor, num_bytes)

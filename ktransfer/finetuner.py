@@ -173,6 +173,7 @@ class FineTuner:
         with _timed(seconds, "scan"):
             splits = read_folder(data, validation_fraction=validation_fraction, seed=self.seed)
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
+            fingerprint = _fingerprint(splits.train)
         with _timed(seconds, "decode_and_extract"):
             body = self.backbone.prefix(advice.num_blocks)
             features, splits = self._extract(body, splits, feature_budget_mb)
@@ -194,7 +195,7 @@ class FineTuner:
         self._data = {
             "folder": os.path.realpath(data),
             "validation_fraction": validation_fraction,
-            "train_fingerprint": _fingerprint(splits.train),
+            "train_fingerprint": fingerprint,
         }
         self.result = _fit_result(splits, advice, head, features, self.model, seconds)
         return self.result

@@ -88,6 +88,16 @@ def test_unreadable_files_are_left_out_counted_and_named(pictures):
     assert sum(result.part_sizes.values()) == 60
 
 
+def test_file_that_cannot_be_decoded_is_no_change_of_the_folder(pictures):
+    whole = (pictures / "blue" / "000.png").read_bytes()
+    for number in range(5):  # some of these fall into the training part
+        (pictures / "blue" / f"half{number}.png").write_bytes(whole[: len(whole) // 2])
+    tuner = tuner_of()
+    result = tuner.fit(pictures, epochs=1)
+    assert len(result.skipped) == 5
+    assert not any("has changed" in note for note in tuner.evaluate(pictures).notes)
+
+
 def test_source_folder_is_not_written_to(pictures):
     def state():
         return {path: path.stat().st_mtime_ns for path in [pictures, *pictures.rglob("*")]}

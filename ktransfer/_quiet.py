@@ -1,0 +1,69 @@
+"""Keeps the chatter of TensorFlow's C++ libraries off the terminal, and lets real errors through.
+
+TensorFlow 2.21 prints to file descriptor 2 before its log level applies, and no environment
+variable stops that (https://github.com/tensorflow/tensorflow/issues/100442; once that is mended,
+setting the level will do). So file descriptor 2 leads through a process of its own, this file, that
+drops known lines. A thread would not do: it dies with the process, and with it the last words of a
+crash.
+"""
+
+import atexit
+import os
+import re
+import signal
+import subprocess
+import sys
+
+_CHATTER = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog"
+    rb"|[IW]\d{4} [\d:.]+ +\d+ \S+:\d+\]"  # absl: information and warnings
+    rb"|\d{4}-\d\d-\d\d [\d:.]+: [IW] "  # the same of older versions
+    rb"|To enable the following instructions:"
+    rb"|.*(failed call to cuInit|Unable to register cu)"  # no GPU here, or two plugins for it
+    # Damaged images are reported by name, with their reason, among the skipped files.
+    rb"|.*(jpeg_mem\.cc|png_io\.cc)|libpng warning:|Corrupt JPEG data|Premature end of JPEG"
+)
+
+
+def hide_chatter() -> None:
+    """To be called before TensorFlow is imported; who sets TF_CPP_MIN_LOG_LEVEL sees all."""
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ or not _owns_stderr():
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    terminal = os.dup(2)
+    command = [sys.executable, "-I", "-S", __file__]
+    sieve = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=terminal)
+    assert sieve.stdin is not None
+    os.dup2(sieve.stdin.fileno(), 2)
+    sieve.stdin.close()
+    # Python's own messages and progress bars go straight to the terminal.
+    sys.stderr = open(terminal, "w", buffering=1, errors="backslashreplace")  # noqa: SIM115
+    atexit.register(_finish, terminal, sieve)
+
+
+def _owns_stderr() -> bool:
+    try:
+        return sys.stderr.fileno() == 2
+    except (AttributeError, OSError):  # replaced, for example by a test
+        return False
+
+
+def _finish(terminal: int, sieve: subprocess.Popen[bytes]) -> None:
+    """Let the sieve print its last line before the shell prints its prompt."""
+    os.dup2(terminal, 2)
+    try:
+        sieve.wait(timeout=1.0)
+    except subprocess.TimeoutExpired:  # a process that we started still holds the pipe
+        sieve.kill()
+
+
+def _sift() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; we end when it does
+    for line in sys.stdin.buffer:
+        if not _CHATTER.match(line):
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    _sift()

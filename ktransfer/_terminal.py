@@ -1,0 +1,219 @@
+"""Results on the terminal: summaries for people, one line of JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shlex
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ktransfer.backbones.catalog import BackboneInfo
+    from ktransfer.data import Skipped
+    from ktransfer.demo import Demo
+    from ktransfer.metrics import Score
+    from ktransfer.results import Evaluation, FitResult, Predictions
+
+_LABEL_WIDTH = 14
+_MAX_WIDTH = 110
+_MOST_SKIPPED = 20
+_MOST_CLASSES = 20
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """One line of ASCII: bytes of file names that are not UTF-8 are escaped, NaN is null."""
+    click.echo(json.dumps(_finite(data), allow_nan=False))
+
+
+def printable(text: str) -> str:
+    """The text on one line: control characters and bytes that are not UTF-8 are escaped."""
+    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in safe)
+
+
+def print_fit(result: FitResult, backbone: str) -> None:
+    """What was decided, why, and how well it went."""
+    advice = result.advice
+    _accuracy("Accuracy", result.validation, "validation")
+    if result.test:
+        _accuracy("", result.test, "test")
+    _row("Decision", f"{advice.strategy} ({advice.cell}), because:")
+    _row("", *advice.reasons, bullet="- ")
+    head = ", the head only" if advice.num_trainable_blocks == 0 else ""
+    _row(
+        "Carried out",
+        f"{result.carried_out} on {backbone}: {result.trainable_parameters:,} of "
+        f"{result.total_parameters:,} parameters trained{head}; best epoch {result.best_epoch} of "
+        f"{len(result.history)}",
+    )
+    _row("Overfitting", advice.overfitting_risk)
+    sizes = ", ".join(f"{size:,} {name}" for name, size in result.part_sizes.items())
+    classes = ", ".join(result.classes[:_MOST_CLASSES])
+    more = ", ..." if len(result.classes) > _MOST_CLASSES else ""
+    _row("Images", f"{sum(result.part_sizes.values()):,} used: {sizes}")
+    _row("Classes", f"{len(result.classes)}: {classes}{more}")
+    print_skipped(result.skipped)
+    _row("Notes", *result.notes, bullet="- ")
+    if result.interrupted:
+        _row("Interrupted", "by Ctrl-C; the model has the best weights until then")
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Accuracy with its interval, and the share found of each class, the worst first."""
+    found = evaluation.score
+    _accuracy("Accuracy", found, evaluation.part)
+    _row("Balanced", f"{found.balanced_accuracy:.1%} (mean over classes)")
+    shares = sorted((share, name) for name, share in found.per_class.items() if share is not None)
+    _row("Per class", *[f"{share:6.1%}  {name}" for share, name in shares[:_MOST_CLASSES]])
+    if len(shares) > _MOST_CLASSES:
+        _row("", f"and {len(shares) - _MOST_CLASSES} better ones")
+    print_skipped(evaluation.skipped)
+    _row("Notes", *evaluation.notes, bullet="- ")
+
+
+def print_predictions(predictions: Predictions) -> None:
+    """A line for each image: probability, class, path."""
+    rows = [(each.probability, printable(each.label), each.path or "") for each in predictions]
+    width = max(len(label) for _, label, _ in rows)
+    for probability, label, path in rows:
+        click.echo(f"{probability:6.1%}  {label:<{width}}  {printable(path)}")
+
+
+def write_csv(file: Path, predictions: Predictions) -> None:
+    """Path, label, probability and a column for each class; whole or not at all."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        # Paths keep the very bytes that the system knows them by.
+        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["path", "label", "probability", *predictions.classes])
+            for each, row in zip(predictions, predictions.probabilities, strict=True):
+                # Nine digits give a float32 back exactly.
+                shares = [f"{share:.9g}" for share in (each.probability, *row)]
+                writer.writerow([each.path, each.label, *shares])
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def print_skipped(skipped: Sequence[Skipped]) -> None:
+    """The first files that were left out, each with its reason, and how many there are."""
+    if not skipped:
+        return
+    _row("Skipped", f"{len(skipped):,} file{'s' if len(skipped) > 1 else ''}")
+    for each in skipped[:_MOST_SKIPPED]:
+        # Not wrapped: a path is to be copied.
+        click.echo(f"{'':<{_LABEL_WIDTH}}{printable(each.path)}: {printable(each.reason)}")
+    if len(skipped) > _MOST_SKIPPED:
+        _row("", f"and {len(skipped) - _MOST_SKIPPED:,} more; --json lists them all")
+
+
+def print_seconds(seconds: Mapping[str, float]) -> None:
+    """Wall time by phase."""
+    phases = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in seconds.items()]
+    _row("Seconds", ", ".join(phases))
+
+
+def print_saved(out: str, data: str) -> None:
+    """Where the run lies, and what to type next."""
+    _row("Saved", out)
+    _print_next(
+        ["ktransfer", "evaluate", out, data],
+        ["ktransfer", "predict", out, "photo.jpg", "--csv", "predictions.csv"],
+    )
+
+
+def print_demo(demo: Demo) -> None:
+    """What the demonstration decided, and how well it does on pictures that it never saw."""
+    print_note(
+        'The pictures are generated by formula, and the weights "mini" are for demonstrations '
+        'only: for photos take weights="imagenet".'
+    )
+    click.echo()
+    print_fit(demo.result, demo.tuner.backbone.name)
+    click.echo(f"\n{click.style('On 50 held-back pictures', bold=True)}")
+    print_evaluation(demo.evaluation)
+    click.echo(f"\n{click.style('Some of them', bold=True)}")
+    print_predictions(demo.examples)
+    click.echo()
+
+
+def print_demo_end(out: str | None) -> None:
+    """Where the pictures are, or that they are gone, and what to type next."""
+    if out is None:
+        print_note("The pictures and the model were removed; ktransfer demo --out DIR keeps them.")
+        _print_next(["ktransfer", "train", "photos/", "--out", "runs/photos"])
+        return
+    run, photos = os.path.join(out, "run"), os.path.join(out, "photos")
+    _row("Pictures", photos)
+    _row("Saved", run)
+    _print_next(
+        ["ktransfer", "predict", run, os.path.join(photos, "test")],
+        ["ktransfer", "train", "photos/", "--out", "runs/photos"],
+    )
+
+
+def _print_next(*commands: Sequence[str]) -> None:
+    click.echo(f"\n{click.style('Next', bold=True)}")
+    for command in commands:
+        click.echo(f"  {printable(shlex.join(command))}")
+
+
+def print_backbones(rows: Iterable[BackboneInfo]) -> None:
+    """A table of names, sizes and blocks."""
+    click.echo(
+        click.style(f"{'name':<20}{'parameters':>13}{'blocks':>8}{'input px':>10}", bold=True)
+    )
+    for row in rows:
+        click.echo(f"{row.name:<20}{row.parameters:>13,}{row.blocks:>8}{row.input_size[0]:>10}")
+    click.echo(
+        '\nParameters without a classifier. KerasHub presets: "hub:NAME", with ktransfer[hub].'
+    )
+
+
+def print_note(text: str) -> None:
+    """A paragraph."""
+    click.echo("\n".join(textwrap.wrap(text, _width())))
+
+
+def _accuracy(label: str, found: Score, part: str) -> None:
+    low, high = found.interval
+    figure = click.style(f"{found.accuracy:.1%}", bold=True, fg="green")
+    interval = f"(95 % interval {low:.1%} to {high:.1%})"
+    # Not wrapped: colour codes would be counted as width.
+    click.echo(f"{_label(label)}{figure} on {found.num_images:,} {part} images {interval}")
+
+
+def _label(text: str) -> str:
+    return click.style(f"{text:<{_LABEL_WIDTH}}", bold=True)
+
+
+def _row(label: str, *lines: str, bullet: str = "") -> None:
+    """Paragraphs behind a label, each wrapped and indented, with a bullet if there is one."""
+    indent = _LABEL_WIDTH + len(bullet)
+    for index, line in enumerate(lines):
+        wrapped = textwrap.wrap(
+            printable(line), _width() - indent, break_long_words=False, break_on_hyphens=False
+        )
+        start = _label(label if index == 0 else "") + bullet
+        click.echo(start + f"\n{'':<{indent}}".join(wrapped))
+
+
+def _width() -> int:
+    return max(40, min(_MAX_WIDTH, shutil.get_terminal_size((100, 24)).columns))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(each) for each in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
