@@ -165,7 +165,7 @@ def report(runs: list[dict[str, Any]]) -> str:
     for epochs in (5, 20):
         guide, mine = (_median(groups[(name, epochs)], "total") for name in ("guide", "ktransfer"))
         ratios.append(
-            f"{epochs} epochs: whole process {guide / mine:.1f} times faster than the guide's workflow"
+            f"{epochs} epochs: whole process {guide / mine:.1f} times faster than the guide"
         )
     share = (
         f"an epoch after the first costs {100 * statistics.median(shares):.2f} % of the one pass"

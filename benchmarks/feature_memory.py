@@ -5,7 +5,7 @@
 Writes features of so many images through `ktransfer.features.extract`, trains a head on them for
 one epoch, and records the peak of the process's own memory. The images are random numbers and the
 network is a random projection: what is measured is where the features are kept. Own memory is
-RssAnon of /proc/self/status: the pages of the memory-mapped file are the system's to drop and do not
+RssAnon of /proc/self/status: pages of the memory-mapped file are the system's to drop and do not
 count. Needs 4 bytes of disk per number.
 """
 
