@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,24 @@ def extract_part(
     features = extract(forward, dataset, len(part), budget_mb=budget_mb, on_progress=on_progress)
     failed = np.setdiff1d(np.arange(len(part)), features.indices)
     return features, part.select(features.indices), explain_failures(part, failed)
+
+
+def divide(features: Features, sizes: Sequence[int]) -> list[Features]:
+    """The features of parts that were extracted as one, without copying.
+
+    Args:
+        features: of all images, in order.
+        sizes: number of images of each part, those without a row counted.
+
+    Returns:
+        One `Features` for each part; its indices count from the part's first image.
+    """
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    rows = np.searchsorted(features.indices, starts)
+    return [
+        Features(features.values[first:last], features.indices[first:last] - start)
+        for first, last, start in zip(rows[:-1], rows[1:], starts[:-1], strict=True)
+    ]
 
 
 def _allocate(

@@ -22,6 +22,7 @@ from ktransfer.data import (
     Part,
     Skipped,
     Splits,
+    joined,
     read_folder,
     read_part,
     read_paths,
@@ -32,8 +33,8 @@ from ktransfer.features import (
     FORWARD_BATCH_SIZE,
     Features,
     Forward,
-    OnProgress,
     compile_forward,
+    divide,
     extract_part,
 )
 from ktransfer.heads import (
@@ -342,24 +343,19 @@ class FineTuner:
     ) -> tuple[dict[str, Features], Splits]:
         """The pooled features of every part, and the splits without what could not be decoded."""
         forward = compile_forward(keras.Model(body.inputs, pooled_output(body, self.pooling)))
-        total, done = sum(map(len, splits.parts)), 0
-        features: dict[str, Features] = {}
-        parts: list[Part] = []
-        failed: tuple[Skipped, ...] = ()
-        with progress_bar("decoding, extracting features", total, shown=self.verbose) as show:
-            for part in splits.parts:
-                features[part.name], readable, lost = extract_part(
-                    forward,
-                    part,
-                    self.backbone.input_size,
-                    budget_mb=budget_mb * len(part) / total,
-                    on_progress=_advance(show, done, total),
-                )
-                parts.append(readable)
-                done += len(part)
-                failed += lost
-        _check_classes_left(parts[0], splits.class_names, failed)
-        return features, splits.with_parts(parts, failed)
+        size, parts = self.backbone.input_size, splits.parts
+        everything = joined(parts)
+        with progress_bar("extracting features", len(everything), shown=self.verbose) as show:
+            features, _, failed = extract_part(
+                forward, everything, size, budget_mb=budget_mb, on_progress=show
+            )
+        of_parts = divide(features, [len(part) for part in parts])
+        readable = [
+            part.select(found.indices) for part, found in zip(parts, of_parts, strict=True)
+        ]
+        _check_classes_left(readable[0], splits.class_names, failed)
+        by_name = {part.name: found for part, found in zip(parts, of_parts, strict=True)}
+        return by_name, splits.with_parts(readable, failed)
 
     def _probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
         """Class probabilities, the index of the file of each row, and the files that have none."""
@@ -399,11 +395,6 @@ def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[phase] = time.perf_counter() - started
-
-
-def _advance(show: OnProgress, before: int, total: int) -> OnProgress:
-    """Progress within one part as progress within all of them."""
-    return lambda done, _: show(before + done, total)
 
 
 def _fingerprint(part: Part) -> str:

@@ -8,7 +8,7 @@ from conftest import small_network, write_pictures
 
 from ktransfer import InputError
 from ktransfer.data import image_dataset, read_folder
-from ktransfer.features import compile_forward, extract, extract_part
+from ktransfer.features import Features, compile_forward, divide, extract, extract_part
 from ktransfer.heads import pooled_output
 
 
@@ -98,3 +98,11 @@ def test_progress_ends_at_the_number_of_images(pictures):
     extract_part(forward, part, (16, 16), on_progress=lambda done, of: seen.append((done, of)))
     assert seen[-1] == (len(part), len(part))
     assert seen == sorted(seen)
+
+
+def test_features_extracted_as_one_are_divided_by_part():
+    values = np.arange(8, dtype=np.float32).reshape(4, 2)
+    # Of images 0 to 6 in parts of 3, 0 and 4, the images 1, 2 and 5 could not be decoded.
+    parts = divide(Features(values, np.array([0, 3, 4, 6], np.int32)), [3, 0, 4])
+    assert [part.indices.tolist() for part in parts] == [[0], [], [0, 1, 3]]
+    np.testing.assert_array_equal(parts[2].values, values[1:])

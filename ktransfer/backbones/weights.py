@@ -34,9 +34,13 @@ def load_weights_file(networks: Sequence[keras.Model], path: Path, name: str) ->
         InputError: The file is no weights file, is damaged, or belongs to another architecture.
     """
     suffix = ".h5" if _is_legacy(path) else ".weights.h5"
-    errors = [_try(network, path, suffix) for network in networks]
-    if all(errors):
-        raise InputError(_explain(networks[0], path, name, suffix, errors[0])) from errors[0]
+    errors = []
+    for network in networks:
+        error = _try(network, path, suffix)
+        if error is None:
+            return
+        errors.append(error)
+    raise InputError(_explain(networks[0], path, name, suffix, errors[0])) from errors[0]
 
 
 def _try(network: keras.Model, path: Path, suffix: str) -> Exception | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ktransfer.data.decoding import decode_image
     from ktransfer.data.folder import read_folder, read_part, read_paths
     from ktransfer.data.images import ImageFile, Skipped
-    from ktransfer.data.parts import Part, Splits
+    from ktransfer.data.parts import Part, Splits, joined
     from ktransfer.data.pipeline import explain_failures, image_dataset
     from ktransfer.data.resizing import resize_array
 
@@ -28,6 +28,7 @@ __all__ = [
     "decode_image",
     "explain_failures",
     "image_dataset",
+    "joined",
     "read_folder",
     "read_part",
     "read_paths",
@@ -42,6 +43,7 @@ _HOME = {
     "decode_image": "decoding",
     "explain_failures": "pipeline",
     "image_dataset": "pipeline",
+    "joined": "parts",
     "read_folder": "folder",
     "read_part": "folder",
     "read_paths": "folder",

@@ -31,6 +31,7 @@ def shuffled_batches(
     """
     import tensorflow as tf
 
+    @tf.autograph.experimental.do_not_convert
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         order = _order(len(labels), seed, epoch)
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
@@ -87,4 +88,4 @@ def _row_reader(values: np.ndarray, labels: np.ndarray):  # type: ignore[no-unty
         def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return tf.gather(held, rows), tf.gather(labels, rows)
 
-    return read
+    return tf.autograph.experimental.do_not_convert(read)

@@ -33,6 +33,12 @@ class Part:
         return Part(self.name, tuple(self.files[each] for each in chosen), self.labels[chosen])
 
 
+def joined(parts: Sequence[Part]) -> Part:
+    """All files of several parts, one part after the other."""
+    files = tuple(file for part in parts for file in part.files)
+    return Part("all", files, np.concatenate([part.labels for part in parts]))
+
+
 @dataclass(frozen=True, eq=False)
 class Splits:
     """A folder of images, divided.

@@ -54,6 +54,8 @@ def image_dataset(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
 
+    # Nothing here is Python control flow; to look for it would take longer than the tracing.
+    @tf.autograph.experimental.do_not_convert
     def load(path: tf.Tensor, plain: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return crop_and_resize(_decode(path, plain, height, width), height, width), index
 
