@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ktransfer.advisor import Advice, advise
     from ktransfer.backbones import Backbone, Block, load_backbone
     from ktransfer.finetuner import FineTuner
+    from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
     from ktransfer.results import Evaluation, FitResult, Predictions
 
 __version__ = "0.1.0"
@@ -29,9 +30,13 @@ _HOME = {
     "FineTuner": "finetuner",
     "FitResult": "results",
     "InputError": "_checks",
+    "LearningRateMultiplier": "optimizers",
     "Predictions": "results",
     "RunError": "_checks",
     "advise": "advisor",
+    "auto_rgn": "optimizers",
+    "grouped": "optimizers",
+    "layer_decay": "optimizers",
     "load_backbone": "backbones",
 }
 
@@ -43,9 +48,13 @@ __all__ = [
     "FineTuner",
     "FitResult",
     "InputError",
+    "LearningRateMultiplier",
     "Predictions",
     "RunError",
     "advise",
+    "auto_rgn",
+    "grouped",
+    "layer_decay",
     "load_backbone",
 ]
 
