@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from ktransfer import __version__
-from ktransfer._checks import InputError
+from ktransfer._checks import InputError, RunError
 from ktransfer._progress import progress_bar
 from ktransfer.advisor import Advice, advise
 from ktransfer.backbones import Backbone, check_rgb_range, load_backbone
@@ -42,7 +42,7 @@ from ktransfer.heads import (
     attach,
     check_dropout,
     check_training_arguments,
-    pooled_output,
+    pool,
     predict_classes,
     train_classifier,
 )
@@ -176,7 +176,7 @@ class FineTuner:
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
             fingerprint = _fingerprint(splits.train)
         with _timed(seconds, "decode_and_extract"):
-            body = self.backbone.prefix(advice.num_blocks)
+            body = self._body(advice.num_blocks)
             features, splits = self._extract(body, splits, feature_budget_mb)
         with _timed(seconds, "head"):
             head = train_classifier(
@@ -277,6 +277,7 @@ class FineTuner:
             "keras": keras.__version__,
             "backbone": {
                 "name": self.backbone.name,
+                "last_operation": self.backbone.blocks[self._num_blocks - 1].name,
                 "weights": self.backbone.weights,
                 "input_size": list(self.backbone.input_size),
                 "options": dict(self.backbone.options),
@@ -303,9 +304,15 @@ class FineTuner:
         """
         model, record = read_run(path)
         described = record["backbone"]
+        if model.output_shape[-1] != len(record["class_names"]):
+            raise RunError(
+                f"the run {path} is damaged: its model has {model.output_shape[-1]} outputs for "
+                f"{len(record['class_names'])} classes"
+            )
+        body = keras.Model(model.inputs[0], _output_of(model, described["last_operation"]))
         # The preprocessing is a part of the saved network, hence "none".
         backbone = dataclasses.replace(
-            load_backbone(model, None, preprocessing="none"),
+            load_backbone(body, None, preprocessing="none"),
             name=described["name"],
             weights=described["weights"],
             options=described["options"],
@@ -336,13 +343,22 @@ class FineTuner:
 
     def _num_features(self, num_blocks: int) -> int:
         """The width of the pooled features behind the first `num_blocks` blocks."""
-        return int(pooled_output(self.backbone.prefix(num_blocks), self.pooling).shape[-1])
+        return int(pool(self._body(num_blocks).output, self.pooling).shape[-1])
+
+    def _body(self, num_blocks: int) -> keras.Model:
+        """The first blocks, from images to what the last of them says."""
+        body = self.backbone.prefix(num_blocks)
+        if len(body.outputs) == 1:
+            return body
+        # A cut of NASNet has two tensors: what the last cell says, and the one before it.
+        last = self.backbone.blocks[num_blocks - 1].calls[-1]
+        return keras.Model(body.inputs, last.outputs[0], name=body.name)
 
     def _extract(
         self, body: keras.Model, splits: Splits, budget_mb: float
     ) -> tuple[dict[str, Features], Splits]:
         """The pooled features of every part, and the splits without what could not be decoded."""
-        forward = compile_forward(keras.Model(body.inputs, pooled_output(body, self.pooling)))
+        forward = compile_forward(keras.Model(body.inputs, pool(body.output, self.pooling)))
         size, parts = self.backbone.input_size, splits.parts
         everything = joined(parts)
         with progress_bar("extracting features", len(everything), shown=self.verbose) as show:
@@ -350,9 +366,7 @@ class FineTuner:
                 forward, everything, size, budget_mb=budget_mb, on_progress=show
             )
         of_parts = divide(features, [len(part) for part in parts])
-        readable = [
-            part.select(found.indices) for part, found in zip(parts, of_parts, strict=True)
-        ]
+        readable = [part.select(found.indices) for part, found in zip(parts, of_parts, strict=True)]
         _check_classes_left(readable[0], splits.class_names, failed)
         by_name = {part.name: found for part, found in zip(parts, of_parts, strict=True)}
         return by_name, splits.with_parts(readable, failed)
@@ -395,6 +409,14 @@ def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[phase] = time.perf_counter() - started
+
+
+def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:
+    """What the operation of that name says, in a loaded model."""
+    found = [each for each in model.operations if each.name == operation]
+    if not found:
+        raise RunError(f"the run is damaged: its model has no operation {operation!r}")
+    return found[0].output
 
 
 def _fingerprint(part: Part) -> str:

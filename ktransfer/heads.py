@@ -41,12 +41,6 @@ class TrainedHead:
     interrupted: bool
 
 
-def pooled_output(body: keras.Model, pooling: str) -> keras.KerasTensor:
-    """The feature vector `(batch, features)` of a body, two cut tensors side by side."""
-    pooled = [pool(tensor, pooling) for tensor in body.outputs]
-    return pooled[0] if len(pooled) == 1 else keras.layers.Concatenate()(pooled)
-
-
 def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     """The feature vector of a backbone's output.
 
@@ -120,7 +114,7 @@ def attach(
         A model whose predictions equal softmax(classifier(pool(body(images)))).
     """
     body.trainable = False
-    features = pooled_output(body, pooling)
+    features = pool(body.output, pooling)
     if dropout:
         features = keras.layers.Dropout(dropout)(features)
     trained = classifier.get_layer("head")

@@ -25,6 +25,18 @@ FORMAT = 1
 RECORD_NAME = "run.json"
 MAX_RECORD_MB = 64
 
+_FIELDS = {
+    "model_file": str,
+    "model_sha256": str,
+    "class_names": list,
+    "pooling": str,
+    "dropout": float | int,
+    "seed": int,
+    "data": dict,
+    "backbone": dict,
+}
+_BACKBONE_FIELDS = {"name": str, "last_operation": str, "weights": str | None, "options": dict}
+
 
 def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Raise before any work is done if a run could not be saved there.
@@ -130,8 +142,10 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         # Safe mode refuses Lambda layers, the one way for a model file to bring code along.
         return keras.models.load_model(model_path, compile=False, safe_mode=True), record
     except Exception as error:
+        # Keras wraps the cause in a page of configuration, one layer around the other.
+        cause = str(error).rsplit("Exception encountered: ", 1)[-1]
         raise RunError(
-            f"the model of the run {path} cannot be loaded: {error}. If it has layers of your own, "
+            f"the model of the run {path} cannot be loaded: {cause}. If it has layers of your own, "
             "import the module that registers them first"
         ) from error
 
@@ -168,14 +182,18 @@ def _check_record(record: Any, source: Path) -> None:
             f"{source} has format {record['format']!r}; this version of ktransfer reads format "
             f"{FORMAT}"
         )
-    fields = {"model_file": str, "model_sha256": str, "class_names": list, "backbone": dict}
-    for name, kind in fields.items():
-        if not isinstance(record.get(name), kind):
-            raise RunError(f"{source} is damaged: its field {name!r} is missing or no {kind}")
+    _check_fields(record, _FIELDS, source)
+    _check_fields(record["backbone"], _BACKBONE_FIELDS, source)
     if Path(record["model_file"]).name != record["model_file"]:
         raise RunError(
             f"{source} is damaged: model_file {record['model_file']!r} leads out of the run"
         )
+
+
+def _check_fields(record: dict[str, Any], fields: dict[str, Any], source: Path) -> None:
+    for name, kind in fields.items():
+        if not isinstance(record.get(name), kind):
+            raise RunError(f"{source} is damaged: its field {name!r} is missing or no {kind}")
 
 
 def _sha256(path: Path) -> str:

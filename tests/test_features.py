@@ -9,12 +9,12 @@ from conftest import small_network, write_pictures
 from ktransfer import InputError
 from ktransfer.data import image_dataset, read_folder
 from ktransfer.features import Features, compile_forward, divide, extract, extract_part
-from ktransfer.heads import pooled_output
+from ktransfer.heads import pool
 
 
 def pooled_network():
     network = small_network()
-    return keras.Model(network.inputs, pooled_output(network, "avg"))
+    return keras.Model(network.inputs, pool(network.output, "avg"))
 
 
 def random_images(count):

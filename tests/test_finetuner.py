@@ -6,7 +6,7 @@ import pytest
 from conftest import COLOURS, small_network, write_pictures
 from PIL import Image
 
-from ktransfer import FineTuner, InputError
+from ktransfer import FineTuner, InputError, RunError, load_backbone
 from ktransfer.data import decode_image, image_dataset, read_folder, read_paths
 
 
@@ -147,6 +147,19 @@ def test_saved_and_loaded_tuner_is_the_same(fitted, pictures, tmp_path):
     assert loaded.evaluate(pictures).to_dict() == fitted.evaluate(pictures).to_dict()
 
 
+def test_damaged_run_is_one_clear_error(fitted, tmp_path):
+    fitted.save(tmp_path / "run")
+    source = tmp_path / "run" / "run.json"
+    whole = source.read_text()
+    source.write_text(whole.replace('"red"', '"red", "pink"', 1))
+    with pytest.raises(RunError, match="3 outputs for 4 classes"):
+        FineTuner.load(tmp_path / "run")
+    last = fitted.backbone.blocks[-1].name
+    source.write_text(whole.replace(f'"last_operation": "{last}"', '"last_operation": "gone"'))
+    with pytest.raises(RunError, match="its model has no operation 'gone'"):
+        FineTuner.load(tmp_path / "run")
+
+
 def test_loaded_tuner_can_be_saved_and_fitted_again(fitted, pictures, tmp_path):
     fitted.save(tmp_path / "run")
     loaded = FineTuner.load(tmp_path / "run", verbose=False)
@@ -154,6 +167,27 @@ def test_loaded_tuner_can_be_saved_and_fitted_again(fitted, pictures, tmp_path):
     result = loaded.fit(pictures, epochs=5)
     assert result.val_accuracy == fitted.result.val_accuracy
     assert FineTuner.load(tmp_path / "copy", verbose=False).class_names == tuple(COLOURS)
+
+
+def test_vision_transformer_of_kerashub_is_saved_loaded_and_saved_again(pictures, tmp_path):
+    keras_hub = pytest.importorskip("keras_hub")
+    vit = keras_hub.models.ViTBackbone(
+        image_shape=(16, 16, 3),
+        patch_size=8,
+        num_layers=3,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=16,
+    )
+    tuner = tuner_of(vit, preprocessing="tf", pooling="token")
+    tuner.fit(pictures, epochs=2)
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    expected = tuner.predict(images).probabilities
+    for name in ("first", "second"):
+        tuner.save(tmp_path / name)
+        tuner = FineTuner.load(tmp_path / name, verbose=False)
+        np.testing.assert_allclose(tuner.predict(images).probabilities, expected, atol=1e-6)
+    assert len(tuner.backbone.blocks) == len(load_backbone(vit, preprocessing="tf").blocks)
 
 
 def test_same_seed_same_model(pictures):

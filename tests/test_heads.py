@@ -4,7 +4,7 @@ import pytest
 
 from ktransfer import InputError
 from ktransfer.data.batches import epoch_order
-from ktransfer.heads import attach, build_classifier, pool, pooled_output, train_classifier
+from ktransfer.heads import attach, build_classifier, pool, train_classifier
 
 
 def random_relu_features(num_images, seed):
@@ -124,7 +124,7 @@ def test_interrupt_before_the_first_epoch_ends_is_passed_on():
 @pytest.mark.parametrize("pooling", ["avg", "max", "avgmax"])
 def test_attached_model_predicts_what_the_classifier_predicts(network, pooling):
     body = network
-    features = keras.Model(body.inputs, pooled_output(body, pooling))
+    features = keras.Model(body.inputs, pool(body.output, pooling))
     classifier = build_classifier(features.output_shape[-1], 3)
     random = np.random.default_rng(0)
     classifier.set_weights([random.normal(size=w.shape) for w in classifier.get_weights()])

@@ -11,7 +11,14 @@ import pytest
 from ktransfer import RunError
 from ktransfer.runs import check_output_folder, read_run, write_run
 
-RECORD = {"class_names": ["a", "b"], "backbone": {"name": "small"}}
+RECORD = {
+    "class_names": ["a", "b"],
+    "backbone": {"name": "small", "last_operation": "dense", "weights": None, "options": {}},
+    "pooling": "avg",
+    "dropout": 0.0,
+    "seed": 0,
+    "data": {},
+}
 
 
 @pytest.fixture
@@ -87,7 +94,7 @@ FILL_THE_DISK = """
     model = keras.Sequential([keras.Input((300,)), keras.layers.Dense(300)])
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
-        write_run(sys.argv[1], model, {"class_names": [], "backbone": {}}, overwrite=True)
+        write_run(sys.argv[1], model, {}, overwrite=True)
     except RunError as error:
         sys.exit(f"refused: {error}")
 """
@@ -130,10 +137,16 @@ def test_damaged_record_is_one_clear_error(run, contents):
         read_run(run)
 
 
-@pytest.mark.parametrize("field", ["model_file", "model_sha256", "class_names", "backbone"])
+@pytest.mark.parametrize("field", ["model_file", "model_sha256", *RECORD])
 def test_record_without_a_field_names_it(run, field):
     edit_record(run, **{field: None})
     with pytest.raises(RunError, match=f"its field '{field}' is missing"):
+        read_run(run)
+
+
+def test_record_without_a_field_of_the_backbone_names_it(run):
+    edit_record(run, backbone={"name": "small", "weights": None, "options": {}})
+    with pytest.raises(RunError, match="its field 'last_operation' is missing"):
         read_run(run)
 
 

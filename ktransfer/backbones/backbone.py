@@ -11,6 +11,7 @@ import keras
 from ktransfer._checks import InputError
 from ktransfer.backbones.blocks import Block, find_blocks
 from ktransfer.backbones.graph import Span, find_spans, trace
+from ktransfer.backbones.saving import mend_saving
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +126,11 @@ def build_backbone(
     spans = find_spans(calls, outputs[0])
     front = count_preprocessing(spans)
     preprocessed = spans[front - 1].outputs if front else (images,)
+    model = keras.Model(images, outputs[0], name=network.name)
+    mend_saving(model)
     return Backbone(
         name=name,
-        model=keras.Model(images, outputs[0], name=network.name),
+        model=model,
         blocks=find_blocks(spans[front:]),
         input_size=tuple(images.shape[1:3]),
         weights=weights,

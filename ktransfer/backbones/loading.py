@@ -20,6 +20,7 @@ from ktransfer.backbones.families import FAMILY_OF, Family
 from ktransfer.backbones.hub import HUB_PREFIX, load_hub_backbone, load_hub_instance
 from ktransfer.backbones.own_model import check_graph, load_own_model
 from ktransfer.backbones.preprocessing import TORCH_STD_RGB, apply_preprocessing
+from ktransfer.backbones.saving import mend_saving
 from ktransfer.backbones.weights import load_weights_file
 
 MINI_ALPHA, MINI_SIZE_PX = 0.35, 96
@@ -122,6 +123,7 @@ def _load_instance(
 
 def _copied(model: keras.Model) -> keras.Model:
     """The same network with weights of its own: training must not reach the user's model."""
+    mend_saving(model)  # of a loaded run, say
     try:
         if isinstance(model, keras.Sequential) or type(model).__module__.startswith("keras.src."):
             copy = keras.models.clone_model(model)
