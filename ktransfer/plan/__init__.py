@@ -1,0 +1,32 @@
+"""Plans: what trains when, for how long and how fast, as plain data. No training happens here."""
+
+from ktransfer.plan.choosing import PLAN_NAMES, named_plan, plan_for
+from ktransfer.plan.named import (
+    classic,
+    from_scratch,
+    full_fine_tune,
+    gradual_unfreeze,
+    last_blocks,
+    linear_probe,
+    lp_ft,
+)
+from ktransfer.plan.plan import Plan
+from ktransfer.plan.rates import LearningRates, StageSpan
+from ktransfer.plan.stage import Stage
+
+__all__ = [
+    "PLAN_NAMES",
+    "LearningRates",
+    "Plan",
+    "Stage",
+    "StageSpan",
+    "classic",
+    "from_scratch",
+    "full_fine_tune",
+    "gradual_unfreeze",
+    "last_blocks",
+    "linear_probe",
+    "lp_ft",
+    "named_plan",
+    "plan_for",
+]

@@ -1,0 +1,241 @@
+"""A plan: the stages of a training in order, as plain data that prints and serialises."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ktransfer._checks import InputError
+from ktransfer.plan.drawing import write_svg
+from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
+from ktransfer.plan.rates import LearningRates, simulate
+from ktransfer.plan.stage import ALL, Stage
+from ktransfer.plan.table import table
+
+#: What `with_settings` takes. What trains, and under which name, is what makes a plan.
+SETTINGS = tuple(name for name in field_names(Stage) if name not in ("name", "unfreeze"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, stage by stage. Print it for a table.
+
+    Attributes:
+        name: The plan's name, for example `"lp_ft"`.
+        stages: At least one `Stage`; their names differ.
+        pretrained: Whether the first stage starts from the backbone's pretrained weights; False:
+            from random ones. Every later stage goes on from the one before.
+        num_blocks: How many blocks of the backbone the model keeps, counted from the first; the
+            head reads what the last of these says. None: all of them.
+
+    Raises:
+        InputError: There is no stage, two have the same name, one unfreezes more blocks than the
+            model keeps, a field has a wrong type, or a plan from random weights leaves some of them
+            frozen in its first stage.
+
+    Example:
+        >>> head = Stage(name="head", unfreeze=0, epochs=5, learning_rate=0.002)
+        >>> rest = Stage(name="rest", unfreeze="all", epochs=3, learning_rate=0.001)
+        >>> plan = Plan("mine", (head, rest))
+        >>> Plan.from_json(plan.to_json()) == plan
+        True
+        >>> [stage.unfreeze for stage in plan.resolve(17).stages]
+        [0, 17]
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    pretrained: bool = True
+    num_blocks: int | None = None
+
+    def __post_init__(self) -> None:
+        where = f"plan {text('a plan', 'name', self.name)!r}"
+        object.__setattr__(self, "stages", _as_stages(where, self.stages))
+        truth(where, "pretrained", self.pretrained)
+        if self.num_blocks is not None:
+            kept = whole(where, "num_blocks", self.num_blocks, 1)
+            object.__setattr__(self, "num_blocks", kept)
+            for stage in self.stages:
+                _check_blocks(stage, kept, f"{where} keeps")
+        if not self.pretrained:
+            _check_from_scratch(where, self.stages[0], self.num_blocks)
+
+    @property
+    def epochs(self) -> int:
+        """Most epochs in all."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def check(self, num_blocks: int) -> None:
+        """Raises an error if the plan does not fit a backbone of `num_blocks` blocks.
+
+        Raises:
+            InputError: The plan keeps, or a stage unfreezes, more blocks than there are.
+        """
+        whole("check", "num_blocks", num_blocks, 1)
+        if self.num_blocks is not None and self.num_blocks > num_blocks:
+            raise InputError(
+                f"plan {self.name!r} keeps {self.num_blocks} blocks, got a backbone of {num_blocks}"
+            )
+        for stage in self.stages:
+            _check_blocks(stage, num_blocks, "the backbone has")
+
+    def resolve(self, num_blocks: int) -> Plan:
+        """The same plan for a backbone of `num_blocks` blocks: every "all" becomes a number.
+
+        Args:
+            num_blocks: How many blocks the backbone has, `len(backbone.blocks)`.
+
+        Returns:
+            A plan whose `num_blocks` says how many the model keeps; resolving it again for the same
+            backbone changes nothing.
+
+        Raises:
+            InputError: As `check`.
+        """
+        self.check(num_blocks)
+        kept = self.num_blocks or int(num_blocks)
+        stages = tuple(
+            dataclasses.replace(stage, unfreeze=stage.num_trainable_blocks(kept))
+            for stage in self.stages
+        )
+        return dataclasses.replace(self, stages=stages, num_blocks=kept)
+
+    def with_settings(self, **settings: Any) -> Plan:
+        """The same plan with settings changed in every stage, for example `batch_size=16`.
+
+        Raises:
+            InputError: A setting is none of a stage, or its value is wrong.
+        """
+        check_names(f"plan {self.name!r}", "setting", settings, SETTINGS)
+        stages = tuple(dataclasses.replace(stage, **settings) for stage in self.stages)
+        return dataclasses.replace(self, stages=stages)
+
+    def learning_rates(self, steps_per_epoch: int | Sequence[int]) -> LearningRates:
+        """The learning rate of the head and of each block at every step, if no stage ends early.
+
+        Args:
+            steps_per_epoch: Steps in an epoch, at least 1; or one number for each stage, where
+                these have different batch sizes.
+
+        Raises:
+            InputError: A number of steps is under 1, there are not as many as stages, or a stage
+                says "all" and the plan is not resolved.
+
+        Example:
+            >>> stage = Stage(name="all", unfreeze=1, epochs=1, learning_rate=0.1, layer_decay=0.5)
+            >>> dict(Plan("mine", (stage,)).learning_rates(2).rates)
+            {'head': (0.1, 0.1), 'block -1': (0.05, 0.05)}
+        """
+        return simulate(self.stages, steps_per_epoch, self.num_blocks)
+
+    def plot(self, path: str | os.PathLike[str], steps_per_epoch: int | Sequence[int] = 50) -> None:
+        """Draw the learning rates over the epochs, on a logarithmic scale, as an SVG file.
+
+        Args:
+            path: Where to write it; it must end in `.svg`.
+            steps_per_epoch: As in `learning_rates`; it only says how fine the curves are.
+
+        Raises:
+            InputError: The path does not end in `.svg` or cannot be written, or as
+                `learning_rates`.
+        """
+        early = any(stage.patience for stage in self.stages)
+        title = f"{self.name}: learning rates" + (", if no stage ends early" if early else "")
+        write_svg(path, self.learning_rates(steps_per_epoch), title)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain data, ready for JSON."""
+        return {**dataclasses.asdict(self), "stages": [each.to_dict() for each in self.stages]}
+
+    def to_json(self) -> str:
+        """The plan as JSON; `Plan.from_json` reads back an equal plan."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Plan:
+        """The reverse of `to_dict`.
+
+        Raises:
+            InputError: A field is unknown, missing or wrong; the message names it.
+        """
+        if isinstance(data, dict) and isinstance(data.get("stages"), list):
+            stages = [
+                Stage.from_dict(each, f"stage {number}")
+                for number, each in enumerate(data["stages"], 1)
+            ]
+            data = {**data, "stages": tuple(stages)}
+        plan: Plan = build(cls, data, "a plan")
+        return plan
+
+    @classmethod
+    def from_json(cls, source: str) -> Plan:
+        """The plan that `to_json` wrote, or that was written by hand.
+
+        Raises:
+            InputError: It is no JSON, says a field twice, or as `from_dict`.
+        """
+        try:
+            data = json.loads(source, object_pairs_hook=_without_doubles)
+        except InputError:
+            raise
+        # Also nesting too deep for the parser, and numbers of thousands of digits.
+        except (ValueError, RecursionError, TypeError) as error:
+            raise InputError(f"a plan must be JSON text, got {str(source)[:60]!r}: {error}") from (
+                error
+            )
+        return cls.from_dict(data)
+
+    def __str__(self) -> str:
+        kept = f", {self.num_blocks} blocks" if self.num_blocks else ""
+        start = "pretrained" if self.pretrained else "random"
+        title = f"{self.name}: from {start} weights{kept}, at most {self.epochs} epochs"
+        return f"{title}\n\n{table(self.stages, self.num_blocks)}"
+
+
+def _as_stages(where: str, stages: Any) -> tuple[Stage, ...]:
+    """The stages as a tuple: at least one, of different names."""
+    if not isinstance(stages, Sequence) or not all(isinstance(each, Stage) for each in stages):
+        raise InputError(f"{where}: stages must be a tuple of Stage, got {stages!r}")
+    if not stages:
+        raise InputError(f"{where} is empty: it needs at least one stage, got {stages!r}")
+    names = [stage.name for stage in stages]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InputError(f"{where}: two stages have the name {doubled[0]!r}; give each its own")
+    return tuple(stages)
+
+
+def _check_blocks(stage: Stage, num_blocks: int, owner: str) -> None:
+    if stage.unfreeze != ALL and int(stage.unfreeze) > num_blocks:
+        raise InputError(
+            f"stage {stage.name!r} unfreezes {stage.unfreeze} blocks, but {owner} {num_blocks}: "
+            "unfreeze fewer, or 'all'"
+        )
+
+
+def _check_from_scratch(where: str, first: Stage, num_blocks: int | None) -> None:
+    if first.unfreeze not in (ALL, num_blocks):
+        raise InputError(
+            f"{where} starts from random weights, and its first stage must train them all: "
+            f"unfreeze='all', got unfreeze={first.unfreeze!r} in {first.name!r}"
+        )
+    if first.batch_norm != "train":
+        # New statistics are mean 0 and variance 1: frozen, they normalise nothing.
+        raise InputError(
+            f"{where} starts from random weights, and its batch norm must learn its statistics: "
+            f"batch_norm='train', got {first.batch_norm!r} in {first.name!r}"
+        )
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object; of two with one name Python silently keeps the last."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise InputError(f"the field {name!r} is given twice, got {value!r} the second time")
+        fields[name] = value
+    return fields

@@ -1,0 +1,65 @@
+"""Stages as a table for people: one row each, and only the columns in which something is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ktransfer.plan.stage import ALL, Stage
+
+
+def table(stages: Sequence[Stage], num_blocks: int | None = None) -> str:
+    """The stages of a model of `num_blocks` blocks as aligned text."""
+    rows = [_cells(stage, num_blocks) for stage in stages]
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    lines = [columns, *([row[name] or "-" for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
+
+
+def _cells(stage: Stage, num_blocks: int | None) -> dict[str, str]:
+    """The cells of a row by column; an empty one says that nothing but the default is set."""
+    trains = bool(stage.unfreeze)
+    return {
+        "stage": stage.name,
+        "trains": _trains(stage.unfreeze, num_blocks),
+        "epochs": str(stage.epochs),
+        "patience": str(stage.patience or ""),
+        "learning_rate": f"{stage.learning_rate:g}",
+        "blocks' rates": _multipliers(stage) if trains else "",
+        "schedule": _schedule(stage),
+        "optimizer": _optimizer(stage),
+        "batch_norm": stage.batch_norm if trains else "",
+        "augmentation": "" if stage.augmentation == "none" else stage.augmentation,
+        "batch_size": str(stage.batch_size or ""),
+        "dropout": f"{stage.dropout:g}" if stage.dropout else "",
+    }
+
+
+def _trains(unfreeze: int | str, num_blocks: int | None) -> str:
+    if unfreeze == ALL:
+        return "head, all blocks"
+    if unfreeze and unfreeze == num_blocks:
+        return f"head, all {num_blocks}"
+    return f"head, last {unfreeze}" if unfreeze else "head"
+
+
+def _multipliers(stage: Stage) -> str:
+    decay = "" if stage.layer_decay == 1 else f", x{stage.layer_decay:.3g} a block"
+    return f"x{stage.block_multiplier:.3g}{decay}"
+
+
+def _schedule(stage: Stage) -> str:
+    words = stage.schedule
+    if stage.decay_factor is not None:
+        words += f" x{stage.decay_factor:g} every {stage.decay_every_epochs:g}"
+    return words + (f", warm-up {stage.warmup_epochs:g}" if stage.warmup_epochs else "")
+
+
+def _optimizer(stage: Stage) -> str:
+    options = {"momentum": stage.momentum, "weight_decay": stage.weight_decay}
+    said = [f"{name} {value:g}" for name, value in options.items() if value]
+    return ", ".join([stage.optimizer, *said])
