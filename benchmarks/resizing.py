@@ -4,8 +4,8 @@
 
 Cross-validated logistic regressions on the pooled features of MobileNetV2 1.0 (ImageNet weights),
 on training photos only: the ants and bees, and 250 chest X-rays. Compared: the whole image squeezed
-into the square, and its centre cut out, each with antialiased bilinear resizing, with plain bilinear
-resizing, and (the centre) as `ktransfer.data.resizing` does it.
+into the square, and its centre cut out, each with antialiased bilinear resizing, with plain
+bilinear resizing, and (the centre) as `ktransfer.data.resizing` does it.
 """
 
 from __future__ import annotations

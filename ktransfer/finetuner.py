@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -174,7 +173,7 @@ class FineTuner:
         with _timed(seconds, "scan"):
             splits = read_folder(data, validation_fraction=validation_fraction, seed=self.seed)
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
-            fingerprint = _fingerprint(splits.train)
+            fingerprint = splits.train.fingerprint()
         with _timed(seconds, "decode_and_extract"):
             body = self._body(advice.num_blocks)
             features, splits = self._extract(body, splits, feature_budget_mb)
@@ -399,7 +398,7 @@ class FineTuner:
         splits = read_folder(data, validation_fraction=fraction, seed=self.seed)
         part = splits.test or splits.validation
         notes = [f"this is the folder of the training: its {part.name} part is evaluated"]
-        if _fingerprint(splits.train) != self._data["train_fingerprint"]:
+        if splits.train.fingerprint() != self._data["train_fingerprint"]:
             notes.append("the folder has changed since: some of these may have been trained on")
         return part, splits.skipped, (*notes, *splits.notes)
 
@@ -417,13 +416,6 @@ def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:
     if not found:
         raise RunError(f"the run is damaged: its model has no operation {operation!r}")
     return found[0].output
-
-
-def _fingerprint(part: Part) -> str:
-    """Tells whether a part is made of the same files, wherever their folder lies now."""
-    root = os.path.commonpath([file.path for file in part.files])
-    names = sorted(os.path.relpath(file.path, root) for file in part.files)
-    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _check_classes_left(train: Part, class_names: Sequence[str], failed: Sequence[Skipped]) -> None:

@@ -292,3 +292,12 @@ def test_validation_fraction_out_of_range_is_refused(tmp_path, fraction):
 def test_impossible_seed_is_refused(tmp_path, seed):
     with pytest.raises(InputError, match=f"seed must be an integer of at least 0, got {seed!r}"):
         read_folder(tmp_path, seed=seed)
+
+
+def test_fingerprint_moves_with_the_folder_and_changes_with_its_files(tmp_path):
+    fill(tmp_path / "here", a=3, b=3)
+    first = read_folder(tmp_path / "here").train.fingerprint()
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert read_folder(tmp_path / "there").train.fingerprint() == first
+    fill(tmp_path / "there", c=3)
+    assert read_folder(tmp_path / "there").train.fingerprint() != first

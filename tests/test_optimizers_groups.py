@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ktransfer import freezing
 from ktransfer._checks import InputError
 from ktransfer.backbones import load_backbone
 from ktransfer.optimizers import (
@@ -143,6 +144,33 @@ def test_frozen_blocks_get_no_group_but_count():
     groups = layer_decay(backbone, 0.5, head=None)
     assert factors(groups) == {"block_2": 0.5}
     LearningRateMultiplier("sgd", groups).build(model.trainable_variables)
+
+
+def test_gamma_and_beta_that_train_in_a_frozen_layer_belong_to_their_block():
+    backbone, model = build_backbone(3)
+    freeze(backbone, 3)
+    norm = backbone.blocks[1].layers[1]
+    norm.gamma.trainable = norm.beta.trainable = True  # while norm.trainable is False
+    (group,) = groups = layer_decay(backbone, 0.5, head=None)
+    assert group == MultiplierGroup("block_1", ("norm_1/gamma", "norm_1/beta"), 0.25)
+    LearningRateMultiplier("sgd", groups).build(model.trainable_variables)
+
+
+def test_groups_take_all_that_affine_only_freezing_leaves_to_train():
+    backbone = load_backbone("MobileNetV2", None, 32, alpha=0.35)
+    freezing.freeze(backbone, "first:9", batch_norm="affine_only")
+    groups = layer_decay(backbone, head=None)
+    taken = {path for group in groups for path in group.paths}
+    assert taken == {each.path for each in backbone.model.trainable_variables}
+    assert [group.name for group in groups] == [block.name for block in backbone.blocks[9:]]
+    assert sum(path.endswith(("/gamma", "/beta")) for path in taken) > 0
+
+
+def test_a_layer_that_was_made_frozen_gets_no_group():
+    layer = keras.layers.Dense(2, trainable=False)
+    layer.build((None, 3))
+    with pytest.raises(InputError, match="nothing in the backbone's blocks is trainable"):
+        layer_decay(SimpleNamespace(blocks=[SimpleNamespace(name="only", layers=[layer])]))
 
 
 def test_freezing_after_the_groups_were_made_is_an_error():

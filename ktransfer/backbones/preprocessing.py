@@ -90,7 +90,7 @@ def _check_range(low: float, high: float, integers: bool) -> None:
     # An integer 1 is one of 256 grey levels; a float maximum of 1 is a scaled image.
     if not integers and -1 <= low < 0 and high <= 1:
         raise InputError(
-            f"images must be RGB in [0, 255], {received}: they look scaled to [-1, 1]; give "
+            f"images must be RGB in [0, 255], {received}: they look scaled to [-1, 1]; use "
             "127.5 * (x + 1)"
         )
     if not integers and low >= 0 and 0 < high <= 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +33,15 @@ class Part:
         """The part made of the files at `indices`, in that order."""
         chosen = np.asarray(list(indices), np.int64)
         return Part(self.name, tuple(self.files[each] for each in chosen), self.labels[chosen])
+
+    def fingerprint(self) -> str:
+        """Tells whether a part is made of the same files, wherever their folder lies now.
+
+        The SHA-256 of the sorted paths from the folder that all of them share.
+        """
+        root = os.path.commonpath([file.path for file in self.files])
+        names = sorted(os.path.relpath(file.path, root) for file in self.files)
+        return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def joined(parts: Sequence[Part]) -> Part:

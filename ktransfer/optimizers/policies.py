@@ -111,7 +111,10 @@ def by_block(
 
 def trainable_paths(block: Any) -> tuple[str, ...]:
     """The paths of the variables of a block that are trainable now."""
-    return tuple(each.path for layer in block.layers for each in layer.trainable_variables)
+    # Not layer.trainable_variables: that is empty where the layer's own flag is off, while a model
+    # trains gamma and beta set one by one (the "affine_only" of `ktransfer.freezing`).
+    weights = (weight for layer in block.layers for weight in layer.weights)
+    return tuple(weight.path for weight in weights if weight.trainable)
 
 
 def with_head(groups: Sequence[MultiplierGroup], head: float | None) -> tuple[MultiplierGroup, ...]:
