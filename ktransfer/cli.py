@@ -23,6 +23,7 @@ import click  # noqa: E402
 
 from ktransfer import __version__, _early, _terminal  # noqa: E402
 from ktransfer._program import INTERRUPTED, KeyValue, Program, json_option  # noqa: E402
+from ktransfer._timing import timed  # noqa: E402
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
@@ -116,11 +117,11 @@ def train(data: str, out: str, overwrite: bool, as_json: bool, **options: Any) -
     _early.check_output(out, overwrite=overwrite)
     seconds: dict[str, float] = {}
     with _at_work(seconds):
-        with _timed(seconds, "backbone"):
+        with timed(seconds, "backbone"):
             tuner = _built(options, weights)
         result = tuner.fit(data, similarity=similarity, **_named(_FIT_OPTIONS, options))
         seconds |= result.seconds
-        with _timed(seconds, "save"):
+        with timed(seconds, "save"):
             tuner.save(out, overwrite=overwrite)
     seconds["total"] = time.perf_counter() - _STARTED
     name = tuner.backbone.name
@@ -159,7 +160,7 @@ def evaluate(run: str, data: str, as_json: bool) -> None:
     seconds: dict[str, float] = {}
     with _at_work(seconds):
         tuner = _loaded(run, seconds)
-        with _timed(seconds, "evaluate"):
+        with timed(seconds, "evaluate"):
             evaluation = tuner.evaluate(data)
     seconds["total"] = time.perf_counter() - _STARTED
     if as_json:
@@ -182,7 +183,7 @@ def predict(run: str, paths: Sequence[str], csv_file: str | None, as_json: bool)
     seconds: dict[str, float] = {}
     with _at_work(seconds):
         tuner = _loaded(run, seconds)
-        with _timed(seconds, "predict"):
+        with timed(seconds, "predict"):
             predictions = tuner.predict(paths)
     _early.check_any_read(predictions)
     if csv_file:
@@ -227,13 +228,13 @@ def demo(out: str | None, as_json: bool) -> None:
     seconds: dict[str, float] = {}
     with _demo_folder(out) as folder:
         showing = stderr_console().status("drawing 300 flowers of 5 species by formula")
-        with _timed(seconds, "draw"), showing:
+        with timed(seconds, "draw"), showing:
             photos = draw_demo_photos(folder / "photos")
         with _at_work(seconds):
             done = train_on(photos)
             seconds |= done.seconds
             if out:
-                with _timed(seconds, "save"):
+                with timed(seconds, "save"):
                     done.tuner.save(folder / "run")
     seconds["total"] = time.perf_counter() - _STARTED
     if as_json:
@@ -267,21 +268,14 @@ def _at_work(seconds: dict[str, float]) -> Iterator[None]:
 
     hide_chatter()
     console = stderr_console()
-    with _timed(seconds, "import"), console.status("loading TensorFlow"):
+    with timed(seconds, "import"), console.status("loading TensorFlow"):
         import ktransfer.finetuner  # noqa: F401
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
-@contextlib.contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[phase] = time.perf_counter() - started
-
-
 def _loaded(run: str, seconds: dict[str, float]) -> FineTuner:
     from ktransfer.finetuner import FineTuner
 
-    with _timed(seconds, "load"):
+    with timed(seconds, "load"):
         return FineTuner.load(run)

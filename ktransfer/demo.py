@@ -9,9 +9,7 @@ The pictures are generated, so that the demonstration needs no download and no p
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer._flowers import SPECIES, draw_flower_picture
+from ktransfer._timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
@@ -116,11 +115,11 @@ def train_on(photos: Path, *, verbose: bool = True) -> Demo:
     from ktransfer.finetuner import FineTuner
 
     seconds: dict[str, float] = {}
-    with _timed(seconds, "backbone"):
+    with timed(seconds, "backbone"):
         tuner = FineTuner("MobileNetV2", weights="mini", verbose=verbose)
     result = tuner.fit(photos)
     seconds |= result.seconds
-    with _timed(seconds, "evaluate"):
+    with timed(seconds, "evaluate"):
         evaluation = tuner.evaluate(photos / "test")
         examples = tuner.predict(_one_of_each(photos / "test", result.classes))
     return Demo(tuner, result, evaluation, examples, seconds)
@@ -128,10 +127,3 @@ def train_on(photos: Path, *, verbose: bool = True) -> Demo:
 
 def _one_of_each(folder: Path, classes: Sequence[str]) -> list[Path]:
     return [folder / name / "000.jpg" for name in classes]
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[phase] = time.perf_counter() - started

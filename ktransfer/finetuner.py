@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -15,6 +13,7 @@ import numpy as np
 from ktransfer import __version__
 from ktransfer._checks import InputError, RunError
 from ktransfer._progress import progress_bar
+from ktransfer._timing import timed
 from ktransfer.advisor import Advice, advise
 from ktransfer.backbones import Backbone, check_rgb_range, load_backbone
 from ktransfer.data import (
@@ -170,14 +169,14 @@ class FineTuner:
         """
         check_training_arguments(epochs, batch_size, patience)
         seconds: dict[str, float] = {}
-        with _timed(seconds, "scan"):
+        with timed(seconds, "scan"):
             splits = read_folder(data, validation_fraction=validation_fraction, seed=self.seed)
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
             fingerprint = splits.train.fingerprint()
-        with _timed(seconds, "decode_and_extract"):
+        with timed(seconds, "decode_and_extract"):
             body = self._body(advice.num_blocks)
             features, splits = self._extract(body, splits, feature_budget_mb)
-        with _timed(seconds, "head"):
+        with timed(seconds, "head"):
             head = train_classifier(
                 (features["train"].values, splits.train.labels),
                 (features["validation"].values, splits.validation.labels),
@@ -401,13 +400,6 @@ class FineTuner:
         if splits.train.fingerprint() != self._data["train_fingerprint"]:
             notes.append("the folder has changed since: some of these may have been trained on")
         return part, splits.skipped, (*notes, *splits.notes)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[phase] = time.perf_counter() - started
 
 
 def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:
