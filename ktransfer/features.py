@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ class Features:
     """What a frozen network says of a set of images.
 
     Attributes:
-        values: float32 `(images, ...)`, in memory, or a `numpy.memmap` when larger than the budget.
+        values: `(images, ...)`, in memory, or a `numpy.memmap` when larger than the budget.
         indices: int32 `(images,)`: for each row, the index of its image. Images that could not be
             decoded have no row.
     """
@@ -89,6 +89,7 @@ def extract(
     dataset: tf.data.Dataset,
     num_images: int,
     *,
+    into: np.ndarray | None = None,
     budget_mb: float = DEFAULT_BUDGET_MB,
     directory: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
@@ -100,6 +101,7 @@ def extract(
         dataset: batches of `(images, indices)`; images `(batch, height, width, 3)`, indices int32
             `(batch,)`.
         num_images: how many images the dataset yields at most.
+        into: where to write the features, `(num_images, ...)`; None allocates it.
         budget_mb: features of more megabytes go to a memory-mapped file.
         directory: where that file lies; the system's temporary folder by default. The file has no
             name there: it is gone with the last reader, however the process ends.
@@ -111,13 +113,14 @@ def extract(
     Raises:
         InputError: the features do not fit on the disk.
     """
-    store: np.ndarray | None = None
+    store = into
     indices = np.empty(num_images, np.int32)
     done = 0
     for images, batch_indices in dataset:
         values = forward(images)
         if store is None:
-            store = _allocate((num_images, *values.shape[1:]), budget_mb, directory)
+            shape = (num_images, *values.shape[1:])
+            store = allocate(shape, values.dtype, budget_mb=budget_mb, directory=directory)
         end = done + len(values)
         store[done:end] = values
         indices[done:end] = batch_indices
@@ -156,31 +159,21 @@ def extract_part(
     return features, part.select(features.indices), explain_failures(part, failed)
 
 
-def divide(features: Features, sizes: Sequence[int]) -> list[Features]:
-    """The features of parts that were extracted as one, without copying.
-
-    Args:
-        features: of all images, in order.
-        sizes: number of images of each part, those without a row counted.
-
-    Returns:
-        One `Features` for each part; its indices count from the part's first image.
-    """
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    rows = np.searchsorted(features.indices, starts)
-    return [
-        Features(features.values[first:last], features.indices[first:last] - start)
-        for first, last, start in zip(rows[:-1], rows[1:], starts[:-1], strict=True)
-    ]
-
-
-def _allocate(
-    shape: tuple[int, ...], budget_mb: float, directory: str | os.PathLike[str] | None
+def allocate(
+    shape: tuple[int, ...],
+    dtype: np.dtype | str = "float32",
+    *,
+    budget_mb: float = DEFAULT_BUDGET_MB,
+    directory: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
-    """A float32 array in memory, or mapped from an unnamed file when it is over the budget."""
-    num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(np.float32).itemsize
+    """An array in memory, or mapped from an unnamed file when it is over the budget.
+
+    Raises:
+        InputError: it does not fit on the disk.
+    """
+    num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if num_bytes <= budget_mb * 2**20:
-        return np.empty(shape, np.float32)
+        return np.empty(shape, dtype)
     folder = Path(directory or tempfile.gettempdir())
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
@@ -192,7 +185,7 @@ def _allocate(
                 f"the features need {num_bytes / 2**20:,.0f} MB of disk in {folder}: "
                 f"{error.strerror}. Free some space, or set TMPDIR to a folder on a larger disk"
             ) from error
-        return np.memmap(file, np.float32, "r+", shape=shape)
+        return np.memmap(file, dtype, "r+", shape=shape)
 
 
 def _reserve(descriptor: int, num_bytes: int) -> None:

@@ -19,8 +19,6 @@ from ktransfer.backbones import Backbone, check_rgb_range, load_backbone
 from ktransfer.data import (
     Part,
     Skipped,
-    Splits,
-    joined,
     read_folder,
     read_part,
     read_paths,
@@ -29,24 +27,26 @@ from ktransfer.data import (
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
-    Features,
     Forward,
     compile_forward,
-    divide,
     extract_part,
 )
-from ktransfer.heads import (
-    TrainedHead,
-    attach,
-    check_dropout,
-    check_training_arguments,
-    pool,
-    predict_classes,
-    train_classifier,
-)
-from ktransfer.metrics import Score, score
+from ktransfer.fitting import Fit, FitOptions
+from ktransfer.heads import check_dropout, pool
+from ktransfer.metrics import score
+from ktransfer.plan import Plan
 from ktransfer.results import Evaluation, FitResult, Predictions, Summary, SummaryRow
 from ktransfer.runs import read_run, write_run
+from ktransfer.training import (
+    Checkpoints,
+    Settings,
+    assign,
+    body,
+    check_same,
+    choose_jit_compile,
+    choose_precision,
+    values_of,
+)
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -63,8 +63,12 @@ class FineTuner:
         input_size: height and width of the images in pixels; None is the backbone's own.
         pooling: how the backbone's last feature map becomes a vector: `"avg"`, `"max"`, `"avgmax"`
             or, for transformers, `"token"`.
-        dropout: share of the features dropped at each training step, in [0, 1).
+        dropout: share of the features dropped at each training step, in [0, 1), in stages that do
+            not say their own.
         seed: of the validation split, the order of the images and the dropout.
+        precision: what training computes in: `"float32"`, `"mixed_bfloat16"`, `"mixed_float16"`, or
+            `"auto"`: float32 on a CPU, mixed_bfloat16 on an accelerator. Weights are float32.
+        jit_compile: whether XLA compiles the training steps; `"auto"`: on an accelerator only.
         verbose: show progress on standard error.
         **backbone_options: for the backbone's constructor, for example `alpha=0.35`.
 
@@ -87,23 +91,31 @@ class FineTuner:
         pooling: str = "avg",
         dropout: float = 0.0,
         seed: int = 0,
+        precision: str = "auto",
+        jit_compile: bool | str = "auto",
         verbose: bool = True,
         **backbone_options: Any,
     ) -> None:
         check_dropout(dropout)
+        choose_precision(precision)
+        choose_jit_compile(jit_compile)
         if not isinstance(backbone, Backbone):
             backbone = load_backbone(backbone, weights, input_size, **backbone_options)
         self.backbone = backbone
         self.pooling = pooling
         self.dropout = dropout
         self.seed = seed
+        self.precision = precision
+        self.jit_compile = jit_compile
         self.verbose = verbose
         self.result: FitResult | None = None
         self.class_names: tuple[str, ...] = ()
         self._data: dict[str, Any] = {}
-        self._num_blocks = len(backbone.blocks)
+        self._request: dict[str, Any] = {}
+        self._blocks = tuple((block.name, block.parameters, 0) for block in backbone.blocks)
+        self._pretrained: list[np.ndarray] | None = None
         # An unknown pooling is an error now, not after the extraction.
-        self._num_features(self._num_blocks)
+        self._num_features(len(backbone.blocks))
         self._model: keras.Model | None = None
         self._forward: Forward | None = None
 
@@ -137,66 +149,114 @@ class FineTuner:
         self,
         data: str | os.PathLike[str],
         *,
+        plan: Plan | str = "auto",
+        unfreeze: int | None = None,
         similarity: float | str | None = None,
-        epochs: int = 30,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        patience: int | None = 10,
+        patience: int | None = None,
         validation_fraction: float = 0.2,
-        feature_budget_mb: float = DEFAULT_BUDGET_MB,
+        out: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        cache: str = "auto",
+        memory_budget_mb: float = DEFAULT_BUDGET_MB,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> FitResult:
-        """Look at the images, decide what to freeze, run the frozen backbone once, train the head.
+        """Look at the images, decide what to freeze, train the rest.
+
+        What is frozen runs once over the images and never again. A second `fit` begins with the
+        pretrained weights again, and trains the same network: save what is to be kept.
 
         Args:
             data: a folder `train/ val/ [test/]` of class folders, or class folders alone, which are
                 split.
+            plan: what trains when: `"auto"` (what the 2x2 rule says), the name of a plan
+                (`"lp_ft"`, `"gradual_unfreeze"`, ...: `ktransfer.plan.PLAN_NAMES`), or a `Plan`.
+            unfreeze: how many last blocks train in the end, for the plans that leave it open; with
+                `"auto"` it is `last_blocks`, or for 0 `linear_probe`.
             similarity: how similar the images are to the backbone's own: a number in [0, 1],
                 `"similar"` or `"different"`; None assumes similar and says so.
-            epochs: most passes over the features.
-            batch_size: images a training step of the head; None takes an eighth, from 4 to 32.
-            patience: epochs without a lower validation loss after which training ends; None: never.
+            epochs: most epochs of every stage; None: the plan's.
+            batch_size: images a training step; None: the plan's, or an eighth of them, from 4 to
+                32. Halved where memory runs out.
+            patience: epochs without a lower validation loss after which a stage ends; None: the
+                plan's.
             validation_fraction: share of each class held back where the folder has no validation
                 part.
-            feature_budget_mb: features of more megabytes are memory-mapped from the temporary
-                folder.
-            callbacks: Keras callbacks for the training of the head.
+            out: a folder for the run: checkpoints while it trains, the saved run afterwards.
+            resume: go on with the training in `out` that was killed; begins one where there is
+                none. On a CPU the weights come out as if nothing had happened, bit for bit.
+            overwrite: replace the run, or the unfinished training, in `out`.
+            cache: whether the activations at the cut between frozen and trainable blocks are
+                computed once: `"auto"` decides by an estimate of time and space, `"on"` wherever it
+                is sound, `"off"` never, and nothing is kept on disk for later runs.
+            memory_budget_mb: what goes beyond is memory-mapped from a file.
+            callbacks: Keras callbacks, given to every stage.
 
         Returns:
             A `FitResult`; it is also kept as `result`.
 
         Raises:
-            InputError: the folder, the images or an argument cannot be used; the message says why.
+            InputError: the folder, the images, the plan or an argument cannot be used.
+            RunError: the run cannot be written, or was started with something else.
         """
-        check_training_arguments(epochs, batch_size, patience)
+        options = FitOptions(
+            plan=plan,
+            unfreeze=unfreeze,
+            similarity=similarity,
+            epochs=epochs,
+            batch_size=batch_size,
+            patience=patience,
+            validation_fraction=validation_fraction,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            cache=cache,
+            memory_budget_mb=memory_budget_mb,
+            callbacks=callbacks,
+        )
+        options.check()
         seconds: dict[str, float] = {}
         with timed(seconds, "scan"):
             splits = read_folder(data, validation_fraction=validation_fraction, seed=self.seed)
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
-            fingerprint = splits.train.fingerprint()
-        with timed(seconds, "decode_and_extract"):
-            body = self._body(advice.num_blocks)
-            features, splits = self._extract(body, splits, feature_budget_mb)
-        with timed(seconds, "head"):
-            head = train_classifier(
-                (features["train"].values, splits.train.labels),
-                (features["validation"].values, splits.validation.labels),
-                len(splits.class_names),
-                epochs=epochs,
-                batch_size=batch_size,
-                patience=patience,
-                dropout=self.dropout,
-                seed=self.seed,
-                callbacks=callbacks,
-            )
-        self._use(attach(body, head.classifier, pooling=self.pooling, dropout=self.dropout))
-        self.class_names = splits.class_names
-        self._num_blocks = advice.num_blocks
+        self._use_pretrained()
+        settings = self._settings(callbacks, cache)
+        fit = Fit(self.backbone, self.pooling, settings, options, self.verbose)
+        begun = fit.begin(splits, advice)
+        if options.complete:
+            return self._take_over(out, begun.request)
+        fitted = fit.run(begun, seconds)
+        self._use(fitted.model)
+        self.class_names = fitted.result.classes
+        self._blocks = fitted.blocks
+        self._request = begun.request
         self._data = {
             "folder": os.path.realpath(data),
             "validation_fraction": validation_fraction,
-            "train_fingerprint": fingerprint,
+            "train_fingerprint": splits.train.fingerprint(),
         }
-        self.result = _fit_result(splits, advice, head, features, self.model, seconds)
+        self.result = fitted.result
+        if out is not None:
+            with timed(seconds, "save"):
+                self.save(out, overwrite=True)
+            if not self.result.interrupted:  # then it can still be resumed
+                Checkpoints(out).remove()
+        return self.result
+
+    def _take_over(self, out: str | os.PathLike[str] | None, request: dict[str, Any]) -> FitResult:
+        """Take the model and the result of a run that was complete when it was to be resumed."""
+        found = FineTuner.load(str(out), verbose=self.verbose)
+        check_same(found._request, request, str(out))
+        for name in ("backbone", "class_names", "result", "_blocks", "_data", "_request"):
+            setattr(self, name, getattr(found, name))
+        self._pretrained = None
+        self._use(found.model)
+        if self.result is None:
+            raise RunError(
+                f"the run {out} is complete and has no result: was it saved without one?"
+            )
         return self.result
 
     def evaluate(self, data: str | os.PathLike[str]) -> Evaluation:
@@ -250,13 +310,12 @@ class FineTuner:
         num_classes = num_classes or len(self.class_names)
         if num_classes < 2:
             raise InputError("summary needs num_classes (at least 2) before fit")
-        blocks = self.backbone.blocks[: self._num_blocks]
-        rows = [SummaryRow(block.name, block.parameters, 0) for block in blocks]
+        rows = [SummaryRow(*block) for block in self._blocks]
         in_blocks = sum(block.parameters for block in self.backbone.blocks)
         preprocessing = self.backbone.parameters - in_blocks
         if preprocessing:  # EfficientNet keeps the statistics of its pixels as weights
             rows.insert(0, SummaryRow("preprocessing", preprocessing, 0))
-        head = (self._num_features(self._num_blocks) + 1) * num_classes
+        head = (self._num_features(len(self._blocks)) + 1) * num_classes
         return Summary((*rows, SummaryRow("head", 0, head)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -275,16 +334,18 @@ class FineTuner:
             "keras": keras.__version__,
             "backbone": {
                 "name": self.backbone.name,
-                "last_operation": self.backbone.blocks[self._num_blocks - 1].name,
+                "last_operation": self.backbone.blocks[len(self._blocks) - 1].name,
                 "weights": self.backbone.weights,
                 "input_size": list(self.backbone.input_size),
                 "options": dict(self.backbone.options),
             },
             "class_names": list(self.class_names),
+            "blocks": [list(block) for block in self._blocks],
             "pooling": self.pooling,
             "dropout": self.dropout,
             "seed": self.seed,
             "data": self._data,
+            "request": self._request,
             "result": self.result.to_dict() if self.result else None,
         }
         write_run(path, model, record, overwrite=overwrite)
@@ -324,7 +385,11 @@ class FineTuner:
         )
         tuner._use(model)
         tuner.class_names = tuple(record["class_names"])
+        tuner._blocks = tuple(tuple(block) for block in record["blocks"])
         tuner._data = record["data"]
+        tuner._request = record["request"]
+        if record["result"]:
+            tuner.result = FitResult.from_dict(record["result"])
         return tuner
 
     def _use(self, model: keras.Model) -> None:
@@ -341,33 +406,26 @@ class FineTuner:
 
     def _num_features(self, num_blocks: int) -> int:
         """The width of the pooled features behind the first `num_blocks` blocks."""
-        return int(pool(self._body(num_blocks).output, self.pooling).shape[-1])
+        return int(pool(body(self.backbone, num_blocks).output, self.pooling).shape[-1])
 
-    def _body(self, num_blocks: int) -> keras.Model:
-        """The first blocks, from images to what the last of them says."""
-        body = self.backbone.prefix(num_blocks)
-        if len(body.outputs) == 1:
-            return body
-        # A cut of NASNet has two tensors: what the last cell says, and the one before it.
-        last = self.backbone.blocks[num_blocks - 1].calls[-1]
-        return keras.Model(body.inputs, last.outputs[0], name=body.name)
+    def _settings(self, callbacks: Sequence[keras.callbacks.Callback], cache: str) -> Settings:
+        return Settings(
+            seed=self.seed,
+            dropout=self.dropout,
+            cache=cache,
+            precision=choose_precision(self.precision),
+            jit_compile=choose_jit_compile(self.jit_compile),
+            callbacks=tuple(callbacks),
+            verbose=self.verbose,
+        )
 
-    def _extract(
-        self, body: keras.Model, splits: Splits, budget_mb: float
-    ) -> tuple[dict[str, Features], Splits]:
-        """The pooled features of every part, and the splits without what could not be decoded."""
-        forward = compile_forward(keras.Model(body.inputs, pool(body.output, self.pooling)))
-        size, parts = self.backbone.input_size, splits.parts
-        everything = joined(parts)
-        with progress_bar("extracting features", len(everything), shown=self.verbose) as show:
-            features, _, failed = extract_part(
-                forward, everything, size, budget_mb=budget_mb, on_progress=show
-            )
-        of_parts = divide(features, [len(part) for part in parts])
-        readable = [part.select(found.indices) for part, found in zip(parts, of_parts, strict=True)]
-        _check_classes_left(readable[0], splits.class_names, failed)
-        by_name = {part.name: found for part, found in zip(parts, of_parts, strict=True)}
-        return by_name, splits.with_parts(readable, failed)
+    def _use_pretrained(self) -> None:
+        """Begin with the weights that the backbone came with, whatever a training made of them."""
+        weights = self.backbone.model.weights
+        if self._pretrained is None:
+            self._pretrained = values_of(weights)
+        else:
+            assign(weights, self._pretrained)
 
     def _probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
         """Class probabilities, the index of the file of each row, and the files that have none."""
@@ -408,49 +466,3 @@ def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:
     if not found:
         raise RunError(f"the run is damaged: its model has no operation {operation!r}")
     return found[0].output
-
-
-def _check_classes_left(train: Part, class_names: Sequence[str], failed: Sequence[Skipped]) -> None:
-    for label, name in enumerate(class_names):
-        if not np.any(train.labels == label):
-            raise InputError(
-                f"no training image of class {name!r} can be decoded; for example "
-                f"{failed[0].path!r}: {failed[0].reason}"
-            )
-
-
-def _fit_result(
-    splits: Splits,
-    advice: Advice,
-    head: TrainedHead,
-    features: dict[str, Features],
-    model: keras.Model,
-    seconds: dict[str, float],
-) -> FitResult:
-    def score_of(part: Part) -> Score:
-        predicted = predict_classes(head.classifier, features[part.name].values)
-        return score(predicted, part.labels, splits.class_names)
-
-    carried_out = advice.strategy if advice.num_trainable_blocks == 0 else "linear_probe"
-    notes = splits.notes
-    if carried_out != advice.strategy:
-        notes += (
-            f"the rule advises {advice.strategy}; this version carries out the frozen strategies "
-            "only, so the backbone stayed frozen and the head was trained",
-        )
-    return FitResult(
-        validation=score_of(splits.validation),
-        test=score_of(splits.test) if splits.test else None,
-        classes=splits.class_names,
-        part_sizes={part.name: len(part) for part in splits.parts},
-        skipped=splits.skipped,
-        notes=notes,
-        advice=advice,
-        carried_out=carried_out,
-        trainable_parameters=sum(int(np.prod(each.shape)) for each in model.trainable_variables),
-        total_parameters=int(model.count_params()),
-        history=head.history,
-        best_epoch=head.best_epoch,
-        interrupted=head.interrupted,
-        seconds=seconds,
-    )

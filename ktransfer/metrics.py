@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,12 @@ class Score:
             "confusion": self.confusion.tolist(),
             "num_images": self.num_images,
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Score:
+        """The reverse of `to_dict`."""
+        arrays = {"interval": tuple(data["interval"]), "confusion": np.array(data["confusion"])}
+        return cls(**{**data, **arrays})
 
 
 def score(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Score:

@@ -2,19 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ktransfer.advisor import Advice
 from ktransfer.data import Skipped
+from ktransfer.diagnosis import Diagnosis
+from ktransfer.freezing import FrozenProof
 from ktransfer.metrics import Score
+from ktransfer.plan import Plan
 
 
 def _plain(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
     return [{"path": each.path, "reason": each.reason} for each in skipped]
+
+
+def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data as JSON gives it back, with the tuples that it made lists of."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class StageResult:
+    """What one stage of a plan did.
+
+    Attributes:
+        name: of the stage.
+        unfreeze: how many last blocks trained.
+        cached: whether it read what the frozen blocks said once, and not the images.
+        cache_reason: why, with the estimate of time and space.
+        batch_size: images a step; smaller than asked for where memory ran out.
+        history: a dict for each epoch: `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`,
+            `learning_rate` (the head's, at the end of the epoch), `seconds`.
+        best_epoch: whose weights were kept, from 1; 0: those from before the stage.
+        val_loss: cross entropy of the kept weights on the validation images; None where no epoch
+            was any good.
+        val_accuracy: the share of the validation images that they get right, in [0, 1].
+        groups: for each block that trained and the head: `tensors`, `parameters`, `multiplier` and
+            the peak `learning_rate`.
+        proof: that what was frozen did not move; None where nothing was frozen.
+        notes: remarks that are no errors.
+        diverged: whether the loss became NaN or infinite, which ended the training.
+        interrupted: whether Ctrl-C ended the training in this stage.
+        seconds: wall time, in this process.
+    """
+
+    name: str
+    unfreeze: int
+    cached: bool
+    cache_reason: str
+    batch_size: int
+    history: tuple[dict[str, float], ...]
+    best_epoch: int
+    val_loss: float | None
+    val_accuracy: float | None
+    groups: tuple[dict[str, Any], ...]
+    proof: FrozenProof | None
+    notes: tuple[str, ...]
+    diverged: bool
+    interrupted: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**own, "proof": self.proof.to_dict() if self.proof else None}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StageResult:
+        """The reverse of `to_dict`."""
+        proof = FrozenProof.from_dict(data["proof"]) if data["proof"] else None
+        return cls(**{**_with_tuples(data), "proof": proof})
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +92,16 @@ class FitResult:
         skipped: every file left out, with its reason.
         notes: remarks on the data and the training that are no errors.
         advice: what the 2x2 rule says of these images.
-        carried_out: the plan that was carried out.
+        plan: what was carried out, resolved for the backbone.
+        stages: what came of each stage.
+        movement: how far each block that trained moved: norm(now - before) / norm(before) over its
+            weights, where "before" is the beginning of the training; 0 shows one that did not.
+        diagnosis: what the history says: underfitting, overfitting or a good fit; None where it
+            has no epoch.
         trainable_parameters: how many numbers were trained.
         total_parameters: how many numbers the model has.
-        history: a dict for each epoch: `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`,
-            `seconds`.
-        best_epoch: the epoch whose weights were kept.
-        interrupted: whether Ctrl-C ended the training early.
-        seconds: wall time by phase: `scan`, `decode_and_extract`, `head`.
+        seconds: wall time by phase: `scan`, `decode_and_extract`, `train` (without the former),
+            `score`.
     """
 
     validation: Score
@@ -48,13 +111,37 @@ class FitResult:
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
     advice: Advice
-    carried_out: str
+    plan: Plan
+    stages: tuple[StageResult, ...]
+    movement: dict[str, float]
+    diagnosis: Diagnosis | None
     trainable_parameters: int
     total_parameters: int
-    history: tuple[dict[str, float], ...]
-    best_epoch: int
-    interrupted: bool
     seconds: dict[str, float]
+
+    @property
+    def carried_out(self) -> str:
+        """The name of the plan that was carried out."""
+        return self.plan.name
+
+    @property
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """A dict for each epoch of all stages, as `StageResult.history`, and the `stage`."""
+        return tuple({"stage": stage.name, **row} for stage in self.stages for row in stage.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """The row of `history`, from 1, whose weights the model has; 0 if those of before."""
+        done, best = 0, 0
+        for stage in self.stages:
+            best = done + stage.best_epoch if stage.best_epoch else best
+            done += len(stage.history)
+        return best
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the training early."""
+        return any(stage.interrupted for stage in self.stages)
 
     @property
     def val_accuracy(self) -> float:
@@ -74,11 +161,16 @@ class FitResult:
             "part_sizes": self.part_sizes,
             "skipped": _plain(self.skipped),
             "notes": list(self.notes),
+            "advice": self.advice.to_dict(),
             "cell": self.advice.cell,
             "strategy": self.advice.strategy,
             "reasons": list(self.advice.reasons),
             "overfitting_risk": self.advice.overfitting_risk,
             "carried_out": self.carried_out,
+            "plan": self.plan.to_dict(),
+            "stages": [stage.to_dict() for stage in self.stages],
+            "movement": self.movement,
+            "diagnosis": self.diagnosis.to_dict() if self.diagnosis else None,
             "trainable_parameters": self.trainable_parameters,
             "total_parameters": self.total_parameters,
             "history": list(self.history),
@@ -86,6 +178,27 @@ class FitResult:
             "interrupted": self.interrupted,
             "seconds": self.seconds,
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FitResult:
+        """The reverse of `to_dict`."""
+        diagnosis = data["diagnosis"]
+        return cls(
+            validation=Score.from_dict(data["validation"]),
+            test=Score.from_dict(data["test"]) if data["test"] else None,
+            classes=tuple(data["classes"]),
+            part_sizes=data["part_sizes"],
+            skipped=tuple(Skipped(**each) for each in data["skipped"]),
+            notes=tuple(data["notes"]),
+            advice=Advice(**_with_tuples(data["advice"])),
+            plan=Plan.from_dict(data["plan"]),
+            stages=tuple(StageResult.from_dict(each) for each in data["stages"]),
+            movement=data["movement"],
+            diagnosis=Diagnosis(**_with_tuples(diagnosis)) if diagnosis else None,
+            trainable_parameters=data["trainable_parameters"],
+            total_parameters=data["total_parameters"],
+            seconds=data["seconds"],
+        )
 
 
 @dataclass(frozen=True, eq=False)

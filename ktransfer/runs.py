@@ -23,16 +23,20 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 RECORD_NAME = "run.json"
+CHECKPOINT_FOLDER = "training"
 MAX_RECORD_MB = 64
 
 _FIELDS = {
     "model_file": str,
     "model_sha256": str,
     "class_names": list,
+    "blocks": list,
     "pooling": str,
     "dropout": float | int,
     "seed": int,
     "data": dict,
+    "request": dict,
+    "result": dict | None,
     "backbone": dict,
 }
 _BACKBONE_FIELDS = {"name": str, "last_operation": str, "weights": str | None, "options": dict}
@@ -48,7 +52,8 @@ def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = Fal
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise RunError(f"cannot save the run: {path} is a file; name a folder")
-    if path.is_dir() and any(path.iterdir()):
+    # A training folder is that of this run, before it is complete.
+    if path.is_dir() and any(each.name != CHECKPOINT_FOLDER for each in path.iterdir()):
         if not overwrite:
             raise RunError(
                 f"the output folder {path} is not empty; name a new folder, or say overwrite=True "

@@ -35,6 +35,12 @@ def small_network(channels: int = 6, size: int = 16) -> keras.Model:
     return keras.Model(images, x, name="small_network")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """A cache of the tests' own: nothing of an earlier run is found, nothing of ours is left."""
+    os.environ["KTRANSFER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def pictures(tmp_path):
     return write_pictures(tmp_path / "pictures", 20)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ktransfer import InputError
+from ktransfer._chart import BOTTOM_PX, HEIGHT_PX, LEFT_PX, RIGHT_PX, TOP_PX, WIDTH_PX
 from ktransfer.optimizers import LearningRateMultiplier, layer_decay
 from ktransfer.plan import PLAN_NAMES, Plan, Stage, classic, named_plan
-from ktransfer.plan.drawing import BOTTOM_PX, HEIGHT_PX, LEFT_PX, RIGHT_PX, TOP_PX, WIDTH_PX
 from ktransfer.plan.stage import OPTIMIZERS, WITH_MOMENTUM
 
 schedules = keras.optimizers.schedules

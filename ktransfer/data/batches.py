@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,43 +10,82 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Render = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+
+#: Added to the seed where views are drawn; large, so that seeds that people choose do not meet it.
+_VIEWS = 2**40
+
 
 def shuffled_batches(
-    values: np.ndarray, labels: np.ndarray, *, batch_size: int, seed: int
+    values: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    views: int | None = 1,
+    render: Render | None = None,
 ) -> tf.data.Dataset:
     """Endless epochs of `(values, labels)` batches, every epoch in an order of its own.
 
-    The order is a function of (seed, epoch) alone, so that it can be had again. The last batch of
-    an epoch is smaller where `batch_size` does not divide the number of rows: `num_batches` a
-    epoch.
+    The order is a function of (seed, epoch) alone, so that it can be had again: a training that
+    goes on at epoch 7 sees what it would have seen. The last batch of an epoch is smaller where
+    `batch_size` does not divide the number of images: `num_batches` a epoch.
 
     Args:
-        values: `(rows, ...)`, an array or a `numpy.memmap`; a memmap is read row by row, never
-            whole.
-        labels: `(rows,)` integers.
-        batch_size: rows a batch.
+        values: `(views * images, ...)`, first all images in their first view, then in their second
+            and so on; or, with `render`, `(images, ...)`. An array or a `numpy.memmap`, which is
+            read row by row, never whole.
+        labels: `(images,)` integers.
+        batch_size: images a batch.
         seed: any non-negative integer.
+        first_epoch: the epoch to begin with, from 0.
+        views: how many fixed views there are of each image; each epoch draws one of them for each
+            image. None: an endless number, a new one in each epoch, numbered by the epoch.
+        render: makes a view of an image: from its values, its row and the number of the view (both
+            int64 scalars) to what is trained on.
 
     Returns:
         A dataset without end; give Keras' `fit` the `steps_per_epoch` that `num_batches` says.
     """
     import tensorflow as tf
 
+    num_images = len(labels)
+    read = _row_reader(values)
+
     @tf.autograph.experimental.do_not_convert
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = _order(len(labels), seed, epoch)
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        order = _order(num_images, seed, epoch)
+        drawn = tf.gather(_views(num_images, views, seed, epoch), order)
+        return tf.data.Dataset.from_tensor_slices((order, drawn)).batch(batch_size)
 
-    epochs = tf.data.Dataset.counter().flat_map(one_epoch)
-    return epochs.map(_row_reader(values, labels)).prefetch(tf.data.AUTOTUNE)
+    @tf.autograph.experimental.do_not_convert
+    def held(rows: tf.Tensor, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return read(rows + view * num_images if views else rows), tf.gather(labels, rows)
+
+    @tf.autograph.experimental.do_not_convert
+    def rendered(rows: tf.Tensor, view: tf.Tensor) -> tf.data.Dataset:
+        each = tf.data.Dataset.from_tensor_slices((read(rows), rows, view))
+        made = each.map(render, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return tf.data.Dataset.zip((made.batch(batch_size), _as_one(tf.gather(labels, rows))))
+
+    batches = tf.data.Dataset.counter(first_epoch).flat_map(one_epoch)
+    batches = batches.flat_map(rendered) if render else batches.map(held)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def ordered_batches(values: np.ndarray, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
     """One pass of `(values, labels)` batches in the order of the rows."""
     import tensorflow as tf
 
+    read = _row_reader(values)
+
+    @tf.autograph.experimental.do_not_convert
+    def labelled(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return read(rows), tf.gather(labels, rows)
+
     rows = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    return rows.map(_row_reader(values, labels)).prefetch(tf.data.AUTOTUNE)
+    return rows.map(labelled).prefetch(tf.data.AUTOTUNE)
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
@@ -69,23 +109,40 @@ def _order(num_rows: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
     return tf.random.experimental.stateless_shuffle(rows, seed=seeds)
 
 
-def _row_reader(values: np.ndarray, labels: np.ndarray):  # type: ignore[no-untyped-def]
+def _views(num_rows: int, views: int | None, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """The view of each image in an epoch, int64 `(rows,)`."""
+    import tensorflow as tf
+
+    if views is None:
+        return tf.fill((num_rows,), epoch)
+    # Another pair of seeds than the one of the order, which it shall not depend on.
+    seeds = tf.stack([tf.cast(seed, tf.int64) + _VIEWS, epoch])
+    return tf.random.stateless_uniform((num_rows,), seeds, 0, views, tf.int64)
+
+
+def _as_one(labels: tf.Tensor) -> tf.data.Dataset:
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensors(labels)
+
+
+def _row_reader(values: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function from row numbers to these rows, for `Dataset.map`."""
     import tensorflow as tf
 
     shape = values.shape[1:]
     if isinstance(values, np.memmap):
 
-        def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def read(rows: tf.Tensor) -> tf.Tensor:
             picked = tf.numpy_function(lambda wanted: values[wanted], [rows], values.dtype)
-            return tf.ensure_shape(picked, (None, *shape)), tf.gather(labels, rows)
+            return tf.ensure_shape(picked, (None, *shape))
 
     else:
         # Made once, outside of the mapped function: a constant inside would be copied into the
         # graph.
         held = tf.constant(values)
 
-        def read(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.gather(held, rows), tf.gather(labels, rows)
+        def read(rows: tf.Tensor) -> tf.Tensor:
+            return tf.gather(held, rows)
 
-    return tf.autograph.experimental.do_not_convert(read)
+    return read

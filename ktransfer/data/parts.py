@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,6 +43,23 @@ class Part:
         root = os.path.commonpath([file.path for file in self.files])
         names = sorted(os.path.relpath(file.path, root) for file in self.files)
         return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def content_digest(self) -> str:
+        """The SHA-256 of what the files hold and how they are read, in order; paths do not count.
+
+        It costs about as long as reading the files. One that cannot be read counts as empty.
+        """
+        with ThreadPoolExecutor() as threads:  # hashing releases the lock of the interpreter
+            digests = threads.map(_file_digest, self.files)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _file_digest(file: ImageFile) -> str:
+    try:
+        with open(file.path, "rb") as stream:
+            return file.route + hashlib.file_digest(stream, "blake2b").hexdigest()
+    except OSError:
+        return file.route
 
 
 def joined(parts: Sequence[Part]) -> Part:

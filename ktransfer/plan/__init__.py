@@ -1,6 +1,6 @@
 """Plans: what trains when, for how long and how fast, as plain data. No training happens here."""
 
-from ktransfer.plan.choosing import PLAN_NAMES, named_plan, plan_for
+from ktransfer.plan.choosing import PLAN_NAMES, choose_plan, named_plan, plan_for
 from ktransfer.plan.named import (
     classic,
     from_scratch,
@@ -20,6 +20,7 @@ __all__ = [
     "Plan",
     "Stage",
     "StageSpan",
+    "choose_plan",
     "classic",
     "from_scratch",
     "full_fine_tune",

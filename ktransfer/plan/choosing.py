@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ktransfer._checks import InputError, unknown_name
-from ktransfer.plan.fields import check_names
+from ktransfer.plan.fields import check_names, whole
 from ktransfer.plan.named import (
     classic,
     from_scratch,
@@ -19,6 +19,7 @@ from ktransfer.plan.named import (
     lp_ft,
 )
 from ktransfer.plan.plan import SETTINGS, Plan
+from ktransfer.plan.stage import Stage
 
 if TYPE_CHECKING:
     from ktransfer.advisor import Advice
@@ -65,6 +66,69 @@ def named_plan(name: str, **options: Any) -> Plan:
     own = {key: value for key, value in options.items() if key in parameters}
     rest = {key: value for key, value in options.items() if key not in parameters}
     return _PLANS[name](**own).with_settings(**rest)
+
+
+def choose_plan(
+    plan: Plan | str,
+    advice: Advice,
+    num_blocks: int,
+    *,
+    unfreeze: int | None = None,
+    epochs: int | None = None,
+    **settings: Any,
+) -> Plan:
+    """The plan that the user means, resolved for a backbone.
+
+    Args:
+        plan: A `Plan`, a name of `PLAN_NAMES`, or "auto": what was advised.
+        advice: What the 2x2 rule said.
+        num_blocks: How many blocks the backbone has.
+        unfreeze: How many last blocks train in the end, for "auto" and the named plans that leave
+            it open.
+        epochs: Most epochs of every stage; a warm-up shrinks or grows with them.
+        **settings: Other settings of every stage; None leaves the plan's.
+
+    Raises:
+        InputError: The plan is unknown or does not fit the backbone, or says itself what it
+            unfreezes.
+
+    Example:
+        >>> from ktransfer import advise
+        >>> choose_plan("auto", advise(300, 5), 19, unfreeze=2, epochs=4).epochs
+        8
+    """
+    chosen = _named(plan, advice, unfreeze)
+    if epochs is not None:
+        stages = [_with_epochs(stage, epochs) for stage in chosen.stages]
+        chosen = dataclasses.replace(chosen, stages=tuple(stages))
+    given = {name: value for name, value in settings.items() if value is not None}
+    return chosen.with_settings(**given).resolve(num_blocks)
+
+
+def _named(plan: Plan | str, advice: Advice, unfreeze: int | None) -> Plan:
+    if unfreeze is None:
+        if isinstance(plan, Plan):
+            return plan
+        return plan_for(advice) if plan == "auto" else named_plan(plan)
+    if plan in ("auto", "linear_probe", "last_blocks") and unfreeze == 0:
+        return linear_probe()
+    if plan in ("auto", "last_blocks"):
+        return last_blocks(unfreeze)
+    if plan == "gradual_unfreeze":
+        return gradual_unfreeze(unfreeze)
+    if plan == "classic":
+        return classic(unfreeze)
+    name = plan.name if isinstance(plan, Plan) else plan
+    raise InputError(
+        f"plan {name!r} says itself what it unfreezes, got unfreeze={unfreeze}: leave one of them "
+        "out, or take last_blocks, gradual_unfreeze or classic"
+    )
+
+
+def _with_epochs(stage: Stage, epochs: int) -> Stage:
+    epochs = whole(f"stage {stage.name!r}", "epochs", epochs, 1)
+    warmup = stage.warmup_epochs * epochs / stage.epochs
+    return dataclasses.replace(stage, epochs=epochs, warmup_epochs=warmup)
 
 
 def plan_for(advice: Advice) -> Plan:

@@ -15,9 +15,13 @@ from ktransfer.plan.fields import whole
 from ktransfer.plan.plan import Plan
 from ktransfer.plan.stage import ALL, Stage
 
+#: Adam's first learning rate for a head on features of unit root mean square; on training photos of
+#: steel, chests, flowers and ants, rates from half to twice of it did as well.
+HEAD_LEARNING_RATE = 2e-3
+
 
 def linear_probe(
-    epochs: int = 30, learning_rate: float = 2e-3, *, patience: int | None = 10
+    epochs: int = 30, learning_rate: float = HEAD_LEARNING_RATE, *, patience: int | None = 10
 ) -> Plan:
     """The head alone, on a frozen backbone: what `FineTuner.fit` does.
 
@@ -214,6 +218,7 @@ def from_scratch(
         batch_norm="train",
         augmentation="crop_flip",
         patience=patience,
+        scale_features=False,
     )
     return Plan("from_scratch", (stage,), pretrained=False)
 
@@ -243,6 +248,7 @@ def classic(unfreeze: int | str = ALL) -> Plan:
         batch_norm="train",
         augmentation="crop_flip",
         batch_size=4,
+        scale_features=False,
     )
     return Plan("classic", (stage,))
 
@@ -254,7 +260,9 @@ def _stage_name(unfreeze: int | str) -> str:
     return f"last {unfreeze}" if unfreeze else "head"
 
 
-def _head_stage(epochs: int, learning_rate: float = 2e-3, patience: int | None = 10) -> Stage:
+def _head_stage(
+    epochs: int, learning_rate: float = HEAD_LEARNING_RATE, patience: int | None = 10
+) -> Stage:
     return Stage(
         name="head",
         unfreeze=0,

@@ -16,6 +16,7 @@ from ktransfer.plan.fields import (
     number,
     one_of,
     text,
+    truth,
     whole,
 )
 from ktransfer.plan.schedules import PERIODIC, SCHEDULES, scheduled
@@ -61,9 +62,15 @@ class Stage:
             and the statistics, which come from each batch. Elsewhere it is always frozen.
         augmentation: `"none"`, `"flip"` (left and right), `"crop_flip"` (a random part, resized,
             and flip) or `"trivial_augment"`.
+        views: How many augmented views of each image there are; what the frozen blocks say of them
+            can be cached. None: a new one in every epoch, and the frozen blocks run in every step.
         batch_size: Images in a step; None lets the training choose.
         patience: Epochs without a lower validation loss after which the stage ends; None: never.
-        dropout: Share of the features dropped before the head, in [0, 1).
+        dropout: Share of the features dropped before the head, in [0, 1); None: as much as the
+            `FineTuner` says.
+        scale_features: Whether the head reads the features divided by their root mean square over
+            the training images, so that one learning rate serves the heads of all backbones. The
+            factor is folded into the weights at the end.
 
     Raises:
         InputError: A field has a wrong type, is out of range or names something unknown.
@@ -89,15 +96,18 @@ class Stage:
     warmup_epochs: float = 0.0
     batch_norm: str = "frozen"
     augmentation: str = "none"
+    views: int | None = None
     batch_size: int | None = None
     patience: int | None = None
-    dropout: float = 0.0
+    dropout: float | None = None
+    scale_features: bool = True
 
     def __post_init__(self) -> None:
         where = f"stage {text('a stage', 'name', self.name)!r}"
         self._check_numbers(where)
         for field, known in _NAMES.items():
             one_of(where, field, getattr(self, field), known)
+        truth(where, "scale_features", self.scale_features)
         self._check_together(where)
 
     def _check_numbers(self, where: str) -> None:
@@ -109,7 +119,7 @@ class Stage:
                 self._set(field, whole(where, field, value, 1))
         for field, bounds in _NUMBERS.items():
             value = getattr(self, field)
-            if value is not None or field not in _PERIODIC_FIELDS:
+            if value is not None or field not in _OPTIONAL:
                 self._set(field, number(where, field, value, bounds))
 
     def _set(self, field: str, value: Any) -> None:
@@ -131,6 +141,10 @@ class Stage:
                     f"{where}: the schedule {self.schedule!r} {verb} {field}, "
                     f"got {getattr(self, field)!r}"
                 )
+        if self.views is not None and self.augmentation == "none":
+            raise InputError(
+                f"{where}: views={self.views} needs an augmentation, got augmentation='none'"
+            )
         if self.warmup_epochs >= self.epochs:
             raise InputError(
                 f"{where}: warmup_epochs must be fewer than the {self.epochs} epochs, "
@@ -206,8 +220,9 @@ def check_unfreeze(where: str, value: Any) -> int:
     return whole(where, "unfreeze", value, 0)
 
 
-_WHOLE = ("epochs", "batch_size", "patience")
+_WHOLE = ("epochs", "views", "batch_size", "patience")
 _PERIODIC_FIELDS = ("decay_every_epochs", "decay_factor")
+_OPTIONAL = (*_PERIODIC_FIELDS, "dropout")
 _NUMBERS = {
     "learning_rate": POSITIVE,
     "block_multiplier": POSITIVE,

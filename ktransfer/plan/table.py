@@ -33,10 +33,15 @@ def _cells(stage: Stage, num_blocks: int | None) -> dict[str, str]:
         "schedule": _schedule(stage),
         "optimizer": _optimizer(stage),
         "batch_norm": stage.batch_norm if trains else "",
-        "augmentation": "" if stage.augmentation == "none" else stage.augmentation,
+        "augmentation": _augmentation(stage),
         "batch_size": str(stage.batch_size or ""),
         "dropout": f"{stage.dropout:g}" if stage.dropout else "",
     }
+
+
+def _augmentation(stage: Stage) -> str:
+    views = f", {stage.views} views" if stage.views else ""
+    return "" if stage.augmentation == "none" else stage.augmentation + views
 
 
 def _trains(unfreeze: int | str, num_blocks: int | None) -> str:

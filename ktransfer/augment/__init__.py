@@ -1,0 +1,5 @@
+"""Random views of training images that can be had again: pure functions of image and seed."""
+
+from ktransfer.augment.views import AUGMENTATIONS, augment, source_size, view_seed
+
+__all__ = ["AUGMENTATIONS", "augment", "source_size", "view_seed"]

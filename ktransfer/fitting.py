@@ -1,0 +1,302 @@
+"""One call of `FineTuner.fit`: look, decide, train, judge."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from ktransfer._checks import InputError, RunError
+from ktransfer._timing import timed
+from ktransfer.advisor import Advice
+from ktransfer.backbones import Backbone
+from ktransfer.cache import Store
+from ktransfer.data import Splits
+from ktransfer.diagnosis import Diagnosis, diagnose
+from ktransfer.features import DEFAULT_BUDGET_MB
+from ktransfer.freezing import count_by_block, prefix_digest
+from ktransfer.metrics import Score, score
+from ktransfer.optimizers.report import movement
+from ktransfer.plan import Plan, choose_plan
+from ktransfer.results import FitResult
+from ktransfer.runs import RECORD_NAME, check_output_folder
+from ktransfer.training import (
+    Checkpoints,
+    Network,
+    RowSource,
+    Settings,
+    Training,
+    check_cache_mode,
+    check_same,
+    randomize,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """The arguments of `FineTuner.fit`, which describes them."""
+
+    plan: Plan | str = "auto"
+    unfreeze: int | None = None
+    similarity: float | str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    patience: int | None = None
+    validation_fraction: float = 0.2
+    out: str | os.PathLike[str] | None = None
+    resume: bool = False
+    overwrite: bool = False
+    cache: str = "auto"
+    memory_budget_mb: float = DEFAULT_BUDGET_MB
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+    def check(self) -> None:
+        """Raise before any work is done if the options cannot be carried out.
+
+        Raises:
+            InputError: one is out of range or contradicts another.
+            RunError: a run could not be saved in `out`, or there is nothing to resume.
+        """
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}")
+        check_cache_mode(self.cache)
+        if self.out is None:
+            if self.resume:
+                raise InputError("resume=True needs out=, the folder of the run to go on with")
+            return
+        unfinished = Checkpoints(self.out).read_request() is not None
+        if unfinished and not (self.resume or self.overwrite):
+            raise RunError(
+                f"{self.out} holds a training that was not finished: resume=True (--resume) goes "
+                "on with it, overwrite=True (--overwrite) starts anew"
+            )
+        check_output_folder(self.out, overwrite=self.overwrite or self.resume)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run to resume is complete already."""
+        if self.out is None or not self.resume or Checkpoints(self.out).read_request() is not None:
+            return False
+        return os.path.exists(os.path.join(self.out, RECORD_NAME))
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A training before its first step.
+
+    Attributes:
+        advice: what the 2x2 rule says of the images.
+        plan: resolved for the backbone.
+        source: of the images and of what the network says of them.
+        request: what the training is made of, as plain data.
+    """
+
+    advice: Advice
+    plan: Plan
+    source: RowSource
+    request: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a training made.
+
+    Attributes:
+        model: images to class probabilities.
+        result: how it went.
+        blocks: for each block of the model its name, and how many of its numbers were frozen and
+            trained.
+    """
+
+    model: keras.Model
+    result: FitResult
+    blocks: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One training.
+
+    Attributes:
+        backbone: with the weights to begin with; training changes them.
+        pooling: as in `heads.pool`.
+        settings: how the plan is carried out.
+        options: the arguments of the user.
+        verbose: show progress.
+    """
+
+    backbone: Backbone
+    pooling: str
+    settings: Settings
+    options: FitOptions
+    verbose: bool = True
+
+    def begin(self, splits: Splits, advice: Advice) -> Begun:
+        """Decide on a plan, and look at what the training is made of.
+
+        Raises:
+            InputError: the plan does not fit the backbone.
+        """
+        options = self.options
+        plan = choose_plan(
+            options.plan,
+            advice,
+            len(self.backbone.blocks),
+            unfreeze=options.unfreeze,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            patience=options.patience,
+        )
+        source = self._source(plan, splits)
+        return Begun(advice, plan, source, self._request(plan, source))
+
+    def run(self, begun: Begun, seconds: dict[str, float]) -> Fitted:
+        """Train.
+
+        Args:
+            begun: of `begin`.
+            seconds: where wall times are noted, by phase.
+
+        Raises:
+            RunError: what is to be resumed was started with something else.
+        """
+        started, source = time.perf_counter(), begun.source
+        checkpoints = self._checkpoints(begun)
+        if not begun.plan.pretrained:
+            randomize(self.backbone, self.settings.seed)
+        before = _values(self.backbone)
+        training = Training(begun.plan, source.network, source, self.settings, checkpoints)
+        training.run()
+        seconds["decode_and_extract"] = source.seconds
+        seconds["train"] = time.perf_counter() - started - source.seconds
+        with timed(seconds, "score"):
+            scores = _scores(training)
+        model = source.network.joined()
+        training.freeze_as_trained()
+        blocks = count_by_block(self.backbone)[: source.network.num_blocks]
+        splits, head = source.splits, source.network.head
+        result = FitResult(
+            validation=scores["validation"],
+            test=scores.get("test"),
+            classes=splits.class_names,
+            part_sizes={part.name: len(part) for part in splits.parts},
+            skipped=splits.skipped,
+            notes=(*splits.notes, *source.notes, *_stage_notes(training)),
+            advice=begun.advice,
+            plan=begun.plan,
+            stages=tuple(training.results),
+            movement=_movement(source.network, before, blocks),
+            diagnosis=_diagnosis(training),
+            trainable_parameters=head.count_params() + sum(trained for _, _, trained in blocks),
+            total_parameters=int(model.count_params()),
+            seconds=seconds,
+        )
+        return Fitted(model, result, blocks)
+
+    def _source(self, plan: Plan, splits: Splits) -> RowSource:
+        network = Network(
+            self.backbone,
+            plan.num_blocks or len(self.backbone.blocks),
+            len(splits.class_names),
+            self.pooling,
+            self.settings.seed,
+        )
+        return RowSource(
+            network,
+            splits,
+            store=None if self.options.cache == "off" else Store(),
+            budget_mb=self.options.memory_budget_mb,
+            verbose=self.verbose,
+        )
+
+    def _checkpoints(self, begun: Begun) -> Checkpoints | None:
+        """Where checkpoints go; what is resumed is compared with what it was started with."""
+        if self.options.out is None:
+            return None
+        checkpoints = Checkpoints(self.options.out)
+        then = checkpoints.read_request() if self.options.resume else None
+        if then is None:
+            checkpoints.remove()
+            checkpoints.write_request(begun.request)
+        else:
+            check_same(then, begun.request, str(self.options.out))
+        return checkpoints
+
+    def _request(self, plan: Plan, source: RowSource) -> dict[str, Any]:
+        return {
+            "data": {
+                part.name: {"images": len(part), "contents": source.contents[part.name]}
+                for part in source.splits.parts
+            },
+            "classes": list(source.splits.class_names),
+            "backbone": {
+                "name": self.backbone.name,
+                "input_size": list(self.backbone.input_size),
+                "options": dict(self.backbone.options),
+                "weights": prefix_digest(self.backbone, len(self.backbone.blocks)),
+            },
+            "plan": plan.to_dict(),
+            "settings": {
+                "seed": self.settings.seed,
+                "dropout": self.settings.dropout,
+                "pooling": self.pooling,
+                "precision": self.settings.precision,
+            },
+        }
+
+
+def _scores(training: Training) -> dict[str, Score]:
+    splits = training.source.splits
+    parts = [part.name for part in splits.parts if part.name != "train"]
+    predicted = {name: training.predict_classes(name) for name in parts}
+    # The splits anew: what cannot be decoded in the test part is known only now.
+    labels = {part.name: part.labels for part in training.source.splits.parts}
+    return {name: score(predicted[name], labels[name], splits.class_names) for name in parts}
+
+
+def _stage_notes(training: Training) -> list[str]:
+    return [note for result in training.results for note in result.notes]
+
+
+def _diagnosis(training: Training) -> Diagnosis | None:
+    """Of the last stage that has an epoch: what it ended with is what the model is."""
+    done = [result for result in training.results if result.history]
+    if not done:
+        return None
+    last, splits = done[-1], training.source.splits
+    blocks = training.network.num_blocks
+    trained = {0: "head", blocks: "all"}.get(last.unfreeze, "blocks")
+    stage = training.plan.stages[training.results.index(last)]
+    return diagnose(
+        last.history,
+        best_epoch=last.best_epoch or None,
+        num_train=len(splits.train),
+        num_validation=len(splits.validation),
+        num_classes=len(splits.class_names),
+        trained=trained,
+        learning_rate=stage.learning_rate,
+    )
+
+
+def _values(backbone: Backbone) -> dict[int, np.ndarray]:
+    """Copies of a backbone's weights, by the identity of the variable."""
+    return {id(each): np.array(keras.ops.convert_to_numpy(each)) for each in backbone.model.weights}
+
+
+def _movement(
+    network: Network, before: dict[int, np.ndarray], blocks: Sequence[tuple[str, int, int]]
+) -> dict[str, float]:
+    moved = {}
+    for block, (name, _, trained) in zip(network.blocks, blocks, strict=True):
+        if trained:
+            weights = [weight for layer in block.layers for weight in layer.weights]
+            now = [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
+            moved[name] = movement([before[id(weight)] for weight in weights], now)
+    return moved

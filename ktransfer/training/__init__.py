@@ -1,0 +1,29 @@
+"""Carrying out a plan: models, rows, stages, checkpoints. The one place where training happens."""
+
+from ktransfer.training.caching import CACHE_MODES, CacheDecision, check_cache_mode
+from ktransfer.training.callbacks import assign, values_of
+from ktransfer.training.checkpoint import Checkpoints
+from ktransfer.training.devices import choose_jit_compile, choose_precision
+from ktransfer.training.engine import Settings, Training
+from ktransfer.training.network import Network, body, randomize
+from ktransfer.training.request import check_same
+from ktransfer.training.rows import CACHE_DTYPES, RowSource
+
+__all__ = [
+    "CACHE_DTYPES",
+    "CACHE_MODES",
+    "CacheDecision",
+    "Checkpoints",
+    "Network",
+    "RowSource",
+    "Settings",
+    "Training",
+    "assign",
+    "body",
+    "check_cache_mode",
+    "check_same",
+    "choose_jit_compile",
+    "choose_precision",
+    "randomize",
+    "values_of",
+]

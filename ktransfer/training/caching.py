@@ -1,0 +1,128 @@
+"""Whether to keep what the frozen blocks say, decided by an estimate of time and space."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktransfer._checks import InputError, unknown_name
+from ktransfer.features import FORWARD_BATCH_SIZE
+from ktransfer.plan import Stage
+from ktransfer.training.network import Network
+from ktransfer.training.rows import RowSource
+
+CACHE_MODES = ("auto", "on", "off")
+
+#: How fast rows are read back in an estimate: from memory, and from a memory-mapped file. Both are
+#: on the low side, so that the estimate does not promise too much.
+_MEMORY_MB_S, _DISK_MB_S = 2_000, 300
+
+
+@dataclass(frozen=True)
+class CacheDecision:
+    """Whether a stage reads rows at its cut, and why, in a sentence."""
+
+    cached: bool
+    reason: str
+
+
+def check_cache_mode(cache: str) -> None:
+    """Raise an `InputError` if it is none of `CACHE_MODES`."""
+    if cache not in CACHE_MODES:
+        raise unknown_name("cache", str(cache), CACHE_MODES)
+
+
+def decide(stage: Stage, network: Network, source: RowSource, mode: str) -> CacheDecision:
+    """Decide whether a stage reads what its frozen blocks said once, or runs them in every step.
+
+    Args:
+        stage: the stage, resolved.
+        network: with the stage's blocks frozen.
+        source: of the images.
+        mode: "auto" caches where it is sound, fits, and saves time; "on" wherever it is sound and
+            fits; "off" never.
+
+    Raises:
+        InputError: the mode is "on" where caching would be unsound, or does not fit.
+    """
+    cut = network.cut_of(stage.num_trainable_blocks(network.num_blocks))
+    unsound = _why_unsound(stage, cut)
+    if unsound or mode == "off":
+        if mode == "on" and unsound:
+            raise InputError(f'cache="on", but stage {stage.name!r} cannot be cached: {unsound}')
+        return CacheDecision(False, unsound or 'not cached: cache="off"')
+    estimate = _estimate(stage, network, source, cut)
+    if estimate.size_mb > estimate.free_mb:
+        if mode == "on":
+            raise InputError(f'cache="on", but stage {stage.name!r} does not fit: {estimate}')
+        return CacheDecision(False, f"not cached, for want of space: {estimate}")
+    if mode == "auto" and estimate.saved_s <= 0 and cut < network.num_blocks:
+        return CacheDecision(False, f"not cached, since it would not pay: {estimate}")
+    return CacheDecision(True, f"cached: {estimate}")
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    cut: int
+    num_blocks: int
+    rows: int
+    shape: tuple[int, ...]
+    size_mb: float
+    free_mb: float
+    fill_s: float
+    epoch_s: float
+    saved_s: float
+
+    def __str__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        return (
+            f"{self.rows:,} rows of {shape} behind block {self.cut} of {self.num_blocks} take "
+            f"{self.size_mb:,.1f} MB ({self.free_mb:,.0f} free) and about {self.fill_s:.1f} s; "
+            f"each epoch then saves about {self.epoch_s:.1f} s, {self.saved_s:+.1f} s in all"
+        )
+
+
+def _why_unsound(stage: Stage, cut: int) -> str:
+    if cut == 0:
+        return "nothing is frozen: only the decoded images are kept"
+    if stage.augmentation != "none" and stage.views is None:
+        return (
+            f"{stage.augmentation} makes a new view of each image in every epoch, so the frozen "
+            f"blocks run in every step (views=4 would fix four views of each and cache these)"
+        )
+    return ""
+
+
+def _estimate(stage: Stage, network: Network, source: RowSource, cut: int) -> _Estimate:
+    sizes = {part.name: len(part) for part in source.splits.parts}
+    in_an_epoch = sizes["train"] + sizes["validation"]
+    rows = (stage.views or 1) * sizes["train"] + sizes["validation"]
+    shape = network.row_shape(cut)
+    row_mb = math.prod(shape) * source.itemsize / 2**20
+    image_s = _seconds_per_image(source, cut)
+    speed = _MEMORY_MB_S if rows * row_mb <= source.memory_left_mb() else _DISK_MB_S
+    epoch_s = in_an_epoch * (image_s - row_mb / speed)
+    return _Estimate(
+        cut=cut,
+        num_blocks=network.num_blocks,
+        rows=rows,
+        shape=shape,
+        size_mb=rows * row_mb,
+        free_mb=source.free_mb(),
+        fill_s=rows * image_s,
+        epoch_s=epoch_s,
+        saved_s=stage.epochs * epoch_s - rows * image_s,
+    )
+
+
+def _seconds_per_image(source: RowSource, cut: int) -> float:
+    """How long the frozen blocks take for an image; black ones do, the values do not count."""
+    forward = source.forward(0, cut)
+    images = np.zeros((FORWARD_BATCH_SIZE, *source.network.row_shape(0)), np.uint8)
+    forward(images)
+    started = time.perf_counter()
+    forward(images)
+    return (time.perf_counter() - started) / FORWARD_BATCH_SIZE

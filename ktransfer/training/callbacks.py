@@ -1,0 +1,137 @@
+"""What watches a stage while Keras trains it: the best weights, the history, the checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+Logs = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How good a model is on the validation images: cross entropy, and share right in [0, 1]."""
+
+    loss: float
+    accuracy: float
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Keeps the weights of the best epoch, and ends a stage that has stopped getting better.
+
+    Better is a lower validation loss: of a few dozen images the accuracy has ties and lucky jumps.
+    But an epoch with fewer right images than the stage began with is not kept, whatever its loss.
+
+    Args:
+        variables: what is kept.
+        patience: epochs without a better one after which the stage ends; None: never.
+        start: how good the model was before the stage; None: it has learned nothing yet.
+    """
+
+    def __init__(
+        self, variables: Sequence[Any], patience: int | None, start: Standing | None
+    ) -> None:
+        super().__init__()
+        self.variables = tuple(variables)
+        self.patience = patience
+        self.lowest_loss = start.loss if start else math.inf
+        self.accuracy_to_hold = start.accuracy if start else 0.0
+        self.best_epoch = 0
+        self.waited = 0
+        self.weights = values_of(self.variables)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Compare the epoch with the best one so far."""
+        loss, accuracy = (float((logs or {})[name]) for name in ("val_loss", "val_accuracy"))
+        # NaN is not below anything.
+        if loss < self.lowest_loss and accuracy >= self.accuracy_to_hold:
+            self.lowest_loss, self.best_epoch, self.waited = loss, epoch + 1, 0
+            self.weights = values_of(self.variables)
+            return
+        self.waited += 1
+        if self.patience and self.waited >= self.patience:
+            self.model.stop_training = True
+
+    def restore(self) -> None:
+        """Put the best weights back; those before the stage where no epoch was better."""
+        assign(self.variables, self.weights)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it, without the weights."""
+        names = ("lowest_loss", "accuracy_to_hold", "best_epoch", "waited")
+        return {name: getattr(self, name) for name in names}
+
+    def resume(self, state: dict[str, Any], weights: Sequence[np.ndarray]) -> None:
+        """Go on from what a checkpoint kept."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.weights = list(weights)
+
+
+class EpochRecord(keras.callbacks.Callback):
+    """The history of a stage, a dict for each epoch with its wall time in seconds."""
+
+    def __init__(self, epochs: Sequence[dict[str, float]] = ()) -> None:
+        super().__init__()
+        self.epochs = list(epochs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Take down the figures of the epoch."""
+        seconds = time.perf_counter() - self._started
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        self.epochs.append({"epoch": epoch + 1, **figures, "seconds": seconds})
+
+
+class AtEpochEnd(keras.callbacks.Callback):
+    """Calls a function after every epoch, when all other callbacks have seen it.
+
+    Args:
+        saved: called with the number of epochs done.
+        resumed: called once when the training begins, after every callback has reset itself.
+    """
+
+    def __init__(self, saved: Callable[[int], None], resumed: Callable[[], None]) -> None:
+        super().__init__()
+        self._saved, self._resumed = saved, resumed
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Let what was saved of the other callbacks be put back."""
+        self._resumed()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Let the state be saved."""
+        self._saved(epoch + 1)
+
+
+_PLAIN = (bool, int, float, str, type(None), np.integer, np.floating)
+
+
+def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """The plain attributes of a callback: counters and best values of all callbacks of Keras."""
+    # The model, its parameters and open files are no plain values and are left out.
+    plain = {key: value for key, value in vars(callback).items() if isinstance(value, _PLAIN)}
+    return {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in plain.items()
+    }
+
+
+def values_of(variables: Sequence[Any]) -> list[np.ndarray]:
+    """Copies of variables, on the host."""
+    return [np.array(keras.ops.convert_to_numpy(keras.ops.copy(each))) for each in variables]
+
+
+def assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+    """Put values into variables."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -1,0 +1,161 @@
+"""The state of a training on disk: arrays and plain data in one file, whole or not at all.
+
+    RUN/training/request.json        what was asked for: data, classes, backbone, plan, settings
+    RUN/training/state.npz           the newest state
+    RUN/training/state.previous.npz  the one before, should the newest be damaged
+
+A state is written aside and renamed, so that a kill at any moment leaves a whole one. Nothing in it
+is pickled; its bytes are checked (CRC-32, by zip) when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ktransfer._checks import RunError
+from ktransfer.runs import CHECKPOINT_FOLDER
+
+FORMAT = 1
+_REQUEST, _STATE, _PREVIOUS = "request.json", "state.npz", "state.previous.npz"
+_PLAIN_DATA = "plain_data"
+
+#: Saving may take this share of a training's time; between, epochs are done again after a kill.
+MOST_SHARE = 0.05
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        run: the folder of the run; made with the first thing that is written.
+    """
+
+    def __init__(self, run: str | os.PathLike[str]) -> None:
+        self.folder = Path(run) / CHECKPOINT_FOLDER
+        self._next_save = 0.0
+
+    def write_request(self, request: dict[str, Any]) -> None:
+        """Keep what was asked for.
+
+        Raises:
+            RunError: the folder cannot be written to.
+        """
+        with _as_run_error(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"format": FORMAT, **request}, indent=1)
+            _replace(self.folder / _REQUEST, text.encode("utf-8", "backslashreplace"))
+
+    def read_request(self) -> dict[str, Any] | None:
+        """What was asked for; None where no training began.
+
+        Raises:
+            RunError: it is damaged or of another version.
+        """
+        path = self.folder / _REQUEST
+        if not path.is_file():
+            return None
+        try:
+            request = json.loads(path.read_text(encoding="utf-8"))
+            version = request["format"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+        if version != FORMAT:
+            raise RunError(
+                f"{path} has format {version!r}; this version of ktransfer reads {FORMAT}"
+            )
+        return dict(request)
+
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last save; always before the first."""
+        return time.perf_counter() >= self._next_save
+
+    def save(self, arrays: dict[str, np.ndarray], plain: dict[str, Any]) -> None:
+        """Replace the state by a new one; the old one is kept beside it.
+
+        Raises:
+            RunError: the disk is full or the folder cannot be written to. The old state is whole.
+        """
+        started = time.perf_counter()
+        text = np.frombuffer(json.dumps({"format": FORMAT, **plain}).encode(), np.uint8)
+        partial = self.folder / f".{_STATE}.partial"
+        with _as_run_error(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **{_PLAIN_DATA: text, **arrays})
+                file.flush()
+                os.fsync(file.fileno())
+            state = self.folder / _STATE
+            if state.exists():
+                state.replace(self.folder / _PREVIOUS)
+            partial.replace(state)
+        took = time.perf_counter() - started
+        self._next_save = time.perf_counter() + took / MOST_SHARE
+
+    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """The newest state that is whole; None where there is none yet.
+
+        Raises:
+            RunError: there are states, and none of them can be read.
+        """
+        faults = []
+        for path in (self.folder / _STATE, self.folder / _PREVIOUS):
+            if path.is_file():
+                try:
+                    return _read(path)
+                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                    faults.append(f"{path.name}: {error}")
+        if faults:
+            raise RunError(
+                f"the checkpoints in {self.folder} are damaged ({'; '.join(faults)}): start again "
+                "in a new folder"
+            )
+        return None
+
+    def remove(self) -> None:
+        """Delete the checkpoints, when the run itself is complete."""
+        # The request goes first: without it there is nothing to resume, whatever else is left.
+        (self.folder / _REQUEST).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    plain = json.loads(arrays.pop(_PLAIN_DATA).tobytes())
+    if plain.pop("format") != FORMAT:
+        raise ValueError("another version of ktransfer wrote it")
+    return arrays, plain
+
+
+def _replace(path: Path, contents: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(contents)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+class _as_run_error:  # noqa: N801 - used as a statement
+    """Turns errors of the file system into a `RunError` that says what is safe."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, OSError):
+            raise RunError(
+                f"the checkpoint could not be written to {self._folder}: "
+                f"{error.strerror or error}; the one before is whole. Free some space and resume"
+            ) from error

@@ -1,0 +1,375 @@
+"""Carrying out a plan: stage after stage, each frozen, fed, trained and proven."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer._progress import stderr_console
+from ktransfer.data.batches import ordered_batches, shuffled_batches
+from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
+from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
+from ktransfer.plan import Plan, Stage
+from ktransfer.results import StageResult
+from ktransfer.training.caching import CacheDecision, decide
+from ktransfer.training.callbacks import assign, values_of
+from ktransfer.training.checkpoint import Checkpoints
+from ktransfer.training.devices import computing_in
+from ktransfer.training.network import Network
+from ktransfer.training.rows import RowSource, Views
+from ktransfer.training.stages import (
+    Outcome,
+    Saved,
+    StageData,
+    Task,
+    check_callbacks,
+    default_batch_size,
+    run_stage,
+)
+
+#: Images that the scale of the features is measured on where no stage asks for all features.
+_SCALE_SAMPLE = 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a plan is carried out, apart from what it says itself.
+
+    Attributes:
+        seed: of the order of the images, their views and the dropout.
+        dropout: for stages that do not say their own.
+        cache: as in `training.caching.decide`.
+        precision: a dtype policy of Keras.
+        jit_compile: whether XLA compiles the steps.
+        callbacks: Keras callbacks, given to every stage.
+        verbose: whether to say on standard error what is decided, and to show progress.
+    """
+
+    seed: int = 0
+    dropout: float = 0.0
+    cache: str = "auto"
+    precision: str = "float32"
+    jit_compile: bool = False
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    verbose: bool = False
+
+
+class Training:
+    """A plan on its way.
+
+    Args:
+        plan: the plan, resolved for the backbone.
+        network: what is trained.
+        source: the images.
+        settings: how.
+        checkpoints: where the state is saved after every epoch; None: nowhere.
+
+    Raises:
+        InputError: a stage unfreezes blocks in which nothing can train, or a callback does not fit
+            its schedule.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        network: Network,
+        source: RowSource,
+        settings: Settings,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        self.plan = plan
+        self.network = network
+        self.source = source
+        self.settings = settings
+        self.results: list[StageResult] = []
+        self._checkpoints = checkpoints
+        self._scaled = False
+        self._in_stage: tuple[int, Saved] | None = None  # batch size and state, after a resume
+        for stage in plan.stages:
+            check_callbacks(stage, settings.callbacks)
+            self._freeze(stage)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the training."""
+        return any(result.interrupted for result in self.results)
+
+    def run(self) -> list[StageResult]:
+        """Carry out all stages that are left.
+
+        Returns:
+            What came of each stage, those before a resume among them.
+
+        Raises:
+            FrozenMovedError: what was frozen has moved.
+        """
+        if self._checkpoints:
+            self._resume(self._checkpoints)
+        for stage in self.plan.stages[len(self.results) :]:
+            if any(result.interrupted or result.diverged for result in self.results):
+                break
+            self.results.append(self._run_stage(stage))
+            if not self.interrupted:  # a resume then goes on in the middle of the stage
+                self._save(None, 0, even_if_early=True)
+        return self.results
+
+    def predict_classes(self, part_name: str) -> np.ndarray:
+        """The most probable class of each image of a part, int64 `(images,)`."""
+        last = self.results[-1]
+        cut = self.network.cut_of(last.unfreeze) if last.cached else 0
+        rows = self.source.rows(part_name, cut)
+        forward = compile_forward(self.network.trainee(cut, dropout=0.0, cached=True))
+        starts = range(0, len(rows), FORWARD_BATCH_SIZE)
+        logits = [forward(rows[start : start + FORWARD_BATCH_SIZE]) for start in starts]
+        return np.concatenate(logits).argmax(axis=1)
+
+    def freeze_as_trained(self) -> None:
+        """Leave trainable what the widest stage that ran has trained, and freeze the rest."""
+        ran = self.plan.stages[: len(self.results)]
+        blocks = self.network.num_blocks
+        self._freeze(max(ran, key=lambda stage: stage.num_trainable_blocks(blocks)))
+
+    # --- a stage --------------------------------------------------------------------------------
+
+    def _run_stage(self, stage: Stage) -> StageResult:
+        started = time.perf_counter()
+        self._freeze(stage)
+        frozen = frozen_variables(self.network.backbone)
+        watch = watch_frozen(self.network.backbone, keep_values=False) if frozen else None
+        decision = decide(stage, self.network, self.source, self.settings.cache)
+        self._say(f"stage {stage.name!r}: {decision.reason}")
+        data = self._data(stage, decision)
+        self._scale_features(stage)
+        with computing_in(self.network.backbone.model, self.settings.precision):
+            outcome, batch_size, notes = self._with_memory(stage, decision, data)
+        proof = watch.prove().verify() if watch else None
+        self._say(f"stage {stage.name!r}: {proof or 'nothing was frozen'}")
+        return StageResult(
+            name=stage.name,
+            unfreeze=stage.num_trainable_blocks(self.network.num_blocks),
+            cached=decision.cached,
+            cache_reason=decision.reason,
+            batch_size=batch_size,
+            history=outcome.history,
+            best_epoch=outcome.best_epoch,
+            val_loss=outcome.standing.loss if outcome.standing else None,
+            val_accuracy=outcome.standing.accuracy if outcome.standing else None,
+            groups=outcome.groups,
+            proof=proof,
+            notes=(*notes, *_remarks(stage, outcome)),
+            diverged=outcome.diverged,
+            interrupted=outcome.interrupted,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _say(self, sentence: str) -> None:
+        if self.settings.verbose:
+            stderr_console().print(sentence)
+
+    def _freeze(self, stage: Stage) -> None:
+        """Freeze what the stage leaves frozen; an error where its blocks hold nothing to train."""
+        backbone, kept = self.network.backbone, self.network.num_blocks
+        unfreeze = stage.num_trainable_blocks(kept)
+        behind = len(backbone.blocks) - kept  # blocks that the model does not have
+        policy = f"all_but_last:{behind + unfreeze}" if unfreeze else "all"
+        freeze(backbone, policy, batch_norm=stage.batch_norm)
+        trainable = count_by_block(backbone)[kept - unfreeze : kept]
+        if unfreeze and not any(numbers for _, _, numbers in trainable):
+            raise InputError(
+                f"stage {stage.name!r} unfreezes the last {unfreeze} of {kept} blocks, and with "
+                f"batch_norm={stage.batch_norm!r} there is nothing to train in them: unfreeze more"
+            )
+
+    def _data(self, stage: Stage, decision: CacheDecision) -> StageData:
+        cut = self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
+        seed = self.settings.seed
+        cut = cut if decision.cached else 0
+        # The validation rows first: where something is wrong with them, little is lost.
+        validation = self.source.rows("validation", cut)
+        views: int | None = stage.views or 1
+        render = None
+        if stage.augmentation == "none":
+            values = self.source.rows("train", cut)
+        elif decision.cached:
+            values = self.source.rows(
+                "train", cut, Views(stage.augmentation, stage.views or 1, seed)
+            )
+        else:
+            values = self.source.sources("train", stage.augmentation)
+            render = self.source.render(stage.augmentation, seed)
+            views = stage.views
+        labels = self.source.splits.train.labels
+        position = self.plan.stages.index(stage)
+
+        def train(batch_size: int, first_epoch: int) -> Any:
+            return shuffled_batches(
+                values,
+                labels,
+                batch_size=batch_size,
+                # Every stage has orders of its own.
+                seed=seed + position * 2**32,
+                first_epoch=first_epoch,
+                views=views,
+                render=render,
+            )
+
+        held_back = self.source.splits.validation.labels
+        batches = ordered_batches(validation, held_back, batch_size=_validation_batch(validation))
+        return StageData(train, batches, len(labels))
+
+    def _scale_features(self, stage: Stage) -> None:
+        if not stage.scale_features:
+            self.network.scale_features(1.0)
+        elif not self._scaled:
+            self.network.scale_features(1.0 / self._root_mean_square(stage))
+        self._scaled = stage.scale_features
+
+    def _root_mean_square(self, stage: Stage) -> float:
+        """Of the training features: of all where they are held, else of some."""
+        blocks = self.network.num_blocks
+        if self.network.cut_of(stage.num_trainable_blocks(blocks)) == blocks:
+            return root_mean_square(self.source.rows("train", blocks))
+        images = self.source.rows("train", 0)
+        rows = np.linspace(0, len(images) - 1, min(_SCALE_SAMPLE, len(images))).astype(int)
+        forward = self.source.forward(0, blocks)
+        return root_mean_square(
+            np.concatenate(
+                [forward(images[part]) for part in np.array_split(rows, len(rows) // 32 + 1)]
+            )
+        )
+
+    def _with_memory(
+        self, stage: Stage, decision: CacheDecision, data: StageData
+    ) -> tuple[Outcome, int, list[str]]:
+        """Run a stage; where memory runs out, again from its start with half the batch size."""
+        notes: list[str] = []
+        blocks = self.network.num_blocks
+        cut = self.network.cut_of(stage.num_trainable_blocks(blocks))
+        batch_size = stage.batch_size or default_batch_size(data.num_train)
+        saved = None
+        if self._in_stage:
+            batch_size, saved = self._in_stage
+            self._in_stage = None
+        before = values_of(self.network.variables_from(cut))
+        while True:
+            task = self._task(stage, decision, data, batch_size)
+            try:
+                return run_stage(task, saved), batch_size, notes
+            except Exception as error:
+                if not is_out_of_memory(error) or batch_size == 1:
+                    raise
+            # Outside of the handler: the error holds the memory of the step that failed.
+            assign(self.network.variables_from(cut), before)
+            saved, batch_size = None, batch_size // 2
+            notes.append(f"memory ran out; the stage began again with batch_size={batch_size}")
+            self._say(f"stage {stage.name!r}: {notes[-1]}")
+
+    def _task(
+        self, stage: Stage, decision: CacheDecision, data: StageData, batch_size: int
+    ) -> Task:
+        dropout = self.settings.dropout if stage.dropout is None else stage.dropout
+        cut = self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
+        return Task(
+            stage=stage,
+            network=self.network,
+            trainee=self.network.trainee(cut, dropout=dropout, cached=decision.cached),
+            data=data,
+            batch_size=batch_size,
+            judge_start=bool(self.results),
+            jit_compile=self.settings.jit_compile,
+            callbacks=self.settings.callbacks,
+            on_epoch=lambda state: self._save(state, batch_size),
+        )
+
+    # --- checkpoints ----------------------------------------------------------------------------
+
+    def _moved_from(self) -> int:
+        """The first block that a stage until now has trained."""
+        stages = self.plan.stages[: len(self.results) + 1]
+        unfrozen = [stage.num_trainable_blocks(self.network.num_blocks) for stage in stages]
+        return self.network.cut_of(max(unfrozen))
+
+    def _save(
+        self, state: Callable[[], Saved] | None, batch_size: int, *, even_if_early: bool = False
+    ) -> None:
+        if not self._checkpoints or not (even_if_early or self._checkpoints.is_due()):
+            return
+        saved = state() if state else Saved({}, {})
+        cut = self._moved_from()
+        network = values_of(self.network.variables_from(cut))
+        arrays = {f"network/{at}": each for at, each in enumerate(network)} | saved.arrays
+        self._checkpoints.save(
+            arrays,
+            {
+                "stages": [result.to_dict() for result in self.results],
+                "cut": cut,
+                "feature_scale": self.network.feature_scale,
+                "scaled": self._scaled,
+                "batch_size": batch_size,
+                "in_stage": saved.plain,
+            },
+        )
+
+    def _resume(self, checkpoints: Checkpoints) -> None:
+        found = checkpoints.load()
+        if found is None:
+            return
+        arrays, plain = found
+        self.network.feature_scale = plain["feature_scale"]
+        self._scaled = plain["scaled"]
+        variables = self.network.variables_from(plain["cut"])
+        assign(variables, [arrays[f"network/{at}"] for at in range(len(variables))])
+        self.results = [StageResult.from_dict(each) for each in plain["stages"]]
+        if plain["in_stage"]:
+            self._in_stage = plain["batch_size"], Saved(arrays, plain["in_stage"])
+
+
+def root_mean_square(values: np.ndarray, rows_at_once: int = 8_192) -> float:
+    """The root mean square of all values, read in pieces; 1 where all are zero.
+
+    Raises:
+        InputError: they are not finite.
+    """
+    pieces = (values[start : start + rows_at_once] for start in range(0, len(values), rows_at_once))
+    squares = sum(float(np.sum(np.square(piece, dtype=np.float64))) for piece in pieces)
+    if not np.isfinite(squares):
+        raise InputError(
+            "the backbone's features are not finite (NaN or infinite): its weights may be damaged, "
+            "or do not belong to it"
+        )
+    return float(np.sqrt(squares / values.size)) or 1.0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of TensorFlow, JAX or Python says that memory ran out."""
+    return isinstance(error, MemoryError) or any(
+        word in f"{type(error).__name__}: {error}"
+        for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "Out of memory")
+    )
+
+
+def _validation_batch(rows: np.ndarray) -> int:
+    """Many small rows a step, few large ones: about 16 MB."""
+    return int(np.clip(2**24 // max(1, rows[:1].nbytes), 32, 1_024))
+
+
+def _remarks(stage: Stage, outcome: Outcome) -> Iterator[str]:
+    kept = f"the weights of epoch {outcome.best_epoch}" if outcome.best_epoch else "those of before"
+    if outcome.diverged:
+        blocks = ", or block_multiplier" if stage.unfreeze else ""
+        yield (
+            f"the loss of stage {stage.name!r} became NaN in epoch {len(outcome.history)}, so the "
+            f"training stopped and {kept} are kept: lower learning_rate from "
+            f"{stage.learning_rate:g} to {stage.learning_rate / 10:g}{blocks}"
+        )
+    elif not outcome.best_epoch and outcome.standing:
+        yield (
+            f"no epoch of stage {stage.name!r} had a lower validation loss with as many images "
+            "right as before it, so the weights of before are kept"
+        )

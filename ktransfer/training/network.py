@@ -1,0 +1,245 @@
+"""A backbone and one head, as the models that the stages of a training train.
+
+All of them share the backbone's layers and the one head: what one stage has learned, the next one
+goes on from. There is one model for each cut, since tracing a new one costs seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from ktransfer.backbones import Backbone, Block
+from ktransfer.freezing import prefix_digest
+from ktransfer.heads import attach, build_classifier, pool
+
+#: In the models that are trained; a layer of the user's own network will hardly have this name.
+_HEAD_NAME = "ktransfer_head"
+
+
+class Network:
+    """The first blocks of a backbone with a head on them.
+
+    Images enter as RGB `(batch, height, width, 3)` in [0, 255]. A *row* is what a stage reads of
+    one image: the image itself (cut 0), one flat or image-shaped array at a later cut, or the
+    pooled features where all blocks are frozen.
+
+    Args:
+        backbone: the backbone; training changes its weights.
+        num_blocks: how many of its blocks are kept.
+        num_classes: outputs of the head.
+        pooling: as in `heads.pool`.
+        seed: of the dropout.
+    """
+
+    def __init__(
+        self, backbone: Backbone, num_blocks: int, num_classes: int, pooling: str, seed: int
+    ) -> None:
+        self.backbone = backbone
+        self.num_blocks = num_blocks
+        self.pooling = pooling
+        self.seed = seed
+        self.body = body(backbone, num_blocks)
+        self._pooled = pool(self.body.output, pooling)
+        self.head = keras.layers.Dense(num_classes, kernel_initializer="zeros", name=_HEAD_NAME)
+        self.head.build(self._pooled.shape)
+        #: What the head multiplies its features by; see `Stage.scale_features`.
+        self.feature_scale = 1.0
+        self._trainees: dict[tuple[Any, ...], keras.Model] = {}
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that are kept."""
+        return self.backbone.blocks[: self.num_blocks]
+
+    def cut_of(self, unfreeze: int) -> int:
+        """How many first blocks are frozen where `unfreeze` last ones train."""
+        return self.num_blocks - unfreeze
+
+    def prefix(self, cut: int) -> keras.Model:
+        """From images to rows at a cut, 1 or more; behind all blocks these are pooled features."""
+        return keras.Model(self.backbone.model.inputs[0], self._row_at(cut))
+
+    def between(self, cut: int, later_cut: int) -> keras.Model:
+        """From rows at a cut to rows at a later one, so that what is held is not run again."""
+        rows, tensors = self._rows_as_input(cut)
+        bridge = keras.Model(tensors, self._row_at(later_cut))
+        return keras.Model(rows, bridge(_unpacked(rows, tensors)))
+
+    def row_shape(self, cut: int) -> tuple[int, ...]:
+        """The shape of a row at a cut, without the batch."""
+        if cut == 0:
+            return tuple(self.backbone.model.inputs[0].shape[1:])
+        return tuple(self._row_at(cut).shape[1:])
+
+    def trainee(self, cut: int, *, dropout: float, cached: bool) -> keras.Model:
+        """The model of a stage: from rows at a cut to logits, or from images past a frozen prefix.
+
+        Args:
+            cut: how many first blocks the stage leaves frozen.
+            dropout: share of the features dropped before the head.
+            cached: whether it reads rows; else it reads images, and the frozen prefix runs in every
+                step, in inference mode.
+        """
+        key = (cut, dropout, cached, self.feature_scale)
+        if key not in self._trainees:
+            suffix = self._suffix(cut, dropout)
+            through = suffix if cached or cut == 0 else self._behind_prefix(cut, suffix)
+            self._trainees[key] = through
+        return self._trainees[key]
+
+    def joined(self) -> keras.Model:
+        """Images to class probabilities, as one ordinary model that shares the body's layers."""
+        classifier = build_classifier(self._pooled.shape[-1], self.head.units)
+        kernel, bias = self.head.get_weights()
+        classifier.get_layer("head").set_weights([kernel * self.feature_scale, bias])
+        return attach(self.body, classifier, pooling=self.pooling)
+
+    def scale_features(self, scale: float) -> None:
+        """Have the head read its features times `scale`; what it says does not change."""
+        kernel, bias = self.head.get_weights()
+        self.head.set_weights([kernel * np.float32(self.feature_scale / scale), bias])
+        self.feature_scale = scale
+
+    def variables_from(self, cut: int) -> list[Any]:
+        """The weights of the blocks behind a cut, then those of the head."""
+        layers = [layer for block in self.blocks[cut:] for layer in block.layers]
+        return [weight for layer in (*layers, self.head) for weight in layer.weights]
+
+    def rows_digest(self, cut: int) -> str:
+        """Tells whether rows at a cut would be the same: the structure, and the weights now."""
+        if cut == 0:
+            return "images"
+        structure = json.dumps(
+            _nameless(self.prefix(cut).get_config()), sort_keys=True, default=str
+        )
+        weights = prefix_digest(self.backbone, cut)
+        return hashlib.sha256(f"{structure}\0{weights}".encode()).hexdigest()
+
+    def _row_at(self, cut: int) -> Any:
+        return self._pooled if cut == self.num_blocks else _packed(self.backbone.blocks[cut - 1])
+
+    def _rows_as_input(self, cut: int) -> tuple[Any, list[Any]]:
+        """A new input of rows, and the tensors of the graph that these rows are."""
+        if cut == 0:
+            tensors = [self.backbone.model.inputs[0]]
+        elif cut == self.num_blocks:
+            tensors = [self._pooled]
+        else:
+            tensors = list(self.backbone.blocks[cut - 1].outputs)
+        return keras.Input(self.row_shape(cut), name="rows"), tensors
+
+    def _suffix(self, cut: int, dropout: float) -> keras.Model:
+        rows, tensors = self._rows_as_input(cut)
+        unpacked = _unpacked(rows, tensors)
+        if cut == self.num_blocks:
+            features = unpacked
+        else:
+            features = keras.Model(_one_or_list(tensors), self._pooled)(unpacked)
+        if self.feature_scale != 1.0:
+            features = keras.layers.Rescaling(self.feature_scale)(features)
+        if dropout:
+            features = keras.layers.Dropout(dropout, seed=self.seed)(features)
+        return keras.Model(rows, self.head(features), name=f"from_cut_{cut}")
+
+    def _behind_prefix(self, cut: int, suffix: keras.Model) -> keras.Model:
+        images = keras.Input(self.row_shape(0), name="images")
+        return keras.Model(images, suffix(_Frozen(self.prefix(cut))(images)), name=suffix.name)
+
+
+class _Frozen(keras.layers.Layer):
+    """Runs a network in inference mode, also in `fit`.
+
+    A layer of its own: Keras 3.15.1 overrides `training=False` of a call in a functional model.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__()
+        self.network = network
+
+    def call(self, images: Any) -> Any:
+        """What the network says of the images."""
+        return self.network(images, training=False)
+
+
+def body(backbone: Backbone, num_blocks: int) -> keras.Model:
+    """The first blocks, from images to what the last of them says: one tensor."""
+    prefix = backbone.prefix(num_blocks)
+    if len(prefix.outputs) == 1:
+        return prefix
+    # A cut of NASNet has two tensors: what the last cell says, and the one before it.
+    last = backbone.blocks[num_blocks - 1].calls[-1]
+    return keras.Model(prefix.inputs, last.outputs[0], name=prefix.name)
+
+
+def randomize(backbone: Backbone, seed: int) -> None:
+    """Give the blocks of a backbone new random weights, as its layers draw them.
+
+    The statistics of the pixels that EfficientNet keeps in front of its blocks stay as they are.
+    """
+    blocks = {
+        id(each) for block in backbone.blocks for layer in block.layers for each in layer.weights
+    }
+    with _python_seed(seed):
+        fresh = keras.models.clone_model(backbone.model)
+    for old, new in zip(backbone.model.weights, fresh.weights, strict=True):
+        if id(old) in blocks:
+            old.assign(new)
+
+
+@contextmanager
+def _python_seed(seed: int) -> Iterator[None]:
+    """Keras draws the seeds of its initializers from Python's generator, which is put back."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def _one_or_list(tensors: Sequence[Any]) -> Any:
+    return tensors[0] if len(tensors) == 1 else list(tensors)
+
+
+def _packed(block: Block) -> Any:
+    """The cut behind a block as one tensor; the two of NASNet are laid flat, side by side."""
+    if len(block.outputs) == 1:
+        return block.outputs[0]
+    return keras.layers.Concatenate()([keras.layers.Flatten()(each) for each in block.outputs])
+
+
+def _unpacked(rows: Any, tensors: Sequence[Any]) -> Any:
+    """The tensors that rows are made of: the reverse of `_packed`."""
+    if len(tensors) == 1:
+        return rows
+    found, start = [], 0
+    for tensor in tensors:
+        size = math.prod(tensor.shape[1:])
+        found.append(keras.layers.Reshape(tensor.shape[1:])(rows[:, start : start + size]))
+        start += size
+    return found
+
+
+def _nameless(config: Any) -> Any:
+    """A model's configuration without the names that Keras makes up, which differ by process."""
+    names: dict[str, str] = {}
+    for number, layer in enumerate(config["layers"]):
+        names[layer["name"]] = f"#{number}"
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(each) for key, each in value.items() if key != "build_config"}
+        if isinstance(value, list | tuple):
+            return [clean(each) for each in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    return {**clean(config), "name": ""}

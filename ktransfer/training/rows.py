@@ -1,0 +1,322 @@
+"""What the stages read: images, or what frozen blocks say of them, each computed only once.
+
+Rows are held by what they were made of: the bytes of the files, the way of reading them, the
+structure and the weights of the frozen blocks, the cut, the views. They are looked for in this
+order: in this process, on disk (`ktransfer.cache`, shared with earlier runs), else computed from
+the nearest rows before them. The weights are digested anew before every use, so that a training
+that has moved a block can never be given what the block said before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer._progress import progress_bar
+from ktransfer.augment import augment, source_size, view_seed
+from ktransfer.cache import CacheUnavailable, Draft, Store, content_key
+from ktransfer.data import Part, Skipped, Splits, explain_failures, image_dataset
+from ktransfer.data.batches import Render, ordered_batches
+from ktransfer.features import (
+    DEFAULT_BUDGET_MB,
+    FORWARD_BATCH_SIZE,
+    Forward,
+    allocate,
+    compile_forward,
+    extract,
+)
+from ktransfer.training.network import Network
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+CACHE_DTYPES = ("float32", "float16")
+
+#: Raised when images come out of `crop_and_resize` or of the decoders differently than before.
+_READING_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which views of an image rows are made of.
+
+    Attributes:
+        augmentation: as in `Stage`.
+        count: how many fixed views there are of each image.
+        seed: what they are drawn with.
+    """
+
+    augmentation: str = "none"
+    count: int = 1
+    seed: int = 0
+
+
+PLAIN = Views()
+
+
+class RowSource:
+    """The rows of a data set at any cut of a network.
+
+    Args:
+        network: what the rows are read by.
+        splits: the images. Those that turn out to be unreadable are dropped from `splits` and
+            named in its `skipped`.
+        store: where rows are kept for later runs; None: nowhere.
+        budget_mb: megabytes held in memory in all; what goes beyond is memory-mapped.
+        dtype: `"float32"`, or `"float16"` for half the space.
+        verbose: show progress.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        splits: Splits,
+        *,
+        store: Store | None,
+        budget_mb: float = DEFAULT_BUDGET_MB,
+        dtype: str = "float32",
+        verbose: bool = True,
+    ) -> None:
+        self.network = network
+        self.splits = splits
+        self.notes: list[str] = []
+        self._store = store
+        self._budget_mb = budget_mb
+        self._dtype = dtype
+        self._verbose = verbose
+        #: Wall time that was spent on finding and computing rows.
+        self.seconds = 0.0
+        self.contents = {part.name: part.content_digest() for part in splits.parts}
+        self._readable: dict[str, np.ndarray] = {}
+        self._held: dict[str, np.ndarray] = {}
+        self._forwards: dict[str, Forward] = {}
+
+    def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> np.ndarray:
+        """The rows of a part at a cut.
+
+        Args:
+            part_name: "train", "validation" or "test".
+            cut: how many first blocks made them; 0: they are the images, uint8.
+            views: of each image; the rows of the first view come first.
+
+        Returns:
+            `(views.count * images, ...)`, in memory or memory-mapped, in the part's order.
+        """
+        started, before = time.perf_counter(), self.seconds
+        key = self._key(part_name, cut, views)
+        if key not in self._held:
+            found = self._load(key, part_name)
+            self._held[key] = self._compute(key, part_name, cut, views) if found is None else found
+        # Not added up: rows are made of other rows, whose time is a part of this.
+        self.seconds = before + time.perf_counter() - started
+        return self._held[key]
+
+    def sources(self, part_name: str, augmentation: str) -> np.ndarray:
+        """The images that an augmentation begins with, uint8; larger ones where it crops."""
+        size = source_size(augmentation, self.network.backbone.input_size)
+        if size == self.network.backbone.input_size:
+            return self.rows(part_name, 0)
+        return self.rows(part_name, 0, Views(f"source {size[0]}x{size[1]}"))
+
+    def render(self, augmentation: str, seed: int) -> Render:
+        """A function that makes views of `sources`, for `data.batches`."""
+        size = self.network.backbone.input_size
+        return lambda image, row, view: augment(
+            image, view_seed(seed, row, view), augmentation, size
+        )
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number in rows behind blocks."""
+        return np.dtype(self._dtype).itemsize
+
+    def free_mb(self) -> float:
+        """Megabytes that more rows can take: in memory, or else on disk."""
+        return max(self.memory_left_mb(), self._store.free_mb() if self._store else 0.0)
+
+    # --- finding rows ---------------------------------------------------------------------------
+
+    def _key(self, part_name: str, cut: int, views: Views) -> str:
+        return content_key(
+            files=self.contents[part_name],
+            reading=_READING_VERSION,
+            input_size=list(self.network.backbone.input_size),
+            network=self.network.rows_digest(cut),
+            row_shape=list(self.network.row_shape(cut)),
+            views=[views.augmentation, views.count, views.seed],
+            dtype="uint8" if cut == 0 else self._dtype,
+            keras=keras.__version__,
+        )
+
+    def _load(self, key: str, part_name: str) -> np.ndarray | None:
+        if self._store is None:
+            return None
+        entry = self._store.load(key, budget_mb=self.memory_left_mb())
+        if entry is None:
+            return None
+        known = self._readable.get(part_name)
+        if known is not None and not np.array_equal(known, entry.indices):
+            return None  # a file became readable, or ceased to be, since it was written
+        self._narrow(part_name, entry.indices)
+        values: np.ndarray = entry.values
+        return values
+
+    def memory_left_mb(self) -> float:
+        """Megabytes of the memory budget that no rows take yet."""
+        used = sum(each.nbytes for each in self._held.values() if not isinstance(each, np.memmap))
+        return max(0.0, self._budget_mb - used / 2**20)
+
+    def _narrow(self, part_name: str, indices: np.ndarray) -> None:
+        """Take note of which images of a part can be decoded, when that is first known."""
+        if part_name in self._readable:
+            return
+        self._readable[part_name] = indices
+        parts = {part.name: part for part in self.splits.parts}
+        part = parts[part_name]
+        failed = explain_failures(part, np.setdiff1d(np.arange(len(part)), indices))
+        parts[part_name] = part.select(indices)
+        if part_name == "train":
+            _check_classes_left(parts["train"], self.splits.class_names, failed)
+        self.splits = self.splits.with_parts(list(parts.values()), failed)
+
+    def _part(self, name: str) -> Part:
+        return next(part for part in self.splits.parts if part.name == name)
+
+    # --- computing rows -------------------------------------------------------------------------
+
+    def _compute(self, key: str, part_name: str, cut: int, views: Views) -> np.ndarray:
+        part = self._part(part_name)
+        dataset, forward = self._work(part, cut, views)
+        shape = (views.count * len(part), *self._stored_shape(cut, views))
+        title = f"decoding {part_name}" if cut == 0 else f"running {cut} frozen blocks, {part_name}"
+        with (
+            progress_bar(title, shape[0], shown=self._verbose) as show,
+            self._target(key, shape, "uint8" if cut == 0 else self._dtype) as target,
+        ):
+            found = extract(forward, dataset, shape[0], into=target.values, on_progress=show)
+            indices = self._readable.get(part_name, found.indices)
+            if len(found.values) != views.count * len(indices):
+                raise InputError(
+                    f"{views.count * len(indices) - len(found.values)} images of the {part_name} "
+                    "part could be read before and cannot be read now: was the folder changed?"
+                )
+            values = target.finish(found.values, indices)
+        self._narrow(part_name, indices)
+        return values
+
+    def _stored_shape(self, cut: int, views: Views) -> tuple[int, ...]:
+        if not views.augmentation.startswith("source"):
+            return self.network.row_shape(cut)
+        height, width = views.augmentation.removeprefix("source ").split("x")
+        return (int(height), int(width), 3)
+
+    def _work(self, part: Part, cut: int, views: Views) -> tuple[tf.data.Dataset, Forward]:
+        """Batches of `(something, indices)`, and the function that makes rows of them."""
+        if cut == 0:
+            height, width, _ = self._stored_shape(cut, views)
+            dataset = image_dataset(part, (height, width), batch_size=FORWARD_BATCH_SIZE)
+            return dataset, lambda images: images.numpy()
+        if views != PLAIN:
+            return self._rendered(part, views), self.forward(0, cut)
+        before = self._nearest(part.name, cut)
+        if before is None:
+            size = self.network.backbone.input_size
+            return image_dataset(part, size, batch_size=FORWARD_BATCH_SIZE), self.forward(0, cut)
+        indices = np.arange(len(part), dtype=np.int32)
+        values = self.rows(part.name, before)
+        dataset = ordered_batches(values, indices, batch_size=FORWARD_BATCH_SIZE)
+        return dataset, self.forward(before, cut)
+
+    def _nearest(self, part_name: str, cut: int) -> int | None:
+        """The last cut before `cut` at which rows of the part are held and still true."""
+        cuts = range(cut - 1, -1, -1)
+        if not self._held:
+            return None
+        return next((at for at in cuts if self._key(part_name, at, PLAIN) in self._held), None)
+
+    def _rendered(self, part: Part, views: Views) -> tf.data.Dataset:
+        """Every view of every image, view by view."""
+        import tensorflow as tf
+
+        images = self.sources(part.name, views.augmentation)
+        render = self.render(views.augmentation, views.seed)
+        plain = ordered_batches(images, np.arange(len(images)), batch_size=FORWARD_BATCH_SIZE)
+
+        def view_of(view: tf.Tensor) -> tf.data.Dataset:
+            each = plain.unbatch().map(
+                lambda image, row: (
+                    render(image, row, view),
+                    tf.cast(row + view * len(images), tf.int32),
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            return each.batch(FORWARD_BATCH_SIZE)
+
+        return tf.data.Dataset.range(views.count).flat_map(view_of).prefetch(tf.data.AUTOTUNE)
+
+    def forward(self, cut: int, later_cut: int) -> Forward:
+        """The network between two cuts, compiled with its weights as they are now."""
+        key = f"{cut} to {self.network.rows_digest(later_cut)}"
+        if key not in self._forwards:
+            self._forwards.clear()  # each holds a copy of the weights
+            between = (
+                self.network.between(cut, later_cut) if cut else self.network.prefix(later_cut)
+            )
+            self._forwards[key] = compile_forward(between)
+        return self._forwards[key]
+
+    @contextmanager
+    def _target(self, key: str, shape: tuple[int, ...], dtype: str) -> Iterator[_Target]:
+        """Where rows are written: an entry of the store, or else memory or a temporary file."""
+        budget_mb = self.memory_left_mb()
+        with ExitStack() as stack:
+            draft = self._draft(stack, key, shape, dtype)
+            if draft is None:
+                held = allocate(shape, dtype, budget_mb=budget_mb)
+                yield _Target(held, lambda rows, indices: rows)
+                return
+
+            def finish(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+                values: np.ndarray = draft.commit(len(rows), indices, budget_mb=budget_mb).values
+                return values
+
+            yield _Target(draft.values, finish)
+
+    def _draft(
+        self, stack: ExitStack, key: str, shape: tuple[int, ...], dtype: str
+    ) -> Draft | None:
+        if self._store is None:
+            return None
+        try:
+            return stack.enter_context(
+                self._store.create(key, shape, dtype, {"shape": list(shape)})
+            )
+        except CacheUnavailable as error:
+            self.notes.append(f"nothing is kept for later runs: {error}")
+            self._store = None
+            return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """An array to be written, and what makes it final: given the rows written, and their images."""
+
+    values: np.ndarray
+    finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _check_classes_left(train: Part, class_names: Any, failed: tuple[Skipped, ...]) -> None:
+    for label, name in enumerate(class_names):
+        if not np.any(train.labels == label):
+            raise InputError(
+                f"no training image of class {name!r} can be decoded; for example "
+                f"{failed[0].path!r}: {failed[0].reason}"
+            )
