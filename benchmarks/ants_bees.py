@@ -2,8 +2,9 @@
 
     python benchmarks/ants_bees.py [--seeds 3] [--out benchmarks/results]
 
-Each contestant runs in a process of its own; total wall time is taken from outside, imports and
-decoding counted. The contestants take turns, so that a slow minute of the machine hits all of them.
+Each contestant runs in a process of its own, with an empty cache; total wall time is taken from
+outside, imports and decoding counted. The contestants take turns, so that a slow minute of the
+machine hits all of them.
 
 - guide: the workflow of the Keras guide "Transfer learning & fine-tuning" (frozen model inside the
   training model, forward pass in every epoch, flips and small rotations, dropout 0.2, Adam), at the
@@ -18,9 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any
 
 STARTED = time.perf_counter()
 
-from reporting import shared_folder, table, write_results  # noqa: E402
+from reporting import in_own_process, shared_folder, table, write_results  # noqa: E402
 
 WEIGHTS = "weights/mobilenetv2_1.0_224_notop.weights.h5"
 ROUNDS = (
@@ -120,15 +119,10 @@ def run_ktransfer(shared: Path, epochs: int | None, seed: int) -> dict[str, Any]
     }
 
 
-def in_own_process(name: str, epochs: int | None, seed: int) -> dict[str, Any]:
+def contest(name: str, epochs: int | None, seed: int) -> dict[str, Any]:
     """Run one contestant in a fresh interpreter; its figures and its total wall time."""
-    command = [sys.executable, __file__, "--contestant", name, "--seed", str(seed)]
-    command += [] if epochs is None else ["--epochs", str(epochs)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    total = time.perf_counter() - started
-    figures = json.loads(done.stdout.splitlines()[-1])
+    asked = [] if epochs is None else ["--epochs", epochs]
+    figures, total = in_own_process(__file__, "--contestant", name, "--seed", seed, *asked)
     return {"contestant": name, "asked": epochs, "seed": seed, "total": total, **figures}
 
 
@@ -148,7 +142,7 @@ def report(runs: list[dict[str, Any]]) -> str:
             f"{_median(group, 'total'):.1f}",
             f"{_median(group, 'import'):.1f}",
             f"{_median(group, 'decode_and_extract'):.2f}"
-            if "head" in group[0]
+            if "decode_and_extract" in group[0]
             else "in each epoch",
             f"{_median(group, 'later_epoch'):.3f}",
             f"{_median(group, 'val_accuracy'):.4f}",
@@ -191,7 +185,7 @@ def main() -> None:
     runs = []
     for seed in range(arguments.seeds):
         for name, epochs in ROUNDS:
-            runs.append(in_own_process(name, epochs, seed))
+            runs.append(contest(name, epochs, seed))
             print(json.dumps(runs[-1]), file=sys.stderr)
     intro = (
         f"Ants and bees, 245 training and 153 validation photos, MobileNetV2 1.0; medians of "

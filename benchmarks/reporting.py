@@ -7,7 +7,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,36 @@ def shared_folder() -> Path:
     if not (folder / "data").is_dir():
         sys.exit(f"no photos at {folder}: set KTRANSFER_SHARED (see CONTRIBUTING.md)")
     return folder
+
+
+def results_folder(out: Path | None, *, smoke: bool) -> Path:
+    """Where results go: as the user says, else `benchmarks/results`; not there in a smoke test."""
+    if out is None and smoke:
+        return Path(tempfile.mkdtemp(prefix="ktransfer-smoke-"))
+    return out or Path(__file__).with_name("results")
+
+
+def in_own_process(script: str, *arguments: object) -> tuple[dict[str, Any], float]:
+    """Run a script in a fresh interpreter, with an empty cache of the library.
+
+    What an earlier run left in the cache would make the measured one unfairly fast.
+
+    Args:
+        script: a file; it prints its figures as one line of JSON, the last.
+        *arguments: of its command line.
+
+    Returns:
+        The figures, and the wall time of the whole process in seconds.
+    """
+    command = [sys.executable, script, *map(str, arguments)]
+    with tempfile.TemporaryDirectory(prefix="ktransfer-cache-") as cache:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KTRANSFER_CACHE": cache}
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        seconds = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-4_000:]}")
+    return json.loads(done.stdout.splitlines()[-1]), seconds
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

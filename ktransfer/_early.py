@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ktransfer._checks import InputError, unknown_name
+import click
+from click.core import ParameterSource
+
+from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._terminal import printable
 
 if TYPE_CHECKING:
@@ -70,6 +73,113 @@ def check_output(folder: str, *, overwrite: bool = False) -> None:
     from ktransfer.runs import check_output_folder
 
     check_output_folder(folder, overwrite=overwrite)
+
+
+def new_training(
+    data: str | None, out: str | None, options: dict[str, Any], *, overwrite: bool
+) -> tuple[str, dict[str, Any]]:
+    """Checks a command to train, and notes it in the folder of the run to be.
+
+    Returns:
+        The folder, and the command as plain data.
+    """
+    if data is None or out is None:
+        missing = "DATA" if data is None else "--out RUN"
+        raise InputError(f"train needs {missing}, or --resume RUN to go on with a training")
+    check_backbone(options["backbone"])
+    own_weights = weights(options["weights"])
+    if own_weights and _is_file(own_weights):
+        own_weights = os.path.abspath(own_weights)
+    command = {
+        **options,
+        "data": os.path.abspath(data),
+        "weights": own_weights,
+        "similarity": similarity(options["similarity"]),
+        "plan": plan(options["plan"]),
+    }
+    check_labelled_folder(data)
+    check_no_training(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite)
+    from ktransfer.runs import write_command
+
+    write_command(out, command)
+    return out, command
+
+
+def training_to_resume(run: str, data: str | None) -> dict[str, Any]:
+    """The command that began a training which was not finished, with the data where it is now."""
+    from ktransfer.runs import read_command
+
+    command = read_command(run)
+    if data is not None:
+        command["data"] = os.path.abspath(data)
+    check_labelled_folder(command["data"])
+    if command["weights"]:
+        weights(command["weights"])
+    return command
+
+
+def check_only_resume(context: click.Context) -> None:
+    """Refuses options beside --resume, which takes all of them from the run."""
+    given = [
+        each.opts[0]
+        for each in context.command.params
+        if context.get_parameter_source(str(each.name)) == ParameterSource.COMMANDLINE
+        and each.name not in ("resume", "data", "as_json")
+    ]
+    if given:
+        raise InputError(f"--resume takes all options from the run: leave out {', '.join(given)}")
+
+
+def plan(value: str) -> str | dict[str, Any]:
+    """A plan's name, or the plan that a JSON file holds, as plain data."""
+    from ktransfer.plan import PLAN_NAMES, Plan
+
+    if value in ("auto", *PLAN_NAMES):
+        return value
+    if not value.endswith(".json") and not os.path.isfile(value):
+        raise unknown_name("plan", value, ("auto", *PLAN_NAMES))
+    try:
+        text = Path(value).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"--plan {value!r} cannot be read: {error}") from error
+    return Plan.from_json(text).to_dict()
+
+
+def check_no_training(folder: str, *, overwrite: bool) -> None:
+    """Raises a `RunError` if a training that was not finished lies there."""
+    from ktransfer.runs import CHECKPOINT_FOLDER
+
+    if os.path.isdir(os.path.join(folder, CHECKPOINT_FOLDER)) and not overwrite:
+        raise RunError(
+            f"{folder} holds a training that was not finished: --resume {folder} goes on with it, "
+            "--overwrite starts anew"
+        )
+
+
+def is_complete(folder: str) -> bool:
+    """Whether a folder holds a run, and no training that was not finished."""
+    from ktransfer.runs import CHECKPOINT_FOLDER
+
+    return holds_run(folder) and not os.path.isdir(os.path.join(folder, CHECKPOINT_FOLDER))
+
+
+def holds_run(folder: str) -> bool:
+    """Whether there is a saved run."""
+    from ktransfer.runs import RECORD_NAME
+
+    return os.path.isfile(os.path.join(folder, RECORD_NAME))
+
+
+def has_begun(folder: str) -> bool:
+    """Whether the training there came as far as to note what it is made of."""
+    from ktransfer.runs import CHECKPOINT_FOLDER, REQUEST_NAME
+
+    return os.path.isfile(os.path.join(folder, CHECKPOINT_FOLDER, REQUEST_NAME))
+
+
+def _is_file(weights: str) -> bool:
+    return weights not in _NAMED_WEIGHTS
 
 
 def check_run(folder: str) -> None:

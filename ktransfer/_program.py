@@ -36,8 +36,8 @@ class Program(click.Group):
         except BrokenPipeError:  # `| head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except (click.Abort, KeyboardInterrupt):
-            return _complain("interrupted; nothing was written", args, INTERRUPTED)
+        except (click.Abort, KeyboardInterrupt) as error:
+            return _complain(str(error) or "interrupted; nothing was written", args, INTERRUPTED)
         except click.ClickException as error:
             return _complain(error.format_message() + _help_hint(error), args)
         except (InputError, OSError) as error:

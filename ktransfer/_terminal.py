@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ktransfer.backbones.catalog import BackboneInfo
     from ktransfer.data import Skipped
     from ktransfer.demo import Demo
+    from ktransfer.diagnosis import Diagnosis
     from ktransfer.metrics import Score
-    from ktransfer.results import Evaluation, FitResult, Predictions
+    from ktransfer.results import Evaluation, FitResult, Predictions, StageResult
 
 _LABEL_WIDTH = 14
 _MAX_WIDTH = 110
@@ -47,13 +48,17 @@ def print_fit(result: FitResult, backbone: str) -> None:
         _accuracy("", result.test, "test")
     _row("Decision", f"{advice.strategy} ({advice.cell}), because:")
     _row("", *advice.reasons, bullet="- ")
-    head = ", the head only" if advice.num_trainable_blocks == 0 else ""
+    widest = max(stage.unfreeze for stage in result.stages)
+    what = f"the head and the last {widest} of {result.plan.num_blocks} blocks"
     _row(
         "Carried out",
         f"{result.carried_out} on {backbone}: {result.trainable_parameters:,} of "
-        f"{result.total_parameters:,} parameters trained{head}; best epoch {result.best_epoch} of "
-        f"{len(result.history)}",
+        f"{result.total_parameters:,} parameters trained, {what if widest else 'the head only'}",
     )
+    for index, stage in enumerate(result.stages):
+        _row("" if index else "Stages", *_stage_lines(stage), bullet="- ")
+    if result.diagnosis:
+        _row("Diagnosis", *_diagnosis_lines(result.diagnosis))
     _row("Overfitting", advice.overfitting_risk)
     sizes = ", ".join(f"{size:,} {name}" for name, size in result.part_sizes.items())
     classes = ", ".join(result.classes[:_MOST_CLASSES])
@@ -64,6 +69,28 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _row("Notes", *result.notes, bullet="- ")
     if result.interrupted:
         _row("Interrupted", "by Ctrl-C; the model has the best weights until then")
+
+
+def _stage_lines(stage: StageResult) -> list[str]:
+    """A stage in two sentences: how it went, and the proof that what was frozen stayed."""
+    right = f", {stage.val_accuracy:.1%} right" if stage.val_accuracy is not None else ""
+    kept = f"epoch {stage.best_epoch}" if stage.best_epoch else "the weights of before"
+    return [
+        f"{stage.name}: {len(stage.history)} epochs of batch {stage.batch_size} in "
+        f"{stage.seconds:.1f} s{'' if stage.cached else ' (not cached)'}; kept {kept}{right}",
+        f"{stage.name}: {stage.proof or 'nothing was frozen'}",
+    ]
+
+
+def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    verdict = diagnosis.verdict.replace("_", " ")
+    tries = [f"try: {each}" for each in diagnosis.suggestions[:2]]
+    return [f"{verdict}: {' '.join(diagnosis.reasons)}", *tries]
+
+
+def print_resumable(run: str) -> None:
+    """How to go on with a training that Ctrl-C ended."""
+    _print_next(["ktransfer", "train", "--resume", run])
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

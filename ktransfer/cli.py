@@ -11,6 +11,7 @@ import time
 _STARTED = time.perf_counter()  # before click is imported: `total` is what the user waits
 
 import contextlib  # noqa: E402
+import shlex  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -22,15 +23,25 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 import click  # noqa: E402
 
 from ktransfer import __version__, _early, _terminal  # noqa: E402
+from ktransfer._checks import RunError  # noqa: E402
 from ktransfer._program import INTERRUPTED, KeyValue, Program, json_option  # noqa: E402
 from ktransfer._timing import timed  # noqa: E402
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
+    from ktransfer.results import FitResult
 
 
 _TUNER_OPTIONS = ("input_size", "pooling", "dropout", "seed")
-_FIT_OPTIONS = ("epochs", "batch_size", "patience", "validation_fraction")
+_FIT_OPTIONS = (
+    "unfreeze",
+    "epochs",
+    "batch_size",
+    "patience",
+    "validation_fraction",
+    "cache",
+    "similarity",
+)
 
 
 @click.group(cls=Program, invoke_without_command=True)
@@ -46,7 +57,7 @@ def main(context: click.Context) -> None:
 
 
 @main.command()
-@click.argument("data")
+@click.argument("data", required=False)
 @click.option(
     "--backbone", default="MobileNetV2", show_default=True, help="A name from `backbones`."
 )
@@ -64,7 +75,27 @@ def main(context: click.Context) -> None:
     metavar="PATH|imagenet|mini|none",
     help="What the backbone knows; mini is for demonstrations.",
 )
-@click.option("--out", required=True, metavar="RUN", help="Folder for the trained model.")
+@click.option(
+    "--out", metavar="RUN", help="Folder for the trained model, and for checkpoints until then."
+)
+@click.option(
+    "--plan",
+    default="auto",
+    show_default=True,
+    metavar="NAME|FILE.json",
+    help="What trains when: auto (the 2x2 rule), lp_ft, gradual_unfreeze, ..., or a file.",
+)
+@click.option(
+    "--unfreeze",
+    type=click.IntRange(0),
+    metavar="K",
+    help="How many last blocks train; 0 is the head alone.",
+)
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with the training in RUN that was killed; all options come from there.",
+)
 @click.option(
     "--input-size", type=click.IntRange(1), metavar="N", help="Pixels; default the backbone's."
 )
@@ -79,18 +110,18 @@ def main(context: click.Context) -> None:
     default="avg",
     show_default=True,
 )
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Most epochs of every stage; default the plan's."
+)
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
-    help="Images a step of the head; default an eighth of them, from 4 to 32.",
+    help="Images a step; default the plan's, or an eighth of them, from 4 to 32.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    help="Epochs without a lower validation loss until training ends.",
+    help="Epochs without a lower validation loss until a stage ends; default the plan's.",
 )
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
@@ -103,43 +134,109 @@ def main(context: click.Context) -> None:
     help="Share of each class held back where DATA has no val folder.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--cache",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Whether what frozen blocks say is computed once.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 @json_option
-def train(data: str, out: str, overwrite: bool, as_json: bool, **options: Any) -> int:
+@click.pass_context
+def train(
+    context: click.Context,
+    data: str | None,
+    out: str | None,
+    resume: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Train a classifier of the images in DATA.
 
     DATA holds a folder for each class, or train/, val/ and perhaps test/ with such folders inside.
+    A training that was killed goes on with `ktransfer train --resume RUN`.
     """
-    _early.check_backbone(options["backbone"])
-    weights = _early.weights(options["weights"])
-    similarity = _early.similarity(options["similarity"])
-    _early.check_labelled_folder(data)
-    _early.check_output(out, overwrite=overwrite)
+    if resume is None:
+        out, command = _early.new_training(data, out, options, overwrite=overwrite)
+    else:
+        _early.check_only_resume(context)
+        if _early.is_complete(resume):
+            return _already_complete(resume, as_json=as_json)
+        out, command = resume, _early.training_to_resume(resume, data)
     seconds: dict[str, float] = {}
-    with _at_work(seconds):
-        with timed(seconds, "backbone"):
-            tuner = _built(options, weights)
-        result = tuner.fit(data, similarity=similarity, **_named(_FIT_OPTIONS, options))
-        seconds |= result.seconds
-        with timed(seconds, "save"):
-            tuner.save(out, overwrite=overwrite)
+    with _at_work(seconds), _resumable(out):
+        result, name = _trained(command, out, resume=resume is not None, seconds=seconds)
     seconds["total"] = time.perf_counter() - _STARTED
-    name = tuner.backbone.name
     if as_json:
         extra = {"out": out, "backbone": name, "seconds": seconds}
         _terminal.print_json({**result.to_dict(), **extra})
     else:
         _terminal.print_fit(result, name)
         _terminal.print_seconds(seconds)
-        _terminal.print_saved(out, data)
+        _terminal.print_saved(out, command["data"])
+        if result.interrupted:
+            _terminal.print_resumable(out)
     return INTERRUPTED if result.interrupted else 0
 
 
-def _built(options: dict[str, Any], weights: str | None) -> FineTuner:
+def _trained(
+    command: dict[str, Any], out: str, *, resume: bool, seconds: dict[str, float]
+) -> tuple[FitResult, str]:
+    """Carry out a command that `_early` has checked, or go on with it."""
+    from ktransfer.plan import Plan
+
+    with timed(seconds, "backbone"):
+        tuner = _built(command)
+    plan = command["plan"]
+    # Killed before its first step, it has nothing to go on from, and begins.
+    resume = resume and _early.has_begun(out)
+    result = tuner.fit(
+        command["data"],
+        plan=Plan.from_dict(plan) if isinstance(plan, dict) else plan,
+        out=out,
+        resume=resume,
+        # That it may be, `_early` has checked, before the command was noted there.
+        overwrite=not resume and _early.holds_run(out),
+        **_named(_FIT_OPTIONS, command),
+    )
+    seconds |= result.seconds
+    return result, tuner.backbone.name
+
+
+def _already_complete(run: str, *, as_json: bool) -> int:
+    """What came of a training that needs no resuming."""
+    with _at_work({}):
+        tuner = _loaded(run, {})
+    if tuner.result is None:
+        raise RunError(f"{run} is a complete run, there is nothing to resume")
+    if as_json:
+        own = {"out": run, "backbone": tuner.backbone.name, "seconds": tuner.result.seconds}
+        _terminal.print_json({**tuner.result.to_dict(), **own})
+    else:
+        _terminal.print_note(f"{run} was complete already; this is what came of it:")
+        _terminal.print_fit(tuner.result, tuner.backbone.name)
+    return 0
+
+
+@contextlib.contextmanager
+def _resumable(out: str) -> Iterator[None]:
+    """Says how to go on where Ctrl-C ends a training that has no model yet."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"interrupted; `ktransfer train --resume {shlex.quote(out)}` goes on"
+        ) from error
+
+
+def _built(command: dict[str, Any]) -> FineTuner:
     from ktransfer.finetuner import FineTuner
 
-    own = dict(options["backbone_options"])
-    return FineTuner(options["backbone"], weights, **_named(_TUNER_OPTIONS, options), **own)
+    own = dict(command["backbone_options"])
+    named = _named(_TUNER_OPTIONS, command)
+    return FineTuner(command["backbone"], command["weights"], **named, **own)
 
 
 def _named(names: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import keras
 import numpy as np
 
 from ktransfer import __version__
-from ktransfer._checks import InputError, RunError
+from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, advise
@@ -35,18 +36,24 @@ from ktransfer.fitting import Fit, FitOptions
 from ktransfer.heads import check_dropout, pool
 from ktransfer.metrics import score
 from ktransfer.plan import Plan
+from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
 from ktransfer.results import Evaluation, FitResult, Predictions, Summary, SummaryRow
 from ktransfer.runs import read_run, write_run
 from ktransfer.training import (
     Checkpoints,
     Settings,
+    Training,
     assign,
     body,
     check_same,
     choose_jit_compile,
     choose_precision,
+    range_test,
+    sweep,
     values_of,
 )
+
+_ONLY_OF_FIT = ("out", "resume", "overwrite")
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -259,6 +266,52 @@ class FineTuner:
             )
         return self.result
 
+    def find_learning_rate(
+        self, data: str | os.PathLike[str], *, num_steps: int = 100, **options: Any
+    ) -> RangeTest:
+        """Search for the learning rate of a plan's last stage, by raising it from step to step.
+
+        The stages before it are carried out. What `fit` has made is lost.
+
+        Args:
+            data: as in `fit`.
+            num_steps: training steps, at least 10.
+            **options: `plan`, `unfreeze` and others of `fit`.
+
+        Returns:
+            A `RangeTest`: print it, plot it, or take its `suggestion`.
+
+        Raises:
+            InputError: as `fit`.
+
+        Source: Smith 2015, Cyclical Learning Rates for Training Neural Networks
+            (arXiv 1506.01186).
+        """
+        return range_test(self._training(data, options), num_steps)
+
+    def sweep_learning_rates(
+        self,
+        data: str | os.PathLike[str],
+        rates: Sequence[float] = SWEEP_RATES,
+        **options: Any,
+    ) -> Sweep:
+        """Train a plan's last stage at several constant learning rates, from the same weights.
+
+        The stages before it are carried out once. What `fit` has made is lost.
+
+        Args:
+            data: as in `fit`.
+            rates: learning rates of the head; those of the blocks keep their ratio to it.
+            **options: `plan`, `unfreeze`, `epochs` and others of `fit`.
+
+        Returns:
+            A `Sweep`: print it for a table, plot training and validation loss, or take its `best`.
+
+        Raises:
+            InputError: as `fit`, or a rate is not above 0.
+        """
+        return sweep(self._training(data, options), rates)
+
     def evaluate(self, data: str | os.PathLike[str]) -> Evaluation:
         """How good the model is on labelled images.
 
@@ -418,6 +471,23 @@ class FineTuner:
             callbacks=tuple(callbacks),
             verbose=self.verbose,
         )
+
+    def _training(self, data: str | os.PathLike[str], options: dict[str, Any]) -> Training:
+        """A training for searches: it is not saved, and leaves no model."""
+        known = [each.name for each in fields(FitOptions) if each.name not in _ONLY_OF_FIT]
+        for name in options:
+            if name not in known:
+                raise unknown_name("option", name, known)
+        chosen = FitOptions(**options)
+        chosen.check()
+        fraction = chosen.validation_fraction
+        splits = read_folder(data, validation_fraction=fraction, seed=self.seed)
+        advice = self.advise(len(splits.train), len(splits.class_names), chosen.similarity)
+        self._use_pretrained()
+        self._model = self._forward = self.result = None
+        settings = self._settings(chosen.callbacks, chosen.cache)
+        fit = Fit(self.backbone, self.pooling, settings, chosen, self.verbose)
+        return fit.training(fit.begin(splits, advice))
 
     def _use_pretrained(self) -> None:
         """Begin with the weights that the backbone came with, whatever a training made of them."""

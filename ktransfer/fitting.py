@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.plan import Plan, choose_plan
-from ktransfer.results import FitResult
+from ktransfer.plan.fields import whole
+from ktransfer.results import FitResult, StageResult
 from ktransfer.runs import RECORD_NAME, check_output_folder
 from ktransfer.training import (
     Checkpoints,
@@ -64,8 +66,8 @@ class FitOptions:
         """
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, got {value}")
+            if value is not None:
+                whole("fit", name, value, 1)
         check_cache_mode(self.cache)
         if self.out is None:
             if self.resume:
@@ -157,6 +159,12 @@ class Fit:
         source = self._source(plan, splits)
         return Begun(advice, plan, source, self._request(plan, source))
 
+    def training(self, begun: Begun) -> Training:
+        """The training, ready to be searched for a learning rate; nothing of it is saved."""
+        if not begun.plan.pretrained:
+            randomize(self.backbone, self.settings.seed)
+        return Training(begun.plan, begun.source.network, begun.source, self.settings)
+
     def run(self, begun: Begun, seconds: dict[str, float]) -> Fitted:
         """Train.
 
@@ -223,7 +231,7 @@ class Fit:
         checkpoints = Checkpoints(self.options.out)
         then = checkpoints.read_request() if self.options.resume else None
         if then is None:
-            checkpoints.remove()
+            checkpoints.forget()
             checkpoints.write_request(begun.request)
         else:
             check_same(then, begun.request, str(self.options.out))
@@ -265,6 +273,14 @@ def _stage_notes(training: Training) -> list[str]:
     return [note for result in training.results for note in result.notes]
 
 
+def _best_epoch(stage: StageResult) -> int | None:
+    """The epoch to judge a stage by: the one kept, or where none was, the one with lowest loss."""
+    finite = [row for row in stage.history if math.isfinite(row["val_loss"] + row["loss"])]
+    if stage.best_epoch or not finite:
+        return stage.best_epoch or None
+    return int(min(finite, key=lambda row: row["val_loss"])["epoch"])
+
+
 def _diagnosis(training: Training) -> Diagnosis | None:
     """Of the last stage that has an epoch: what it ended with is what the model is."""
     done = [result for result in training.results if result.history]
@@ -276,7 +292,7 @@ def _diagnosis(training: Training) -> Diagnosis | None:
     stage = training.plan.stages[training.results.index(last)]
     return diagnose(
         last.history,
-        best_epoch=last.best_epoch or None,
+        best_epoch=_best_epoch(last),
         num_train=len(splits.train),
         num_validation=len(splits.validation),
         num_classes=len(splits.class_names),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ktransfer.advisor import Advice
 from ktransfer.data import Skipped
-from ktransfer.diagnosis import Diagnosis
+from ktransfer.diagnosis import Diagnosis, history_table
 from ktransfer.freezing import FrozenProof
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
@@ -142,6 +142,11 @@ class FitResult:
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the training early."""
         return any(stage.interrupted for stage in self.stages)
+
+    def history_table(self, *, every: bool = False) -> str:
+        """The history as text, the kept epoch marked; `every` epoch, or a long one thinned."""
+        rows = [{**row, "epoch": number} for number, row in enumerate(self.history, 1)]
+        return history_table(rows, self.best_epoch or None, every=every)
 
     @property
     def val_accuracy(self) -> float:

@@ -2,6 +2,7 @@
 
     RUN/run.json               the record: format, versions, classes, backbone, result, model file
     RUN/model-1a2b3c4d.keras   an ordinary Keras model, named by the first digits of its SHA-256
+    RUN/training/              only until the training is complete: see `training.checkpoint`
 
 Nothing in a run is pickled, and loading one runs no code from it. The record is replaced by one
 rename after the model lies complete beside it, so a run is at every moment either the old or the
@@ -13,6 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 RECORD_NAME = "run.json"
 CHECKPOINT_FOLDER = "training"
+COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
 MAX_RECORD_MB = 64
+_PARTIAL_NAMES = (".partial.keras", ".partial.json")
+_MODEL_NAME = re.compile(r"model-[0-9a-f]{8}\.keras")
 
 _FIELDS = {
     "model_file": str,
@@ -52,8 +58,7 @@ def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = Fal
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise RunError(f"cannot save the run: {path} is a file; name a folder")
-    # A training folder is that of this run, before it is complete.
-    if path.is_dir() and any(each.name != CHECKPOINT_FOLDER for each in path.iterdir()):
+    if path.is_dir() and any(not _is_of_unfinished(each) for each in path.iterdir()):
         if not overwrite:
             raise RunError(
                 f"the output folder {path} is not empty; name a new folder, or say overwrite=True "
@@ -68,6 +73,15 @@ def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = Fal
     if not os.access(existing, os.W_OK):
         raise RunError(f"cannot save the run: no permission to write to {existing}")
     return path
+
+
+def _is_of_unfinished(path: Path) -> bool:
+    """Whether a file or folder is that of a training before it is complete."""
+    if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
+        return path.name == CHECKPOINT_FOLDER
+    # A kill while the run was being saved leaves its model without a record.
+    names = (CHECKPOINT_FOLDER, *_PARTIAL_NAMES)
+    return path.name in names or _MODEL_NAME.fullmatch(path.name) is not None
 
 
 def write_run(
@@ -94,7 +108,7 @@ def write_run(
     """
     path = check_output_folder(folder, overwrite=overwrite)
     created = not path.exists()
-    partial_model, partial_record = path / ".partial.keras", path / ".partial.json"
+    partial_model, partial_record = (path / name for name in _PARTIAL_NAMES)
     try:
         path.mkdir(parents=True, exist_ok=True)
         model.save(partial_model)
@@ -121,6 +135,55 @@ def write_run(
         if old != model_file:
             old.unlink()
     return path
+
+
+def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> None:
+    """Keep the options of a training that is about to begin, so that it can be resumed.
+
+    What an earlier training left to resume is deleted.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    path = Path(folder) / CHECKPOINT_FOLDER
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"format": FORMAT, **command}, indent=1)
+        write_whole(path / COMMAND_NAME, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise RunError(f"cannot write to {path}: {error.strerror or error}") from error
+
+
+def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The options of a training that was not finished.
+
+    Raises:
+        RunError: there is none, or it is damaged.
+    """
+    path = Path(folder) / CHECKPOINT_FOLDER / COMMAND_NAME
+    if not path.is_file():
+        raise RunError(
+            f"there is nothing to resume in {folder}: no training was started there from the "
+            "command line (one that was started from Python is resumed by fit(resume=True))"
+        )
+    try:
+        command = json.loads(path.read_text(encoding="utf-8"))
+        if command.pop("format") != FORMAT:
+            raise ValueError("it is of another version of ktransfer")
+    except (ValueError, AttributeError, KeyError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+    return dict(command)
+
+
+def write_whole(path: Path, contents: bytes) -> None:
+    """Write a file so that at every moment it is either the old or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(contents)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:

@@ -120,7 +120,8 @@ def test_a_validation_loss_that_rises_while_training_falls_is_overfitting():
 
 
 def test_a_small_rise_or_one_on_few_images_is_none():
-    assert rising(1.08).verdict == "good_fit"
+    assert rising(1.08, images=5_000).verdict == "good_fit"
+    assert rising(1.12, images=5_000).verdict == "overfitting"
     assert rising(1.3, images=10).verdict == "good_fit"
     assert rising(1.4, images=10).verdict == "overfitting"
 
@@ -215,8 +216,11 @@ def test_a_loss_that_breaks_or_doubles_has_diverged():
     assert found.verdict == "diverged"
     assert found.reasons[1] == "A loss of epoch 8 is not finite. The kept epoch 5 is from before."
     assert found.suggestions[0].startswith("A learning rate of 0.0001")
+    history[7]["loss"], history[7]["val_loss"] = 0.3, math.inf
+    assert "A loss of epoch 8 is not finite." in str(judge(history, best_epoch=5))
     history = fitted(0.9, 0.9)
     history[-1]["loss"] = 2.1 * history[0]["loss"]
+    assert "is from before" not in str(judge(history, best_epoch=10))
     assert "The training loss rose from 0.8 to 1.68." in str(judge(history, best_epoch=5))
     history[-1]["loss"] = 1.9 * history[0]["loss"]
     assert judge(history, best_epoch=5).verdict == "good_fit"
@@ -287,6 +291,10 @@ def test_a_good_fit_may_still_ask_for_epochs_or_images():
     assert judge(history, num_validation=2_000).suggestions == (
         "A few more epochs: the validation loss still fell at the end.",
     )
+    # Falling on the whole, but lowest before the last epoch: a few more would be ended by patience.
+    losses = [0.6, 0.5, 0.5, 0.5, 0.5, 0.45, 0.4, 0.42]
+    history = make_history(losses, [0.95] * 8, losses, [0.95] * 8)
+    assert judge(history, num_validation=2_000).suggestions == ()
     (found,) = judge(fitted(0.95, 0.95), num_validation=40).suggestions
     assert found == "More validation images: 40 leave the accuracy anywhere from 83 to 99 %."
     assert judge(fitted(0.95, 0.95), num_validation=2_000).suggestions == ()

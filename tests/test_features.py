@@ -8,7 +8,7 @@ from conftest import small_network, write_pictures
 
 from ktransfer import InputError
 from ktransfer.data import image_dataset, read_folder
-from ktransfer.features import Features, compile_forward, divide, extract, extract_part
+from ktransfer.features import allocate, compile_forward, extract, extract_part
 from ktransfer.heads import pool
 
 
@@ -100,9 +100,25 @@ def test_progress_ends_at_the_number_of_images(pictures):
     assert seen == sorted(seen)
 
 
-def test_features_extracted_as_one_are_divided_by_part():
-    values = np.arange(8, dtype=np.float32).reshape(4, 2)
-    # Of images 0 to 6 in parts of 3, 0 and 4, the images 1, 2 and 5 could not be decoded.
-    parts = divide(Features(values, np.array([0, 3, 4, 6], np.int32)), [3, 0, 4])
-    assert [part.indices.tolist() for part in parts] == [[0], [], [0, 1, 3]]
-    np.testing.assert_array_equal(parts[2].values, values[1:])
+def test_features_are_written_where_the_caller_wants_them(pictures):
+    part, forward = read_folder(pictures).train, compile_forward(pooled_network())
+    dataset = image_dataset(part, (16, 16))
+    target = np.full((len(part), 6), np.nan, np.float16)
+    features = extract(forward, dataset, len(part), into=target)
+    assert np.shares_memory(features.values, target)
+    expected = extract(forward, dataset, len(part)).values
+    np.testing.assert_array_equal(target, expected.astype(np.float16))
+
+
+def test_what_is_allocated_is_in_memory_up_to_the_budget_and_mapped_beyond(tmp_path):
+    one_mb = (2**18,)
+    held = allocate(one_mb, budget_mb=1, directory=tmp_path)
+    assert not isinstance(held, np.memmap)
+    mapped = allocate((2**18 + 1,), budget_mb=1, directory=tmp_path)
+    assert isinstance(mapped, np.memmap)
+    assert (mapped.shape, mapped.dtype) == ((2**18 + 1,), np.float32)
+    mapped[-1] = 3.0
+    assert mapped[-1] == 3.0
+    assert list(tmp_path.iterdir()) == []
+    small = allocate(one_mb, np.uint8, budget_mb=0.25, directory=tmp_path)
+    assert small.dtype == np.uint8 and not isinstance(small, np.memmap)

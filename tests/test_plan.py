@@ -1,7 +1,6 @@
 """What a plan says, what it refuses, and what comes back from JSON."""
 
 import dataclasses
-import inspect
 import json
 import math
 import subprocess
@@ -12,11 +11,11 @@ import pytest
 
 from ktransfer import InputError, advise
 from ktransfer.advisor import MOBILENETV2_BLOCK_PARAMETERS
-from ktransfer.heads import DEFAULT_LEARNING_RATE, train_classifier
 from ktransfer.plan import (
     PLAN_NAMES,
     Plan,
     Stage,
+    choose_plan,
     classic,
     from_scratch,
     full_fine_tune,
@@ -42,13 +41,18 @@ def make_plan(*stages, **fields):
 # The named plans.
 
 
-def test_the_probe_is_what_the_heads_train():
-    stage = linear_probe().stages[0]
-    defaults = inspect.signature(train_classifier).parameters
-    assert stage.learning_rate == DEFAULT_LEARNING_RATE
-    assert (stage.optimizer, stage.schedule) == ("adam", "cosine")  # as train_classifier says
-    for field in ("epochs", "patience", "batch_size", "dropout"):
-        assert getattr(stage, field) == defaults[field].default
+def test_the_head_is_trained_alike_wherever_it_is_trained_alone():
+    (probe,) = linear_probe().stages
+    assert lp_ft().stages[0] == last_blocks(2).stages[0] == probe
+    assert probe.unfreeze == 0
+    # One rate for the heads of all backbones holds only for features that are scaled.
+    assert all(stage.scale_features for plan in (linear_probe(), lp_ft()) for stage in plan.stages)
+
+
+def test_what_the_tuner_or_the_data_decide_is_left_open():
+    for stage in (stage for plan in PLANS for stage in plan.stages):
+        assert (stage.dropout, stage.views) == (None, None)
+        assert stage.batch_size == (4 if stage == classic().stages[0] else None)
 
 
 def test_lp_ft_trains_the_head_before_the_rest():
@@ -160,6 +164,103 @@ def test_named_plan_refuses(name, options, message):
         named_plan(name, **options)
 
 
+# The plan that is meant.
+
+
+def few():
+    return advise(300, 5)
+
+
+def test_auto_is_what_was_advised():
+    for advice in (few(), advise(300, 5, "different"), advise(3_000, 5), advise(30_000, 5)):
+        assert choose_plan("auto", advice, 19) == plan_for(advice).resolve(19)
+
+
+def test_a_name_or_a_plan_is_taken_as_it_is_whatever_was_advised():
+    assert choose_plan("lp_ft", few(), 7) == lp_ft().resolve(7)
+    mine = make_plan(make_stage(unfreeze="all"), num_blocks=6)
+    assert choose_plan(mine, few(), 9) == mine.resolve(9)
+    assert choose_plan(mine, few(), 9).stages[0].unfreeze == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "unfreeze", "expected"),
+    [
+        ("auto", 0, linear_probe()),
+        ("linear_probe", 0, linear_probe()),
+        ("last_blocks", 0, linear_probe()),
+        ("auto", 3, last_blocks(3)),
+        ("last_blocks", 3, last_blocks(3)),
+        ("gradual_unfreeze", 3, gradual_unfreeze(3)),
+        ("classic", 3, classic(3)),
+        ("classic", 0, classic(0)),
+    ],
+)
+def test_unfreeze_says_how_many_last_blocks_train_in_the_end(name, unfreeze, expected):
+    assert choose_plan(name, few(), 7, unfreeze=unfreeze) == expected.resolve(7)
+
+
+@pytest.mark.parametrize("plan", ["linear_probe", "lp_ft", "full_fine_tune", "from_scratch", "own"])
+def test_unfreeze_is_refused_where_the_plan_says_it_itself(plan):
+    given = make_plan() if plan == "own" else plan
+    name = "mine" if plan == "own" else plan
+    message = f"plan '{name}' says itself what it unfreezes, got unfreeze=2: leave one of them out"
+    with pytest.raises(InputError, match=message):
+        choose_plan(given, few(), 7, unfreeze=2)
+
+
+@pytest.mark.parametrize(
+    ("plan", "options", "message"),
+    [
+        ("lpft", {}, "unknown plan 'lpft': did you mean lp_ft"),
+        ("lpft", {"unfreeze": 2}, "unknown plan 'lpft': did you mean lp_ft"),
+        ("last_blocks", {}, "plan 'last_blocks' needs k, got no option"),
+        ("auto", {"unfreeze": 8}, "unfreezes 8 blocks, but the backbone has 7: unfreeze fewer"),
+        ("classic", {"unfreeze": 8}, "unfreezes 8 blocks, but the backbone has 7"),
+        ("atuo", {}, "unknown plan 'atuo': did you mean auto"),
+        (7, {"unfreeze": 2}, "unknown plan '7'"),
+        ("auto", {"unfreeze": -1}, "unfreeze must be at least 0, got -1"),
+        ("classic", {"unfreeze": "all"}, "unfreeze must be a whole number, got 'all'"),
+        ("auto", {"unfreeze": True}, "unfreeze must be a whole number, got True"),
+        ("auto", {"unfreeze": False}, "unfreeze must be a whole number, got False"),
+        ("gradual_unfreeze", {"unfreeze": 0}, "k must be at least 1, got 0"),
+        ("lp_ft", {"epochs": 0}, "stage 'head': epochs must be at least 1, got 0"),
+        ("lp_ft", {"epochs": 1.5}, r"stage 'head': epochs must be a whole number, got 1\.5"),
+        ("lp_ft", {"patience": 0}, "patience must be at least 1, got 0"),
+        ("lp_ft", {"droput": 0.1}, "unknown setting 'droput': did you mean dropout"),
+    ],
+)
+def test_choosing_refuses(plan, options, message):
+    with pytest.raises(InputError, match=message):
+        choose_plan(plan, few(), 7, **options)
+
+
+def test_epochs_are_those_of_every_stage_and_the_warm_up_keeps_its_share():
+    plan = choose_plan("gradual_unfreeze", few(), 7, epochs=20)
+    assert [stage.epochs for stage in plan.stages] == [20] * 5
+    assert [stage.warmup_epochs for stage in plan.stages] == [pytest.approx(2.0)] * 5
+    # One epoch of warm-up in 20: half as long a training has half of it, and is no error.
+    (stage,) = choose_plan("full_fine_tune", few(), 7, epochs=10).stages
+    assert (stage.epochs, stage.warmup_epochs) == (10, 0.5)
+    (stage,) = choose_plan("full_fine_tune", few(), 7, epochs=1).stages
+    assert stage.warmup_epochs == pytest.approx(0.05)
+
+
+def test_settings_that_are_given_hold_in_every_stage_and_none_leaves_them():
+    plan = choose_plan("lp_ft", few(), 7, patience=None, batch_size=8, dropout=0.0)
+    assert plan == lp_ft().with_settings(batch_size=8, dropout=0.0).resolve(7)
+    assert [stage.patience for stage in plan.stages] == [10, 5]
+    assert choose_plan("lp_ft", few(), 7, epochs=None) == lp_ft().resolve(7)
+
+
+def test_views_are_a_setting_of_a_stage_with_an_augmentation():
+    plan = choose_plan("lp_ft", few(), 7, augmentation="flip", views=4)
+    assert [stage.views for stage in plan.stages] == [4, 4]
+    assert Plan.from_json(plan.to_json()) == plan
+    with pytest.raises(InputError, match="stage 'head': views=4 needs an augmentation"):
+        choose_plan("lp_ft", few(), 7, views=4)
+
+
 # Stages and plans that make no sense.
 
 
@@ -199,6 +300,13 @@ def test_named_plan_refuses(name, options, message):
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"dropout": 1}, "dropout .* at least 0 and under 1, got 1"),
+        ({"dropout": "0.5"}, r"dropout must be a finite number .* got '0\.5'"),
+        ({"views": 4}, "views=4 needs an augmentation, got augmentation='none'"),
+        ({"views": 0, "augmentation": "flip"}, "views must be at least 1, got 0"),
+        ({"views": 2.0, "augmentation": "flip"}, r"views must be a whole number, got 2\.0"),
+        ({"scale_features": 1}, "stage 'one': scale_features must be true or false, got 1"),
+        ({"scale_features": None}, "scale_features must be true or false, got None"),
+        ({"scale_features": "no"}, "scale_features must be true or false, got 'no'"),
     ],
 )
 def test_stage_refuses(fields, message):

@@ -53,8 +53,7 @@ def _shown(history: Sequence[Row], kept: Row | None, every: bool) -> list[int]:
     """Indices of the rows that are shown; a gap of one row is not worth its dots."""
     count = len(history)
     best = next((index for index, row in enumerate(history) if row is kept), 0)
-    near = {0, 1, 2, count - 3, count - 2, count - 1}
-    near |= {best - 1, best, best + 1} if kept is not None else set()
+    near = {0, 1, 2, best - 1, best, best + 1, count - 3, count - 2, count - 1}
     return [
         index for index in range(count) if every or index in near or {index - 1, index + 1} <= near
     ]

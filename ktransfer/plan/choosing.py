@@ -106,10 +106,13 @@ def choose_plan(
 
 
 def _named(plan: Plan | str, advice: Advice, unfreeze: int | None) -> Plan:
+    if not isinstance(plan, Plan) and plan not in ("auto", *PLAN_NAMES):
+        raise unknown_name("plan", str(plan), ("auto", *PLAN_NAMES))
     if unfreeze is None:
         if isinstance(plan, Plan):
             return plan
         return plan_for(advice) if plan == "auto" else named_plan(plan)
+    unfreeze = whole("a plan", "unfreeze", unfreeze, 0)
     if plan in ("auto", "linear_probe", "last_blocks") and unfreeze == 0:
         return linear_probe()
     if plan in ("auto", "last_blocks"):

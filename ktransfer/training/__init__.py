@@ -8,6 +8,7 @@ from ktransfer.training.engine import Settings, Training
 from ktransfer.training.network import Network, body, randomize
 from ktransfer.training.request import check_same
 from ktransfer.training.rows import CACHE_DTYPES, RowSource
+from ktransfer.training.search import range_test, sweep
 
 __all__ = [
     "CACHE_DTYPES",
@@ -25,5 +26,7 @@ __all__ = [
     "choose_jit_compile",
     "choose_precision",
     "randomize",
+    "range_test",
+    "sweep",
     "values_of",
 ]

@@ -1,5 +1,6 @@
 """The state of a training on disk: arrays and plain data in one file, whole or not at all.
 
+    RUN/training/command.json        the options of the command line, where it was one (`runs`)
     RUN/training/request.json        what was asked for: data, classes, backbone, plan, settings
     RUN/training/state.npz           the newest state
     RUN/training/state.previous.npz  the one before, should the newest be damaged
@@ -14,17 +15,16 @@ import json
 import os
 import shutil
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ktransfer._checks import RunError
-from ktransfer.runs import CHECKPOINT_FOLDER
+from ktransfer.runs import CHECKPOINT_FOLDER, REQUEST_NAME, write_whole
 
 FORMAT = 1
-_REQUEST, _STATE, _PREVIOUS = "request.json", "state.npz", "state.previous.npz"
+_STATE, _PREVIOUS = "state.npz", "state.previous.npz"
 _PLAIN_DATA = "plain_data"
 
 #: Saving may take this share of a training's time; between, epochs are done again after a kill.
@@ -51,7 +51,7 @@ class Checkpoints:
         with _as_run_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"format": FORMAT, **request}, indent=1)
-            _replace(self.folder / _REQUEST, text.encode("utf-8", "backslashreplace"))
+            write_whole(self.folder / REQUEST_NAME, text.encode("utf-8", "backslashreplace"))
 
     def read_request(self) -> dict[str, Any] | None:
         """What was asked for; None where no training began.
@@ -59,7 +59,7 @@ class Checkpoints:
         Raises:
             RunError: it is damaged or of another version.
         """
-        path = self.folder / _REQUEST
+        path = self.folder / REQUEST_NAME
         if not path.is_file():
             return None
         try:
@@ -110,7 +110,9 @@ class Checkpoints:
             if path.is_file():
                 try:
                     return _read(path)
-                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                # What is damaged makes zipfile and NumPy raise nearly anything (RuntimeError for a bit
+                # that says "encrypted", NotImplementedError, MemoryError for a huge shape).
+                except Exception as error:
                     faults.append(f"{path.name}: {error}")
         if faults:
             raise RunError(
@@ -119,10 +121,15 @@ class Checkpoints:
             )
         return None
 
+    def forget(self) -> None:
+        """Delete what an earlier training left here."""
+        for name in (REQUEST_NAME, _STATE, _PREVIOUS):
+            (self.folder / name).unlink(missing_ok=True)
+
     def remove(self) -> None:
-        """Delete the checkpoints, when the run itself is complete."""
+        """Delete the folder, when the run itself is complete."""
         # The request goes first: without it there is nothing to resume, whatever else is left.
-        (self.folder / _REQUEST).unlink(missing_ok=True)
+        self.forget()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -133,15 +140,6 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if plain.pop("format") != FORMAT:
         raise ValueError("another version of ktransfer wrote it")
     return arrays, plain
-
-
-def _replace(path: Path, contents: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 class _as_run_error:  # noqa: N801 - used as a statement

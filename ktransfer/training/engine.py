@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
 from ktransfer.results import StageResult
+from ktransfer.training.batch_norm import quick_statistics
 from ktransfer.training.caching import CacheDecision, decide
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
@@ -135,6 +137,27 @@ class Training:
         blocks = self.network.num_blocks
         self._freeze(max(ran, key=lambda stage: stage.num_trainable_blocks(blocks)))
 
+    @contextmanager
+    def before_last_stage(self, changed: Callable[[Stage], Stage]) -> Iterator[Task]:
+        """Run all stages but the last, and make that one ready without running it.
+
+        Args:
+            changed: makes of the last stage the one that is made ready.
+
+        Yields:
+            The last stage as a task, its network frozen, in its precision.
+        """
+        for stage in self.plan.stages[:-1]:
+            self.results.append(self._run_stage(stage))
+        stage = changed(self.plan.stages[-1])
+        self._freeze(stage)
+        decision = decide(stage, self.network, self.source, self.settings.cache)
+        data = self._data(stage, decision)
+        self._scale_features(stage)
+        batch_size = stage.batch_size or default_batch_size(data.num_train)
+        with self._as_trained():
+            yield self._task(stage, decision, data, batch_size)
+
     # --- a stage --------------------------------------------------------------------------------
 
     def _run_stage(self, stage: Stage) -> StageResult:
@@ -146,7 +169,7 @@ class Training:
         self._say(f"stage {stage.name!r}: {decision.reason}")
         data = self._data(stage, decision)
         self._scale_features(stage)
-        with computing_in(self.network.backbone.model, self.settings.precision):
+        with self._as_trained():
             outcome, batch_size, notes = self._with_memory(stage, decision, data)
         proof = watch.prove().verify() if watch else None
         self._say(f"stage {stage.name!r}: {proof or 'nothing was frozen'}")
@@ -167,6 +190,16 @@ class Training:
             interrupted=outcome.interrupted,
             seconds=time.perf_counter() - started,
         )
+
+    @contextmanager
+    def _as_trained(self) -> Iterator[None]:
+        """The backbone in the precision of the training, with statistics that follow it."""
+        backbone = self.network.backbone
+        with (
+            computing_in(backbone.model, self.settings.precision),
+            quick_statistics(backbone),
+        ):
+            yield
 
     def _say(self, sentence: str) -> None:
         if self.settings.verbose:
@@ -205,7 +238,7 @@ class Training:
             render = self.source.render(stage.augmentation, seed)
             views = stage.views
         labels = self.source.splits.train.labels
-        position = self.plan.stages.index(stage)
+        position = [each.name for each in self.plan.stages].index(stage.name)
 
         def train(batch_size: int, first_epoch: int) -> Any:
             return shuffled_batches(

@@ -229,6 +229,10 @@ def _unpacked(rows: Any, tensors: Sequence[Any]) -> Any:
     return found
 
 
+#: What a frozen layer says does not depend on its flag, nor on the shape that it was built with.
+_NO_STRUCTURE = ("build_config", "trainable")
+
+
 def _nameless(config: Any) -> Any:
     """A model's configuration without the names that Keras makes up, which differ by process."""
     names: dict[str, str] = {}
@@ -237,7 +241,7 @@ def _nameless(config: Any) -> Any:
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: clean(each) for key, each in value.items() if key != "build_config"}
+            return {key: clean(each) for key, each in value.items() if key not in _NO_STRUCTURE}
         if isinstance(value, list | tuple):
             return [clean(each) for each in value]
         return names.get(value, value) if isinstance(value, str) else value

@@ -112,7 +112,7 @@ class RowSource:
         started, before = time.perf_counter(), self.seconds
         key = self._key(part_name, cut, views)
         if key not in self._held:
-            found = self._load(key, part_name)
+            found = self._load(key, part_name, views)
             self._held[key] = self._compute(key, part_name, cut, views) if found is None else found
         # Not added up: rows are made of other rows, whose time is a part of this.
         self.seconds = before + time.perf_counter() - started
@@ -155,16 +155,17 @@ class RowSource:
             keras=keras.__version__,
         )
 
-    def _load(self, key: str, part_name: str) -> np.ndarray | None:
+    def _load(self, key: str, part_name: str, views: Views) -> np.ndarray | None:
         if self._store is None:
             return None
         entry = self._store.load(key, budget_mb=self.memory_left_mb())
         if entry is None:
             return None
+        indices = entry.indices[: len(entry.indices) // views.count]  # again for every view
         known = self._readable.get(part_name)
-        if known is not None and not np.array_equal(known, entry.indices):
+        if known is not None and not np.array_equal(known, indices):
             return None  # a file became readable, or ceased to be, since it was written
-        self._narrow(part_name, entry.indices)
+        self._narrow(part_name, indices)
         values: np.ndarray = entry.values
         return values
 
@@ -207,7 +208,7 @@ class RowSource:
                     f"{views.count * len(indices) - len(found.values)} images of the {part_name} "
                     "part could be read before and cannot be read now: was the folder changed?"
                 )
-            values = target.finish(found.values, indices)
+            values = target.finish(found.values, np.tile(indices, views.count))
         self._narrow(part_name, indices)
         return values
 

@@ -120,10 +120,10 @@ def run_stage(task: Task, saved: Saved | None = None) -> Outcome:
     steps = num_batches(task.data.num_train, task.batch_size)
     optimizer = compile_trainee(task, steps)
     groups = _groups(optimizer, task.stage)
-    running = _Running(task, None if saved else _start(task))
+    running = Running(task, None if saved else start_of(task))
     if saved:
         running.resume(saved)
-    interrupted = False if saved and saved.plain["ended"] else _fit(task, running, steps)
+    interrupted = False if saved and saved.plain["ended"] else fit(task, running, steps)
     running.best.restore()
     history = tuple(running.record.epochs)
     return Outcome(
@@ -131,12 +131,13 @@ def run_stage(task: Task, saved: Saved | None = None) -> Outcome:
         best_epoch=running.best.best_epoch,
         standing=running.standing,
         groups=groups,
-        diverged=any(not math.isfinite(row["loss"]) for row in history),
+        # After the last step of an epoch only the validation loss tells.
+        diverged=any(not math.isfinite(row["loss"] + row["val_loss"]) for row in history[-1:]),
         interrupted=interrupted,
     )
 
 
-def _start(task: Task) -> Standing | None:
+def start_of(task: Task) -> Standing | None:
     """How good the network is before the stage, where it has learned something."""
     if not task.judge_start:
         return None
@@ -251,7 +252,7 @@ def _groups(optimizer: keras.optimizers.Optimizer, stage: Stage) -> tuple[dict[s
     return tuple(rows)
 
 
-def _fit(task: Task, running: _Running, steps: int) -> bool:
+def fit(task: Task, running: Running, steps: int) -> bool:
     """Keras' fit; whether Ctrl-C ended it. Without a single epoch done, Ctrl-C goes on upwards."""
     first_epoch = len(running.record.epochs)
     try:
@@ -272,14 +273,23 @@ def _fit(task: Task, running: _Running, steps: int) -> bool:
     return False
 
 
-class _Running:
-    """A stage that is being trained: its callbacks, and its state to save and to resume."""
+class Running:
+    """A stage that is being trained: its callbacks, and its state to save and to resume.
+
+    Args:
+        task: the stage, compiled.
+        start: how good the network was before it; None: its head knows nothing yet.
+    """
 
     def __init__(self, task: Task, start: Standing | None) -> None:
         self._task = task
         self._start = start
         cut = task.network.cut_of(task.stage.num_trainable_blocks(task.network.num_blocks))
         self._weights = task.network.variables_from(cut)
+        # Each stage begins them anew: what was trained before it, or tried until memory ran out, is
+        # not known after a resume, and Keras draws the seeds of a backbone's own dropout by chance.
+        for at, generator in enumerate(self._groups["generators"]):
+            generator.assign([task.network.seed + at, 0])
         self.best = KeepBest(self._weights, task.stage.patience, start)
         self.record = EpochRecord()
         self._waiting: list[dict[str, Any]] = []

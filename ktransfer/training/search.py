@@ -1,0 +1,121 @@
+"""Searching for a learning rate: a range test, and a sweep of short trainings.
+
+Both try the last stage of a plan, from where the stages before it end, at constant rates. They
+compile its model once and put its weights back between the tries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer.data.batches import num_batches
+from ktransfer.plan import Stage
+from ktransfer.rates import RangeTest, Sweep, SweepTrial, range_test_result
+from ktransfer.training.engine import Training
+from ktransfer.training.stages import Running, Saved, Task, compile_trainee, fit, start_of
+
+#: As wide as fastai's `lr_find`: no network trains below, none of float32 stands more.
+LOWEST_RATE, HIGHEST_RATE = 1e-7, 10.0
+
+
+def range_test(training: Training, num_steps: int = 100) -> RangeTest:
+    """Raise the learning rate from step to step, and see where the training loss falls fastest.
+
+    Args:
+        training: of the plan whose last stage is tried. Its network is as it was afterwards, but
+            for the stages before the last.
+        num_steps: steps from the lowest to the highest rate; fewer where the loss diverges.
+
+    Raises:
+        InputError: there are fewer than 10 steps.
+
+    Source: Smith 2015, Cyclical Learning Rates for Training Neural Networks (arXiv 1506.01186).
+    """
+    rates = np.geomspace(LOWEST_RATE, HIGHEST_RATE, num_steps)
+    losses: list[float] = []
+    with _trial(training) as trial:
+        trial.reset(rates[0])
+        batches = trial.task.data.train(trial.task.batch_size, 0)
+        for rate, (rows, labels) in zip(rates, itertools.islice(batches, num_steps), strict=True):
+            trial.task.trainee.optimizer.learning_rate = rate
+            # The loss that Keras returns is a mean since the last reset.
+            trial.task.trainee.reset_metrics()
+            logs = trial.task.trainee.train_on_batch(rows, labels, return_dict=True)
+            losses.append(float(logs["loss"]))
+            if len(losses) >= 10 and not losses[-1] < 10 * min(losses):
+                break
+    return range_test_result(rates[: len(losses)].tolist(), losses)
+
+
+def sweep(training: Training, rates: Sequence[float]) -> Sweep:
+    """Train the last stage of a plan at several learning rates, each from the same weights.
+
+    Args:
+        training: as in `range_test`.
+        rates: peak learning rates of the head.
+
+    Raises:
+        InputError: there is no rate, one is not above 0, or one comes twice.
+    """
+    if not rates or not all(0 < rate < math.inf for rate in rates) or len(set(rates)) < len(rates):
+        raise InputError(f"rates must be different numbers above 0, got {list(rates)}")
+    trials = []
+    with _trial(training) as trial:
+        for rate in rates:
+            running = trial.reset(rate)
+            fit(trial.task, running, trial.steps)
+            trials.append(_trial_result(rate, running))
+    return Sweep(tuple(trials))
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A stage that can be trained again and again from the same state."""
+
+    task: Task
+    steps: int
+    initial: Saved
+
+    def reset(self, learning_rate: float) -> Running:
+        """Put everything back that training moves, and set the learning rate."""
+        running = Running(self.task, None)
+        running.resume(self.initial)
+        self.task.trainee.optimizer.learning_rate = learning_rate
+        self.task.trainee.stop_training = False
+        return running
+
+
+@contextmanager
+def _trial(training: Training) -> Iterator[_Trial]:
+    """The last stage of a plan, made ready; the network is put back at the end."""
+    with training.before_last_stage(_at_constant_rate) as task:
+        steps = num_batches(task.data.num_train, task.batch_size)
+        compile_trainee(task, steps)
+        initial = Running(task, start_of(task)).state()
+        trial = _Trial(task, steps, initial)
+        try:
+            yield trial
+        finally:
+            trial.reset(task.stage.learning_rate)
+
+
+def _at_constant_rate(stage: Stage) -> Stage:
+    return dataclasses.replace(
+        stage, schedule="constant", warmup_epochs=0, decay_every_epochs=None, decay_factor=None
+    )
+
+
+def _trial_result(rate: float, running: Running) -> SweepTrial:
+    history = tuple(running.record.epochs)
+    finite = [row for row in history if math.isfinite(row["val_loss"])]
+    best = min(finite, key=lambda row: row["val_loss"], default=None)
+    diverged = any(not math.isfinite(row["loss"] + row["val_loss"]) for row in history)
+    return SweepTrial(rate, history, int(best["epoch"]) if best else None, diverged)
