@@ -62,7 +62,7 @@ def test_train_ends_with_one_json_object_of_all_it_found(trained, photos):
     assert len(found["reasons"]) == 3
     assert (found["trainable_parameters"], found["total_parameters"]) == (6_405, 416_613)
     assert (found["out"], found["backbone"]) == (str(out), "MobileNetV2")
-    phases = {"import", "scan", "decode_and_extract", "head", "save", "total"}
+    phases = {"import", "scan", "decode_and_extract", "train", "score", "save", "total"}
     assert phases <= found["seconds"].keys()
     assert found["seconds"]["total"] >= max(found["seconds"].values())
     skipped = {each["path"]: each["reason"] for each in found["skipped"]}

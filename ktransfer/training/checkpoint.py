@@ -84,7 +84,8 @@ class Checkpoints:
             RunError: the disk is full or the folder cannot be written to. The old state is whole.
         """
         started = time.perf_counter()
-        text = np.frombuffer(json.dumps({"format": FORMAT, **plain}).encode(), np.uint8)
+        described = {"format": FORMAT, "arrays": list(arrays), **plain}
+        text = np.frombuffer(json.dumps(described).encode(), np.uint8)
         partial = self.folder / f".{_STATE}.partial"
         with _as_run_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,8 +111,8 @@ class Checkpoints:
             if path.is_file():
                 try:
                     return _read(path)
-                # What is damaged makes zipfile and NumPy raise nearly anything (RuntimeError for a bit
-                # that says "encrypted", NotImplementedError, MemoryError for a huge shape).
+                # Damage makes zipfile and NumPy raise nearly anything: RuntimeError for a bit that
+                # says "encrypted", NotImplementedError, MemoryError for a huge shape.
                 except Exception as error:
                     faults.append(f"{path.name}: {error}")
         if faults:
@@ -134,11 +135,15 @@ class Checkpoints:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here: NumPy 2.4 leaves a damaged file open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     plain = json.loads(arrays.pop(_PLAIN_DATA).tobytes())
     if plain.pop("format") != FORMAT:
         raise ValueError("another version of ktransfer wrote it")
+    # A length that is damaged in the directory of a zip file hides the members behind it.
+    if list(arrays) != plain.pop("arrays"):
+        raise ValueError("arrays are missing")
     return arrays, plain
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,6 +94,7 @@ class Training:
         self._checkpoints = checkpoints
         self._scaled = False
         self._in_stage: tuple[int, Saved] | None = None  # batch size and state, after a resume
+        self._decision: CacheDecision | None = None  # of the stage that is running
         for stage in plan.stages:
             check_callbacks(stage, settings.callbacks)
             self._freeze(stage)
@@ -165,7 +167,7 @@ class Training:
         self._freeze(stage)
         frozen = frozen_variables(self.network.backbone)
         watch = watch_frozen(self.network.backbone, keep_values=False) if frozen else None
-        decision = decide(stage, self.network, self.source, self.settings.cache)
+        decision = self._decide(stage)
         self._say(f"stage {stage.name!r}: {decision.reason}")
         data = self._data(stage, decision)
         self._scale_features(stage)
@@ -200,6 +202,12 @@ class Training:
             quick_statistics(backbone),
         ):
             yield
+
+    def _decide(self, stage: Stage) -> CacheDecision:
+        # Not anew in the middle of a stage: the estimate is of times, and may come out otherwise.
+        if not (self._in_stage and self._decision):
+            self._decision = decide(stage, self.network, self.source, self.settings.cache)
+        return self._decision
 
     def _say(self, sentence: str) -> None:
         if self.settings.verbose:
@@ -346,6 +354,7 @@ class Training:
                 "scaled": self._scaled,
                 "batch_size": batch_size,
                 "in_stage": saved.plain,
+                "decision": dataclasses.asdict(self._decision) if self._decision else None,
             },
         )
 
@@ -361,6 +370,7 @@ class Training:
         self.results = [StageResult.from_dict(each) for each in plain["stages"]]
         if plain["in_stage"]:
             self._in_stage = plain["batch_size"], Saved(arrays, plain["in_stage"])
+            self._decision = CacheDecision(**plain["decision"])
 
 
 def root_mean_square(values: np.ndarray, rows_at_once: int = 8_192) -> float:

@@ -25,6 +25,9 @@ from ktransfer.training.stages import Running, Saved, Task, compile_trainee, fit
 #: As wide as fastai's `lr_find`: no network trains below, none of float32 stands more.
 LOWEST_RATE, HIGHEST_RATE = 1e-7, 10.0
 
+#: A loss of so many times what it was at the lowest rates need not be pursued.
+_FAR_ABOVE = 10.0
+
 
 def range_test(training: Training, num_steps: int = 100) -> RangeTest:
     """Raise the learning rate from step to step, and see where the training loss falls fastest.
@@ -50,7 +53,8 @@ def range_test(training: Training, num_steps: int = 100) -> RangeTest:
             trial.task.trainee.reset_metrics()
             logs = trial.task.trainee.train_on_batch(rows, labels, return_dict=True)
             losses.append(float(logs["loss"]))
-            if len(losses) >= 10 and not losses[-1] < 10 * min(losses):
+            # Not below: NaN ends it, too.
+            if len(losses) >= 10 and not losses[-1] < _FAR_ABOVE * max(losses[:10]):
                 break
     return range_test_result(rates[: len(losses)].tolist(), losses)
 

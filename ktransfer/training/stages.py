@@ -288,7 +288,8 @@ class Running:
         self._weights = task.network.variables_from(cut)
         # Each stage begins them anew: what was trained before it, or tried until memory ran out, is
         # not known after a resume, and Keras draws the seeds of a backbone's own dropout by chance.
-        for at, generator in enumerate(self._groups["generators"]):
+        # Numbered from the head on: in front of what trains there are more where nothing is cached.
+        for at, generator in enumerate(reversed(self._groups["generators"])):
             generator.assign([task.network.seed + at, 0])
         self.best = KeepBest(self._weights, task.stage.patience, start)
         self.record = EpochRecord()
