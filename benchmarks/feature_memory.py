@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from reporting import table, write_results
 
+from ktransfer.data.batches import num_batches, ordered_batches, shuffled_batches
 from ktransfer.features import Features, extract
-from ktransfer.heads import train_classifier
+from ktransfer.heads import build_classifier
 
 BATCH_SIZE = 1_024
 
@@ -64,6 +66,28 @@ def random_features(num_images: int, width: int, budget_mb: float) -> Features:
     )
 
 
+def train_head(features: Features) -> float:
+    """One epoch of a head on all but the last batch; its accuracy on that one."""
+    labels = (features.values[:, 0] > np.median(features.values[:, 0])).astype(np.int32)
+    train, held_back = slice(None, -BATCH_SIZE), slice(-BATCH_SIZE, None)
+    head = build_classifier(features.values.shape[1], 2)
+    head.compile(
+        keras.optimizers.Adam(2e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    history = head.fit(
+        shuffled_batches(features.values[train], labels[train], batch_size=BATCH_SIZE, seed=0),
+        steps_per_epoch=num_batches(len(labels[train]), BATCH_SIZE),
+        validation_data=ordered_batches(
+            features.values[held_back], labels[held_back], batch_size=BATCH_SIZE
+        ),
+        shuffle=False,
+        verbose=0,
+    )
+    return float(history.history["val_accuracy"][-1])
+
+
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -76,10 +100,7 @@ def main() -> None:
     with peak_memory() as samples:
         features = random_features(arguments.images, arguments.features, arguments.budget_mb)
         written = time.perf_counter()
-        labels = (features.values[:, 0] > np.median(features.values[:, 0])).astype(np.int32)
-        train = features.values[:-BATCH_SIZE], labels[:-BATCH_SIZE]
-        held_back = features.values[-BATCH_SIZE:], labels[-BATCH_SIZE:]
-        head = train_classifier(train, held_back, 2, epochs=1, batch_size=BATCH_SIZE)
+        val_accuracy = train_head(features)
     figures = {
         "images": arguments.images,
         "features": arguments.features,
@@ -89,7 +110,7 @@ def main() -> None:
         "peak_memory_mb": max(samples),
         "extract_s": written - started,
         "train_s": time.perf_counter() - written,
-        "val_accuracy": head.history[-1]["val_accuracy"],
+        "val_accuracy": val_accuracy,
     }
     rows = [
         [name, f"{value:,.3g}" if isinstance(value, float) else str(value)]

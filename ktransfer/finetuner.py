@@ -167,6 +167,7 @@ class FineTuner:
         resume: bool = False,
         overwrite: bool = False,
         cache: str = "auto",
+        cache_dtype: str = "float32",
         memory_budget_mb: float = DEFAULT_BUDGET_MB,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> FitResult:
@@ -198,6 +199,7 @@ class FineTuner:
             cache: whether the activations at the cut between frozen and trainable blocks are
                 computed once: `"auto"` decides by an estimate of time and space, `"on"` wherever it
                 is sound, `"off"` never, and nothing is kept on disk for later runs.
+            cache_dtype: what they are kept in: `"float32"`, or `"float16"` for half the space.
             memory_budget_mb: what goes beyond is memory-mapped from a file.
             callbacks: Keras callbacks, given to every stage.
 
@@ -220,6 +222,7 @@ class FineTuner:
             resume=resume,
             overwrite=overwrite,
             cache=cache,
+            cache_dtype=cache_dtype,
             memory_budget_mb=memory_budget_mb,
             callbacks=callbacks,
         )

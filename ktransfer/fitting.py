@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError, RunError
+from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice
 from ktransfer.backbones import Backbone
@@ -28,6 +28,7 @@ from ktransfer.plan.fields import whole
 from ktransfer.results import FitResult, StageResult
 from ktransfer.runs import RECORD_NAME, check_output_folder
 from ktransfer.training import (
+    CACHE_DTYPES,
     Checkpoints,
     Network,
     RowSource,
@@ -54,6 +55,7 @@ class FitOptions:
     resume: bool = False
     overwrite: bool = False
     cache: str = "auto"
+    cache_dtype: str = "float32"
     memory_budget_mb: float = DEFAULT_BUDGET_MB
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
@@ -69,6 +71,8 @@ class FitOptions:
             if value is not None:
                 whole("fit", name, value, 1)
         check_cache_mode(self.cache)
+        if self.cache_dtype not in CACHE_DTYPES:
+            raise unknown_name("cache_dtype", str(self.cache_dtype), CACHE_DTYPES)
         if self.out is None:
             if self.resume:
                 raise InputError("resume=True needs out=, the folder of the run to go on with")
@@ -221,6 +225,7 @@ class Fit:
             splits,
             store=None if self.options.cache == "off" else Store(),
             budget_mb=self.options.memory_budget_mb,
+            dtype=self.options.cache_dtype,
             verbose=self.verbose,
         )
 
@@ -256,6 +261,7 @@ class Fit:
                 "dropout": self.settings.dropout,
                 "pooling": self.pooling,
                 "precision": self.settings.precision,
+                "cache_dtype": self.options.cache_dtype,
             },
         }
 

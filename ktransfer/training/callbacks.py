@@ -74,6 +74,15 @@ class KeepBest(keras.callbacks.Callback):
         self.weights = list(weights)
 
 
+class StopAtNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is not finite; Keras' own one writes to standard output."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Look at the mean loss of the epoch until now."""
+        if not math.isfinite(float((logs or {})["loss"])):
+            self.model.stop_training = True
+
+
 class EpochRecord(keras.callbacks.Callback):
     """The history of a stage, a dict for each epoch with its wall time in seconds."""
 
@@ -89,7 +98,10 @@ class EpochRecord(keras.callbacks.Callback):
         """Take down the figures of the epoch."""
         seconds = time.perf_counter() - self._started
         figures = {name: float(value) for name, value in (logs or {}).items()}
-        self.epochs.append({"epoch": epoch + 1, **figures, "seconds": seconds})
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.epochs.append(
+            {"epoch": epoch + 1, **figures, "learning_rate": rate, "seconds": seconds}
+        )
 
 
 class AtEpochEnd(keras.callbacks.Callback):

@@ -155,7 +155,7 @@ class Training:
         self._freeze(stage)
         decision = decide(stage, self.network, self.source, self.settings.cache)
         data = self._data(stage, decision)
-        self._scale_features(stage)
+        self._scale_features(stage, decision)
         batch_size = stage.batch_size or default_batch_size(data.num_train)
         with self._as_trained():
             yield self._task(stage, decision, data, batch_size)
@@ -170,9 +170,10 @@ class Training:
         decision = self._decide(stage)
         self._say(f"stage {stage.name!r}: {decision.reason}")
         data = self._data(stage, decision)
-        self._scale_features(stage)
+        self._scale_features(stage, decision)
         with self._as_trained():
             outcome, batch_size, notes = self._with_memory(stage, decision, data)
+        self._decision = None
         proof = watch.prove().verify() if watch else None
         self._say(f"stage {stage.name!r}: {proof or 'nothing was frozen'}")
         return StageResult(
@@ -204,9 +205,10 @@ class Training:
             yield
 
     def _decide(self, stage: Stage) -> CacheDecision:
-        # Not anew in the middle of a stage: the estimate is of times, and may come out otherwise.
-        if not (self._in_stage and self._decision):
+        # Once and for all, also for a resume: the estimate is of times, and may come out otherwise.
+        if self._decision is None:
             self._decision = decide(stage, self.network, self.source, self.settings.cache)
+            self._save(None, 0, even_if_early=True)
         return self._decision
 
     def _say(self, sentence: str) -> None:
@@ -264,26 +266,25 @@ class Training:
         batches = ordered_batches(validation, held_back, batch_size=_validation_batch(validation))
         return StageData(train, batches, len(labels))
 
-    def _scale_features(self, stage: Stage) -> None:
+    def _scale_features(self, stage: Stage, decision: CacheDecision) -> None:
         if not stage.scale_features:
             self.network.scale_features(1.0)
         elif not self._scaled:
-            self.network.scale_features(1.0 / self._root_mean_square(stage))
+            self.network.scale_features(1.0 / self._root_mean_square(stage, decision))
         self._scaled = stage.scale_features
 
-    def _root_mean_square(self, stage: Stage) -> float:
+    def _root_mean_square(self, stage: Stage, decision: CacheDecision) -> float:
         """Of the training features: of all where they are held, else of some."""
         blocks = self.network.num_blocks
-        if self.network.cut_of(stage.num_trainable_blocks(blocks)) == blocks:
-            return root_mean_square(self.source.rows("train", blocks))
-        images = self.source.rows("train", 0)
-        rows = np.linspace(0, len(images) - 1, min(_SCALE_SAMPLE, len(images))).astype(int)
-        forward = self.source.forward(0, blocks)
-        return root_mean_square(
-            np.concatenate(
-                [forward(images[part]) for part in np.array_split(rows, len(rows) // 32 + 1)]
-            )
-        )
+        plain = decision.cached and stage.augmentation == "none"
+        cut = self.network.cut_of(stage.num_trainable_blocks(blocks)) if plain else 0
+        rows = self.source.rows("train", cut)
+        if cut == blocks:
+            return root_mean_square(rows)
+        sample = np.linspace(0, len(rows) - 1, min(_SCALE_SAMPLE, len(rows))).astype(int)
+        forward = self.source.forward(cut, blocks)
+        pieces = np.array_split(sample, len(sample) // FORWARD_BATCH_SIZE + 1)
+        return root_mean_square(np.concatenate([forward(rows[piece]) for piece in pieces]))
 
     def _with_memory(
         self, stage: Stage, decision: CacheDecision, data: StageData
@@ -370,6 +371,7 @@ class Training:
         self.results = [StageResult.from_dict(each) for each in plain["stages"]]
         if plain["in_stage"]:
             self._in_stage = plain["batch_size"], Saved(arrays, plain["in_stage"])
+        if plain["decision"]:
             self._decision = CacheDecision(**plain["decision"])
 
 

@@ -22,6 +22,7 @@ from ktransfer.training.callbacks import (
     EpochRecord,
     KeepBest,
     Standing,
+    StopAtNaN,
     assign,
     callback_state,
     values_of,
@@ -214,12 +215,18 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def check_callbacks(stage: Stage, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Refuse callbacks that set the learning rate of a stage that has a schedule.
+    """Refuse callbacks that a stage has no use for.
 
     Raises:
-        InputError: there is one; Keras would raise in the middle of the training.
+        InputError: one sets the learning rate of a stage that has a schedule, or swaps in averaged
+            weights where none are averaged; Keras would raise in the middle of the training.
     """
     for each in callbacks:
+        if isinstance(each, keras.callbacks.SwapEMAWeights):
+            raise InputError(
+                f"stage {stage.name!r}: SwapEMAWeights needs an optimizer with use_ema=True, which "
+                f"{stage.optimizer!r} of a stage is not: leave it out"
+            )
         if isinstance(each, _RATE_SETTERS) and _has_schedule(stage):
             raise InputError(
                 f"stage {stage.name!r} has the schedule {stage.schedule!r} with "
@@ -296,7 +303,7 @@ class Running:
         self._waiting: list[dict[str, Any]] = []
         last = AtEpochEnd(lambda epoch: task.on_epoch(self.state), self._resume_callbacks)
         self.callbacks = [
-            keras.callbacks.TerminateOnNaN(),
+            StopAtNaN(),
             self.best,
             self.record,
             *task.callbacks,
@@ -332,7 +339,7 @@ class Running:
             "ended": bool(self._task.trainee.stop_training),
             "start": dataclasses.asdict(self._start) if self._start else None,
             "best": self.best.state(),
-            "history": self.record.epochs,
+            "history": list(self.record.epochs),
             "callbacks": [callback_state(each) for each in self._task.callbacks],
         }
         flat = {
