@@ -138,6 +138,14 @@ def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     }
 
 
+def resume_callback(callback: keras.callbacks.Callback, state: dict[str, Any]) -> None:
+    """Put back what `callback_state` gave, into a callback that knows that training begins."""
+    if getattr(callback, "monitor_op", callback) is None:
+        # It has yet to look at the metrics, and Keras 3.15.1 then turns the sign of min_delta.
+        state = {key: value for key, value in state.items() if key != "min_delta"}
+    vars(callback).update(state)
+
+
 def values_of(variables: Sequence[Any]) -> list[np.ndarray]:
     """Copies of variables, on the host."""
     return [np.array(keras.ops.convert_to_numpy(keras.ops.copy(each))) for each in variables]

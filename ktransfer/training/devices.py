@@ -22,6 +22,15 @@ def on_accelerator() -> bool:
     return bool(kinds - {"cpu"})
 
 
+def prefix_in_pipeline() -> bool:
+    """Whether frozen blocks that are not cached run in the input pipeline, not in the step.
+
+    On a CPU they do: there the pipeline and the step compute on the same cores. An accelerator
+    would stand still while the CPU computed them. JAX traces its own programs.
+    """
+    return keras.backend.backend() == "tensorflow" and not on_accelerator()
+
+
 def choose_precision(precision: str) -> str:
     """The dtype policy to train with.
 

@@ -23,7 +23,7 @@ from ktransfer.training.batch_norm import quick_statistics
 from ktransfer.training.caching import CacheDecision, decide
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
-from ktransfer.training.devices import computing_in
+from ktransfer.training.devices import computing_in, prefix_in_pipeline
 from ktransfer.training.network import Network
 from ktransfer.training.rows import RowSource, Views
 from ktransfer.training.stages import (
@@ -230,9 +230,8 @@ class Training:
             )
 
     def _data(self, stage: Stage, decision: CacheDecision) -> StageData:
-        cut = self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
         seed = self.settings.seed
-        cut = cut if decision.cached else 0
+        cut = self._cut(stage) if decision.cached else 0
         # The validation rows first: where something is wrong with them, little is lost.
         validation = self.source.rows("validation", cut)
         views: int | None = stage.views or 1
@@ -251,7 +250,7 @@ class Training:
         position = [each.name for each in self.plan.stages].index(stage.name)
 
         def train(batch_size: int, first_epoch: int) -> Any:
-            return shuffled_batches(
+            batches = shuffled_batches(
                 values,
                 labels,
                 batch_size=batch_size,
@@ -261,10 +260,21 @@ class Training:
                 views=views,
                 render=render,
             )
+            return self._past_frozen(batches, stage, decision)
 
         held_back = self.source.splits.validation.labels
         batches = ordered_batches(validation, held_back, batch_size=_validation_batch(validation))
-        return StageData(train, batches, len(labels))
+        return StageData(train, self._past_frozen(batches, stage, decision), len(labels))
+
+    def _past_frozen(self, batches: Any, stage: Stage, decision: CacheDecision) -> Any:
+        """The batches as the trainee reads them: what is not cached may run on the way to it."""
+        cut = self._cut(stage)
+        if decision.cached or cut == 0 or not prefix_in_pipeline():
+            return batches
+        return self.source.behind(batches, cut)
+
+    def _cut(self, stage: Stage) -> int:
+        return self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
 
     def _scale_features(self, stage: Stage, decision: CacheDecision) -> None:
         if not stage.scale_features:
@@ -277,7 +287,7 @@ class Training:
         """Of the training features: of all where they are held, else of some."""
         blocks = self.network.num_blocks
         plain = decision.cached and stage.augmentation == "none"
-        cut = self.network.cut_of(stage.num_trainable_blocks(blocks)) if plain else 0
+        cut = self._cut(stage) if plain else 0
         rows = self.source.rows("train", cut)
         if cut == blocks:
             return root_mean_square(rows)
@@ -291,8 +301,7 @@ class Training:
     ) -> tuple[Outcome, int, list[str]]:
         """Run a stage; where memory runs out, again from its start with half the batch size."""
         notes: list[str] = []
-        blocks = self.network.num_blocks
-        cut = self.network.cut_of(stage.num_trainable_blocks(blocks))
+        cut = self._cut(stage)
         batch_size = stage.batch_size or default_batch_size(data.num_train)
         saved = None
         if self._in_stage:
@@ -316,11 +325,12 @@ class Training:
         self, stage: Stage, decision: CacheDecision, data: StageData, batch_size: int
     ) -> Task:
         dropout = self.settings.dropout if stage.dropout is None else stage.dropout
-        cut = self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
+        cut = self._cut(stage)
+        rows = decision.cached or prefix_in_pipeline()
         return Task(
             stage=stage,
             network=self.network,
-            trainee=self.network.trainee(cut, dropout=dropout, cached=decision.cached),
+            trainee=self.network.trainee(cut, dropout=dropout, cached=rows),
             data=data,
             batch_size=batch_size,
             judge_start=bool(self.results),

@@ -25,6 +25,7 @@ from ktransfer.training.callbacks import (
     StopAtNaN,
     assign,
     callback_state,
+    resume_callback,
     values_of,
 )
 from ktransfer.training.network import Network
@@ -360,4 +361,4 @@ class Running:
     def _resume_callbacks(self) -> None:
         """Put back the counters of the user's callbacks, after `on_train_begin` has reset them."""
         for callback, state in zip(self._task.callbacks, self._waiting, strict=False):
-            vars(callback).update(state)
+            resume_callback(callback, state)
