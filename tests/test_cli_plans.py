@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import keras
 import numpy as np
 import pytest
 import tensorflow  # noqa: F401 - before click's runner replaces the standard streams
@@ -15,6 +14,7 @@ from click.testing import CliRunner
 from ktransfer import FineTuner, cli
 from ktransfer.demo import draw_demo_photos
 from ktransfer.plan import lp_ft
+from ktransfer.training.callbacks import StopAtNaN
 
 MINI = ("--weights", "mini", "--input-size", "32")
 
@@ -102,7 +102,7 @@ def kill_in_epoch(monkeypatch, epoch):
         if self.params["epochs"] > 1 and len(self.model.history.epoch) == epoch:
             raise Killed
 
-    monkeypatch.setattr(keras.callbacks.TerminateOnNaN, "on_train_batch_end", batch_end)
+    monkeypatch.setattr(StopAtNaN, "on_train_batch_end", batch_end)
 
 
 def test_killed_training_goes_on_to_the_same_weights(photos, tmp_path, monkeypatch):

@@ -121,4 +121,5 @@ def test_what_is_allocated_is_in_memory_up_to_the_budget_and_mapped_beyond(tmp_p
     assert mapped[-1] == 3.0
     assert list(tmp_path.iterdir()) == []
     small = allocate(one_mb, np.uint8, budget_mb=0.25, directory=tmp_path)
-    assert small.dtype == np.uint8 and not isinstance(small, np.memmap)
+    assert small.dtype == np.uint8
+    assert not isinstance(small, np.memmap)

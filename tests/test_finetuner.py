@@ -65,14 +65,6 @@ def test_early_features_are_used_for_a_small_and_different_domain(pictures):
     assert tuner.summary().total_parameters == tuner.model.count_params()
 
 
-def test_advice_beyond_the_frozen_strategies_is_said_and_not_hidden(pictures, monkeypatch):
-    monkeypatch.setattr("ktransfer.advisor.SMALL_NUM_IMAGES", 10)
-    monkeypatch.setattr("ktransfer.advisor.SMALL_IMAGES_PER_CLASS", 5)
-    result = tuner_of().fit(pictures, epochs=1)
-    assert (result.advice.strategy, result.carried_out) == ("last_blocks", "linear_probe")
-    assert any("the backbone stayed frozen" in note for note in result.notes)
-
-
 def test_unreadable_files_are_left_out_counted_and_named(pictures):
     (pictures / "red" / "page.jpg").write_text("<html>not found</html>")
     (pictures / "red" / "empty.png").touch()

@@ -1,4 +1,4 @@
-"""A network as the stages see it: its parts add up to the whole, and its digest tells rows apart."""
+"""A network as the stages see it: its parts add up to the whole, its digest tells rows apart."""
 
 import random
 import subprocess

@@ -301,7 +301,7 @@ class Running:
             generator.assign([task.network.seed + at, 0])
         self.best = KeepBest(self._weights, task.stage.patience, start)
         self.record = EpochRecord()
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[tuple[str, dict[str, Any]]] = []
         last = AtEpochEnd(lambda epoch: task.on_epoch(self.state), self._resume_callbacks)
         self.callbacks = [
             StopAtNaN(),
@@ -341,7 +341,9 @@ class Running:
             "start": dataclasses.asdict(self._start) if self._start else None,
             "best": self.best.state(),
             "history": list(self.record.epochs),
-            "callbacks": [callback_state(each) for each in self._task.callbacks],
+            "callbacks": [
+                [type(each).__name__, callback_state(each)] for each in self._task.callbacks
+            ],
         }
         flat = {
             f"{name}/{at}": each for name, list_ in arrays.items() for at, each in enumerate(list_)
@@ -360,5 +362,6 @@ class Running:
 
     def _resume_callbacks(self) -> None:
         """Put back the counters of the user's callbacks, after `on_train_begin` has reset them."""
-        for callback, state in zip(self._task.callbacks, self._waiting, strict=False):
-            resume_callback(callback, state)
+        for callback, (kind, state) in zip(self._task.callbacks, self._waiting, strict=False):
+            if type(callback).__name__ == kind:
+                resume_callback(callback, state)

@@ -1,0 +1,407 @@
+"""A training that was killed goes on as if nothing had happened, or says why it cannot."""
+
+import dataclasses
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import write_pictures
+from training_networks import make_plan, make_stage, three_blocks, without_seconds
+
+from ktransfer import FineTuner, RunError
+from ktransfer.training import Checkpoints, caching
+from ktransfer.training import checkpoint as checkpoint_module
+
+#: All that has a state: dropout, batch norm, fresh views, stages, and callbacks of the user.
+PLAN = make_plan(
+    make_stage(name="head", epochs=3, dropout=0.3),
+    make_stage(name="last", unfreeze=1, epochs=3, batch_norm="train", learning_rate=0.05),
+    make_stage(name="again", unfreeze=1, epochs=3, batch_norm="train", augmentation="crop_flip"),
+)
+
+
+class Killed(BaseException):
+    """Not caught by anything on its way, like the end of the process."""
+
+
+class KillAt(keras.callbacks.Callback):
+    """Raises at the batch (counted over all stages) or the end of the epoch asked for."""
+
+    def __init__(self, *, batch=None, epoch=None, error=Killed):
+        super().__init__()
+        # No plain values: they are not resumed.
+        self.at, self.error = {"batch": batch, "epoch": epoch}, error
+        self.counted = {"batches": 0, "epochs": 0}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.counted["batches"] += 1
+        if self.counted["batches"] == self.at["batch"]:
+            raise self.error
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # What ended before is saved by now.
+        if self.counted["epochs"] == self.at["epoch"]:
+            raise self.error
+        self.counted["epochs"] += 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_pictures(tmp_path_factory.mktemp("resume") / "pictures", 8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _the_same_in_every_training():
+    with pytest.MonkeyPatch.context() as patch:
+        make_alike(patch.setattr)
+        yield
+
+
+def make_alike(set_attribute):
+    """Save after every epoch; and let no estimate of time decide what is cached."""
+    set_attribute(checkpoint_module, "MOST_SHARE", 1e9)
+    set_attribute(caching, "_seconds_per_image", lambda source, cut: 1.0)
+
+
+def user_callbacks():
+    return [
+        keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=0.2),
+        keras.callbacks.EarlyStopping(monitor="loss", patience=2, min_delta=0.1),
+    ]
+
+
+def tuner_of(model=None, **options):
+    return FineTuner(model or three_blocks(dropout=0.2), verbose=False, **options)
+
+
+def fit(folder, *, out=None, plan=PLAN, more=(), tuner=None, **options):
+    tuner = tuner or tuner_of(dropout=0.1)
+    tuner.fit(folder, plan=plan, out=out, callbacks=[*user_callbacks(), *more], **options)
+    return tuner
+
+
+def stages_of(result):
+    """All that a training says of its stages, but for wall times and estimates of them."""
+    stages = [each.to_dict() for each in result.stages]
+    for each in stages:
+        each["history"] = without_seconds(each["history"])
+        del each["seconds"], each["cache_reason"]
+    return stages
+
+
+def check_same(tuner, expected):
+    for one, two in zip(tuner.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert stages_of(tuner.result) == stages_of(expected.result)
+    assert tuner.result.movement == expected.result.movement
+    assert tuner.result.validation.to_dict() == expected.result.validation.to_dict()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder):
+    return fit(folder)
+
+
+def kill(folder, out, **where):
+    with pytest.raises(Killed):
+        fit(folder, out=out, more=[KillAt(**where)])
+
+
+# Killed, and gone on with.
+
+
+def test_the_plan_of_these_tests_uses_all_that_has_a_state(uninterrupted):
+    history = uninterrupted.result.history
+    assert [row["stage"] for row in history].count("again") >= 2
+    rates = {row["learning_rate"] for row in history}
+    assert len(rates) > 2  # ReduceLROnPlateau has lowered it
+
+
+# 19 images a stage: 5 batches of 4 an epoch, of which the third is in the middle.
+@pytest.mark.parametrize("batch", [8, 23, 33])
+def test_killed_in_the_middle_of_an_epoch(folder, tmp_path, uninterrupted, batch):
+    kill(folder, tmp_path / "run", batch=batch)
+    check_same(fit(folder, out=tmp_path / "run", resume=True), uninterrupted)
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 7])
+def test_killed_between_two_epochs(folder, tmp_path, uninterrupted, epoch):
+    if epoch >= len(uninterrupted.result.history):
+        pytest.skip("the training has fewer epochs")
+    kill(folder, tmp_path / "run", epoch=epoch)
+    before = Checkpoints(tmp_path / "run").load()
+    assert before is not None
+    check_same(fit(folder, out=tmp_path / "run", resume=True), uninterrupted)
+
+
+def test_killed_again_and_again(folder, tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    kill(folder, out, batch=7)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            fit(folder, out=out, resume=True, more=[KillAt(epoch=1)])
+    check_same(fit(folder, out=out, resume=True), uninterrupted)
+
+
+def test_what_is_done_is_not_done_again(folder, tmp_path, uninterrupted):
+    kill(folder, tmp_path / "run", epoch=4)
+    watch = KillAt()
+    fit(folder, out=tmp_path / "run", resume=True, more=[watch])
+    assert watch.counted["epochs"] == len(uninterrupted.result.history) - 4
+
+
+def test_a_kill_between_two_stages_that_train_the_same(folder, tmp_path):
+    # Their model, and the generator of its dropout, is one and the same.
+    plan = make_plan(
+        make_stage(name="a", epochs=2, dropout=0.5), make_stage(name="b", epochs=2, dropout=0.5)
+    )
+    expected = fit(folder, plan=plan)
+    with pytest.raises(Killed):
+        fit(folder, plan=plan, out=tmp_path / "run", more=[KillAt(epoch=2)])
+    check_same(fit(folder, plan=plan, out=tmp_path / "run", resume=True), expected)
+
+
+@pytest.mark.parametrize("where", [{"batch": 2}, {"epoch": 2}])
+def test_an_estimate_that_comes_out_otherwise_does_not_change_a_stage(
+    folder, tmp_path, monkeypatch, where
+):
+    plan = make_plan(make_stage(unfreeze=1, epochs=3))
+    expected = fit(folder, plan=plan)
+    with pytest.raises(Killed):
+        fit(folder, plan=plan, out=tmp_path / "run", more=[KillAt(**where)])
+    monkeypatch.setattr(caching, "_seconds_per_image", lambda source, cut: 0.0)
+    found = fit(folder, plan=plan, out=tmp_path / "run", resume=True)
+    assert found.result.stages[0].cached
+    check_same(found, expected)
+
+
+def test_random_weights_are_drawn_again_alike(folder, tmp_path):
+    options = {"plan": "from_scratch", "epochs": 3, "batch_size": 4}
+    expected = tuner_of(seed=3)
+    expected.fit(folder, **options)
+    killed = tuner_of(seed=3)
+    with pytest.raises(Killed):
+        killed.fit(folder, **options, out=tmp_path / "run", callbacks=[KillAt(epoch=2)])
+    found = tuner_of(seed=3)
+    found.fit(folder, **options, out=tmp_path / "run", resume=True)
+    check_same(found, expected)
+
+
+def test_ctrl_c_keeps_the_best_and_can_be_gone_on_from(folder, tmp_path, uninterrupted):
+    out = tmp_path / "run"
+    stopped = fit(folder, out=out, more=[KillAt(batch=8, error=KeyboardInterrupt)])
+    assert stopped.result.interrupted
+    assert FineTuner.load(out, verbose=False).result.interrupted
+    found = fit(folder, out=out, resume=True)
+    assert not found.result.interrupted
+    check_same(found, uninterrupted)
+    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras"]
+
+
+def test_ctrl_c_before_the_first_epoch_goes_on_upwards(folder, tmp_path, uninterrupted):
+    with pytest.raises(KeyboardInterrupt):
+        fit(folder, out=tmp_path / "run", more=[KillAt(batch=2, error=KeyboardInterrupt)])
+    check_same(fit(folder, out=tmp_path / "run", resume=True), uninterrupted)
+
+
+def test_resume_of_nothing_begins(folder, tmp_path, uninterrupted):
+    check_same(fit(folder, out=tmp_path / "new", resume=True), uninterrupted)
+
+
+# What lies in the folder.
+
+
+def test_a_finished_run_is_its_record_and_its_model_and_equals_one_without_a_folder(
+    folder, tmp_path, uninterrupted
+):
+    out = tmp_path / "run"
+    tuner = fit(folder, out=out)
+    check_same(tuner, uninterrupted)
+    names = sorted(os.listdir(out))
+    assert len(names) == 2
+    assert names[0].startswith("model-")
+    assert names[1] == "run.json"
+    loaded = FineTuner.load(out, verbose=False)
+    assert stages_of(loaded.result) == stages_of(tuner.result)
+
+    # To go on with what is complete trains nothing.
+    watch = KillAt()
+    again = fit(folder, out=out, resume=True, more=[watch])
+    assert watch.counted == {"batches": 0, "epochs": 0}
+    check_same(again, tuner)
+    assert sorted(os.listdir(out)) == names
+    with pytest.raises(RunError, match=r"backbone weights: other contents than then"):
+        fit(folder, out=out, resume=True, tuner=tuner_of(three_blocks(), dropout=0.1))
+
+
+def test_a_damaged_newest_state_costs_an_epoch_only(folder, tmp_path, uninterrupted):
+    kill(folder, tmp_path / "run", epoch=5)
+    state = tmp_path / "run" / "training" / "state.npz"
+    state.write_bytes(state.read_bytes()[:-100])
+    watch = KillAt()
+    found = fit(folder, out=tmp_path / "run", resume=True, more=[watch])
+    check_same(found, uninterrupted)
+    assert watch.counted["epochs"] == len(uninterrupted.result.history) - 4
+
+
+def test_a_kill_while_the_run_is_saved_can_be_gone_on_from(
+    folder, tmp_path, uninterrupted, monkeypatch
+):
+    out = tmp_path / "run"
+    for at in ("ktransfer.runs._sha256", "ktransfer.runs._flush_to_disk"):
+        with monkeypatch.context() as patch:
+
+            def die(*paths):
+                shutil.copytree(out, tmp_path / "as it was", dirs_exist_ok=True)
+                raise Killed
+
+            patch.setattr(at, die)
+            with pytest.raises(Killed):
+                fit(folder, out=out, resume=True)
+        # The process was killed, so nothing was cleared away.
+        shutil.rmtree(out)
+        (tmp_path / "as it was").rename(out)
+        assert (out / ".partial.keras").exists()
+    (out / ".partial.keras").rename(out / "model-12345678.keras")
+    check_same(fit(folder, out=out, resume=True), uninterrupted)
+    assert len(os.listdir(out)) == 2
+
+
+def test_a_foreign_file_beside_an_unfinished_training_is_not_touched(folder, tmp_path):
+    kill(folder, tmp_path / "run", batch=2)
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"is not empty and holds no run\.json"):
+        fit(folder, out=tmp_path / "run", resume=True)
+
+
+def test_an_unfinished_training_is_neither_overwritten_nor_gone_on_with_unasked(folder, tmp_path):
+    out, plan = tmp_path / "run", make_plan(make_stage(epochs=2))
+    with pytest.raises(Killed):
+        fit(folder, out=out, plan=PLAN, more=[KillAt(epoch=2)])
+    with pytest.raises(RunError, match=r"was not finished: resume=True .*overwrite=True"):
+        fit(folder, out=out, plan=plan)
+    found = fit(folder, out=out, plan=plan, overwrite=True)
+    check_same(found, fit(folder, plan=plan))
+    assert len(os.listdir(out)) == 2
+
+
+def test_resume_needs_a_folder(folder):
+    with pytest.raises(ValueError, match=r"resume=True needs out="):
+        fit(folder, resume=True)
+
+
+# Only the same training is gone on with.
+
+
+@pytest.fixture(scope="module")
+def killed(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("killed") / "run"
+    with pytest.raises(Killed):
+        fit(folder, out=out, more=[KillAt(batch=8)])
+    return out
+
+
+def refused(folder, killed, message, **options):
+    before = {path: path.read_bytes() for path in killed.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=message):
+        fit(folder, out=killed, resume=True, **options)
+    assert {path: path.read_bytes() for path in killed.rglob("*") if path.is_file()} == before
+
+
+def test_other_images_are_refused(folder, killed, tmp_path):
+    more = write_pictures(tmp_path / "more", 9)
+    refused(more, killed, "data train images: 18 then, 21 now; data train contents: other")
+    others = write_pictures(tmp_path / "others", 8, seed=1)
+    refused(others, killed, r"\(data train contents: other contents than then; data validation c")
+
+
+def test_other_classes_are_refused(folder, killed, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "red").rename(copy / "scarlet")
+    refused(copy, killed, "classes: .*'red'.* then, .*'scarlet'.* now")
+
+
+def test_other_weights_are_refused(folder, killed):
+    other = three_blocks(dropout=0.2)
+    other.weights[0].assign(other.weights[0] * 1.5)
+    refused(folder, killed, "backbone weights: other", tuner=tuner_of(other, dropout=0.1))
+
+
+def test_another_plan_or_seed_is_refused(folder, killed):
+    stages = (PLAN.stages[0], dataclasses.replace(PLAN.stages[1], learning_rate=0.5))
+    plan = dataclasses.replace(PLAN, stages=(*stages, PLAN.stages[2]))
+    refused(folder, killed, r"plan stages 'last' learning_rate: 0\.05 then, 0\.5 now", plan=plan)
+    refused(folder, killed, "plan name: 'mine' then, 'linear_probe' now", plan="linear_probe")
+    tuner = tuner_of(three_blocks(dropout=0.2), dropout=0.1, seed=1)
+    refused(folder, killed, "settings seed: 0 then, 1 now", tuner=tuner)
+    refused(folder, killed, r"settings dropout: 0\.1 then, 0\.0 now", tuner=tuner_of())
+
+
+# Real kills.
+
+_PROCESS = """
+import sys
+sys.path.insert(0, {tests!r})
+import numpy as np
+import test_resume
+test_resume.make_alike(setattr)
+print("ready", flush=True)
+tuner = test_resume.fit({folder!r}, out={out!r}, resume=True)
+np.savez({weights!r}, *tuner.model.get_weights())
+"""
+
+
+def start(folder, out, weights):
+    tests = str(Path(__file__).parent)
+    code = _PROCESS.format(
+        tests=tests, folder=str(folder), out=str(out), weights=str(weights) + ".npz"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def survive_kills(folder, tmp_path, kills, longest_s, uninterrupted):
+    out, weights = tmp_path / "run", tmp_path / "weights"
+    draw = random.Random(kills)
+    done = 0
+    while done < kills:
+        process = start(folder, out, weights)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(draw.uniform(0.2, longest_s))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        done += process.returncode == -signal.SIGKILL
+        if process.returncode == 0:  # it was done before: once more
+            shutil.rmtree(out)
+    process = start(folder, out, weights)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors[-2000:]
+    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras"]
+    with np.load(f"{weights}.npz") as found:
+        for name, expected in zip(found.files, uninterrupted.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(found[name], expected)
+    loaded = FineTuner.load(out, verbose=False)
+    assert stages_of(loaded.result) == stages_of(uninterrupted.result)
+
+
+def test_processes_killed_at_random_moments_end_with_the_same_weights(
+    folder, tmp_path, uninterrupted
+):
+    survive_kills(folder, tmp_path, 2, 2.5, uninterrupted)
+
+
+@pytest.mark.slow
+def test_fifteen_processes_killed_at_random_moments(folder, tmp_path, uninterrupted):
+    survive_kills(folder, tmp_path, 15, 4.0, uninterrupted)
