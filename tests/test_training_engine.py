@@ -20,6 +20,7 @@ from training_networks import (
 
 from ktransfer import InputError
 from ktransfer.freezing import FrozenMovedError
+from ktransfer.training import engine as engine_module
 from ktransfer.training import stages as stages_module
 from ktransfer.training.callbacks import KeepBest, Standing
 from ktransfer.training.engine import is_out_of_memory, root_mean_square
@@ -78,7 +79,9 @@ def test_views_are_views_and_not_the_plain_images(folder):
     assert plain.results[0].history[-1]["loss"] != views.results[0].history[-1]["loss"]
 
 
-def test_dropout_of_frozen_blocks_is_off_and_of_the_head_is_on(folder):
+@pytest.mark.parametrize("in_pipeline", [True, False])
+def test_dropout_of_frozen_blocks_is_off_and_of_the_head_is_on(folder, monkeypatch, in_pipeline):
+    monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: in_pipeline)
     plan = make_plan(make_stage(epochs=3))
     expected = trained(plan, folder, three_blocks(), cache="off")
     with_dropout = three_blocks(dropout=0.5)
@@ -145,7 +148,9 @@ def drifting():
     return keras.Model(images, x)
 
 
-def test_a_layer_that_moves_although_it_is_frozen_is_an_error(folder):
+def test_a_layer_that_moves_although_it_is_frozen_is_an_error(folder, monkeypatch):
+    # On a CPU the frozen blocks run in the pipeline, as constants; elsewhere in the model.
+    monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: False)
     with pytest.raises(FrozenMovedError, match=r"1 of 5 frozen variables moved: 'drifting"):
         trained(make_plan(), folder, drifting(), cache="off")
     # Computed once, its layers do not even run.
