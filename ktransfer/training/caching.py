@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktransfer._checks import InputError, unknown_name
-from ktransfer.features import FORWARD_BATCH_SIZE
 from ktransfer.plan import Stage
 from ktransfer.training.network import Network
 from ktransfer.training.rows import RowSource
@@ -19,6 +18,9 @@ CACHE_MODES = ("auto", "on", "off")
 #: How fast rows are read back in an estimate: from memory, and from a memory-mapped file. Both are
 #: on the low side, so that the estimate does not promise too much.
 _MEMORY_MB_S, _DISK_MB_S = 2_000, 300
+
+#: Images in the trial of an estimate: few, for it must cost little beside what it may save.
+_TRIED = 8
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ def _estimate(stage: Stage, network: Network, source: RowSource, cut: int) -> _E
 def _seconds_per_image(source: RowSource, cut: int) -> float:
     """How long the frozen blocks take for an image; black ones do, the values do not count."""
     forward = source.forward(0, cut)
-    images = np.zeros((FORWARD_BATCH_SIZE, *source.network.row_shape(0)), np.uint8)
+    images = np.zeros((_TRIED, *source.network.row_shape(0)), np.uint8)
     forward(images)
     started = time.perf_counter()
     forward(images)
-    return (time.perf_counter() - started) / FORWARD_BATCH_SIZE
+    return (time.perf_counter() - started) / _TRIED

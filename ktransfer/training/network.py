@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from ktransfer.backbones import Backbone, Block
-from ktransfer.freezing import prefix_digest
+from ktransfer.freezing import digest
 from ktransfer.heads import attach, build_classifier, pool
 
 #: In the models that are trained; a layer of the user's own network will hardly have this name.
@@ -54,6 +54,7 @@ class Network:
         #: What the head multiplies its features by; see `Stage.scale_features`.
         self.feature_scale = 1.0
         self._trainees: dict[tuple[Any, ...], keras.Model] = {}
+        self._prefixes: dict[int, tuple[keras.Model, str]] = {}
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -118,11 +119,14 @@ class Network:
         """Tells whether rows at a cut would be the same: the structure, and the weights now."""
         if cut == 0:
             return "images"
-        structure = json.dumps(
-            _nameless(self.prefix(cut).get_config()), sort_keys=True, default=str
-        )
-        weights = prefix_digest(self.backbone, cut)
-        return hashlib.sha256(f"{structure}\0{weights}".encode()).hexdigest()
+        if cut not in self._prefixes:
+            # Kept, since both take a tenth of a second of a hundred layers; weights do not stay.
+            prefix = self.prefix(cut)
+            structure = json.dumps(_nameless(prefix.get_config()), sort_keys=True, default=str)
+            self._prefixes[cut] = (prefix, structure)
+        prefix, structure = self._prefixes[cut]
+        parts = (structure, *digest(prefix.weights).values())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _row_at(self, cut: int) -> Any:
         return self._pooled if cut == self.num_blocks else _packed(self.backbone.blocks[cut - 1])

@@ -96,6 +96,7 @@ class RowSource:
         self.contents = {part.name: part.content_digest() for part in splits.parts}
         self._readable: dict[str, np.ndarray] = {}
         self._held: dict[str, np.ndarray] = {}
+        self._cuts: set[int] = set()  # at which rows have been asked for
         self._forwards: dict[str, Forward] = {}
 
     def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> np.ndarray:
@@ -110,6 +111,7 @@ class RowSource:
             `(views.count * images, ...)`, in memory or memory-mapped, in the part's order.
         """
         started, before = time.perf_counter(), self.seconds
+        self._cuts.add(cut)
         key = self._key(part_name, cut, views)
         if key not in self._held:
             found = self._load(key, part_name, views)
@@ -256,9 +258,7 @@ class RowSource:
 
     def _nearest(self, part_name: str, cut: int) -> int | None:
         """The last cut before `cut` at which rows of the part are held and still true."""
-        cuts = range(cut - 1, -1, -1)
-        if not self._held:
-            return None
+        cuts = sorted((at for at in self._cuts if at < cut), reverse=True)
         return next((at for at in cuts if self._key(part_name, at, PLAIN) in self._held), None)
 
     def _rendered(self, part: Part, views: Views) -> tf.data.Dataset:
