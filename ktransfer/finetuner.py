@@ -261,7 +261,9 @@ class FineTuner:
         check_same(found._request, request, str(out))
         for name in ("backbone", "class_names", "result", "_blocks", "_data", "_request"):
             setattr(self, name, getattr(found, name))
-        self._pretrained = None
+        shapes = [tuple(each.shape) for each in self.backbone.model.weights]
+        if [each.shape for each in self._pretrained or []] != shapes:
+            self._pretrained = None  # the run keeps fewer blocks: another fit goes on from these
         self._use(found.model)
         if self.result is None:
             raise RunError(

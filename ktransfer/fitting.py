@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -243,7 +244,7 @@ class Fit:
         return checkpoints
 
     def _request(self, plan: Plan, source: RowSource) -> dict[str, Any]:
-        return {
+        request = {
             "data": {
                 part.name: {"images": len(part), "contents": source.contents[part.name]}
                 for part in source.splits.parts
@@ -261,9 +262,13 @@ class Fit:
                 "dropout": self.settings.dropout,
                 "pooling": self.pooling,
                 "precision": self.settings.precision,
+                "jit_compile": self.settings.jit_compile,
                 "cache_dtype": self.options.cache_dtype,
             },
         }
+        # As it will be read back: JSON knows no tuples.
+        as_json: dict[str, Any] = json.loads(json.dumps(request, default=str))
+        return as_json
 
 
 def _scores(training: Training) -> dict[str, Score]:

@@ -95,8 +95,8 @@ class RowSource:
         self.seconds = 0.0
         self.contents = {part.name: part.content_digest() for part in splits.parts}
         self._readable: dict[str, np.ndarray] = {}
-        self._held: dict[str, np.ndarray] = {}
-        self._cuts: set[int] = set()  # at which rows have been asked for
+        #: By what was asked for: the key of the answer, and the answer.
+        self._held: dict[tuple[str, int, Views], tuple[str, np.ndarray]] = {}
         self._forwards: dict[str, Forward] = {}
 
     def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> np.ndarray:
@@ -111,14 +111,15 @@ class RowSource:
             `(views.count * images, ...)`, in memory or memory-mapped, in the part's order.
         """
         started, before = time.perf_counter(), self.seconds
-        self._cuts.add(cut)
-        key = self._key(part_name, cut, views)
-        if key not in self._held:
+        asked, key = (part_name, cut, views), self._key(part_name, cut, views)
+        if not self._holds(asked, key):
+            self._held.pop(asked, None)  # said by weights that have moved since
             found = self._load(key, part_name, views)
-            self._held[key] = self._compute(key, part_name, cut, views) if found is None else found
+            values = self._compute(key, part_name, cut, views) if found is None else found
+            self._held[asked] = (key, values)
         # Not added up: rows are made of other rows, whose time is a part of this.
         self.seconds = before + time.perf_counter() - started
-        return self._held[key]
+        return self._held[asked][1]
 
     def sources(self, part_name: str, augmentation: str) -> np.ndarray:
         """The images that an augmentation begins with, uint8; larger ones where it crops."""
@@ -165,6 +166,8 @@ class RowSource:
     # --- finding rows ---------------------------------------------------------------------------
 
     def _key(self, part_name: str, cut: int, views: Views) -> str:
+        import tensorflow as tf
+
         return content_key(
             files=self.contents[part_name],
             reading=_READING_VERSION,
@@ -173,7 +176,7 @@ class RowSource:
             row_shape=list(self.network.row_shape(cut)),
             views=[views.augmentation, views.count, views.seed],
             dtype="uint8" if cut == 0 else self._dtype,
-            keras=keras.__version__,
+            versions=[keras.__version__, tf.__version__],
         )
 
     def _load(self, key: str, part_name: str, views: Views) -> np.ndarray | None:
@@ -192,7 +195,8 @@ class RowSource:
 
     def memory_left_mb(self) -> float:
         """Megabytes of the memory budget that no rows take yet."""
-        used = sum(each.nbytes for each in self._held.values() if not isinstance(each, np.memmap))
+        held = [values for _, values in self._held.values()]
+        used = sum(each.nbytes for each in held if not isinstance(each, np.memmap))
         return max(0.0, self._budget_mb - used / 2**20)
 
     def _narrow(self, part_name: str, indices: np.ndarray) -> None:
@@ -258,8 +262,14 @@ class RowSource:
 
     def _nearest(self, part_name: str, cut: int) -> int | None:
         """The last cut before `cut` at which rows of the part are held and still true."""
-        cuts = sorted((at for at in self._cuts if at < cut), reverse=True)
-        return next((at for at in cuts if self._key(part_name, at, PLAIN) in self._held), None)
+        # Only of what is held: to digest a hundred layers for every cut would take seconds.
+        asked = [(at, (part_name, at, PLAIN)) for at in range(cut - 1, -1, -1)]
+        held = ((at, each) for at, each in asked if each in self._held)
+        true = (at for at, each in held if self._holds(each, self._key(*each)))
+        return next(true, None)
+
+    def _holds(self, asked: tuple[str, int, Views], key: str) -> bool:
+        return asked in self._held and self._held[asked][0] == key
 
     def _rendered(self, part: Part, views: Views) -> tf.data.Dataset:
         """Every view of every image, view by view."""
