@@ -178,6 +178,13 @@ def has_begun(folder: str) -> bool:
     return os.path.isfile(os.path.join(folder, CHECKPOINT_FOLDER, REQUEST_NAME))
 
 
+def forget(folder: str) -> None:
+    """Deletes what was noted of a training that could not begin."""
+    from ktransfer.runs import forget_command
+
+    forget_command(folder)
+
+
 def _is_file(weights: str) -> bool:
     return weights not in _NAMED_WEIGHTS
 

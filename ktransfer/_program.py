@@ -37,7 +37,9 @@ class Program(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (click.Abort, KeyboardInterrupt) as error:
-            return _complain(str(error) or "interrupted; nothing was written", args, INTERRUPTED)
+            # Click wraps Ctrl-C; what was said of it is in the cause.
+            said = str(error) or str(error.__cause__ or "")
+            return _complain(said or "interrupted; nothing was written", args, INTERRUPTED)
         except click.ClickException as error:
             return _complain(error.format_message() + _help_hint(error), args)
         except (InputError, OSError) as error:

@@ -222,13 +222,17 @@ def _already_complete(run: str, *, as_json: bool) -> int:
 
 @contextlib.contextmanager
 def _resumable(out: str) -> Iterator[None]:
-    """Says how to go on where Ctrl-C ends a training that has no model yet."""
+    """Leaves nothing of a training that could not begin; says how to go on with one that did."""
     try:
         yield
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
-            f"interrupted; `ktransfer train --resume {shlex.quote(out)}` goes on"
-        ) from error
+    except BaseException as error:
+        if not _early.has_begun(out):
+            _early.forget(out)
+        elif isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                f"interrupted; `ktransfer train --resume {shlex.quote(out)}` goes on"
+            ) from error
+        raise
 
 
 def _built(command: dict[str, Any]) -> FineTuner:

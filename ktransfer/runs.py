@@ -176,6 +176,14 @@ def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(command)
 
 
+def forget_command(folder: str | os.PathLike[str]) -> None:
+    """Delete what `write_command` wrote, for a training that never began."""
+    path = Path(folder)
+    shutil.rmtree(path / CHECKPOINT_FOLDER, ignore_errors=True)
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+
+
 def write_whole(path: Path, contents: bytes) -> None:
     """Write a file so that at every moment it is either the old or the new one."""
     partial = path.with_name(f".{path.name}.partial")

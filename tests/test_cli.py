@@ -179,7 +179,7 @@ def test_backbones_lists_the_catalog():
         (["train", ".", "--out", "o", "--epochs", "0"], "'--epochs': 0 is not in the range"),
         (["train", ".", "--out", "o", "--backbone-option", "alpha"], "not of the form KEY=VALUE"),
         (["train", ".", "--out", "o", "--patients", "3"], "No such option '--patients'"),
-        (["train", "."], "Missing option '--out'"),
+        (["train", "."], "train needs --out RUN"),
         (["evaluate", "nowhere", "."], "no such run: nowhere"),
         (["predict", "full", "."], "holds no run.json"),
         (["trane"], "No such command 'trane'"),
@@ -233,16 +233,27 @@ def test_an_interrupted_training_is_saved_and_said(photos, tmp_path, monkeypatch
     assert (tmp_path / "run" / "run.json").is_file()
 
 
-@pytest.mark.parametrize("target", ["ktransfer.FineTuner.fit", "ktransfer.runs._flush_to_disk"])
-def test_an_interruption_without_a_model_leaves_nothing(target, photos, tmp_path, monkeypatch):
-    def interrupted(*args, **options):
-        raise KeyboardInterrupt
+def interrupted(*args, **options):
+    raise KeyboardInterrupt
 
-    monkeypatch.setattr(target, interrupted)
+
+def test_an_interruption_before_the_training_begins_leaves_nothing(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("ktransfer.FineTuner.fit", interrupted)
     result = run("train", photos, *MINI, "--out", tmp_path / "run", "--json")
     assert result.exit_code == 130
-    assert "interrupted" in last_json(result)["error"]
+    assert last_json(result)["error"] == "interrupted; nothing was written"
     assert not (tmp_path / "run").exists()
+
+
+def test_an_interruption_while_the_run_is_saved_can_be_resumed(photos, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("ktransfer.runs._flush_to_disk", interrupted)
+        result = run("train", photos, *MINI, "--out", out, "--json")
+    assert result.exit_code == 130
+    assert f"ktransfer train --resume {shlex.quote(str(out))}" in last_json(result)["error"]
+    assert run("train", "--resume", out).exit_code == 0
+    assert FineTuner.load(out, verbose=False).class_names[0] == "bluebell"
 
 
 def test_json_is_ascii_whatever_the_data_hold(capsys):

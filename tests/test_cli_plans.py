@@ -75,6 +75,7 @@ def test_what_cannot_be_done_is_said_in_one_line(photos, tmp_path, options, mess
     lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(lines) == 1
     assert message in lines[0]
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_needs_data_and_a_folder(tmp_path):

@@ -18,6 +18,8 @@ RECORD = {
     "dropout": 0.0,
     "seed": 0,
     "data": {},
+    "blocks": [["block", 1, 0]],
+    "request": {},
 }
 
 
