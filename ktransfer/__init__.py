@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ktransfer.backbones import Backbone, Block, load_backbone
     from ktransfer.finetuner import FineTuner
     from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
+    from ktransfer.plan import Plan, Stage
     from ktransfer.results import Evaluation, FitResult, Predictions
 
 __version__ = "0.1.0"
@@ -31,8 +32,10 @@ _HOME = {
     "FitResult": "results",
     "InputError": "_checks",
     "LearningRateMultiplier": "optimizers",
+    "Plan": "plan",
     "Predictions": "results",
     "RunError": "_checks",
+    "Stage": "plan",
     "advise": "advisor",
     "auto_rgn": "optimizers",
     "grouped": "optimizers",
@@ -49,8 +52,10 @@ __all__ = [
     "FitResult",
     "InputError",
     "LearningRateMultiplier",
+    "Plan",
     "Predictions",
     "RunError",
+    "Stage",
     "advise",
     "auto_rgn",
     "grouped",
