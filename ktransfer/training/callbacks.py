@@ -104,6 +104,28 @@ class EpochRecord(keras.callbacks.Callback):
         )
 
 
+class ShowSteps(keras.callbacks.Callback):
+    """Tells a progress bar how many steps are done.
+
+    Args:
+        show: called with (steps done, steps in all).
+        steps_per_epoch: steps in an epoch.
+    """
+
+    def __init__(self, show: Callable[[int, int], None], steps_per_epoch: int) -> None:
+        super().__init__()
+        self._show, self._per_epoch, self._epoch = show, steps_per_epoch, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Take note of the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Move the bar on."""
+        done = self._epoch * self._per_epoch + batch + 1
+        self._show(done, self.params["epochs"] * self._per_epoch)
+
+
 class AtEpochEnd(keras.callbacks.Callback):
     """Calls a function after every epoch, when all other callbacks have seen it.
 

@@ -174,6 +174,7 @@ class Training:
         with self._as_trained():
             outcome, batch_size, notes = self._with_memory(stage, decision, data)
         self._decision = None
+        self._say(f"stage {stage.name!r}: {outcome}")
         proof = watch.prove().verify() if watch else None
         self._say(f"stage {stage.name!r}: {proof or 'nothing was frozen'}")
         return StageResult(
@@ -336,6 +337,7 @@ class Training:
             judge_start=bool(self.results),
             jit_compile=self.settings.jit_compile,
             callbacks=self.settings.callbacks,
+            verbose=self.settings.verbose,
             on_epoch=lambda state: self._save(state, batch_size),
         )
 

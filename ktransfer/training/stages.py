@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from ktransfer._checks import InputError
+from ktransfer._progress import progress_bar
 from ktransfer.data.batches import num_batches
 from ktransfer.optimizers import LearningRateMultiplier, by_block
 from ktransfer.optimizers.policies import trainable_paths
@@ -21,6 +22,7 @@ from ktransfer.training.callbacks import (
     AtEpochEnd,
     EpochRecord,
     KeepBest,
+    ShowSteps,
     Standing,
     StopAtNaN,
     assign,
@@ -80,6 +82,11 @@ class Outcome:
     diverged: bool
     interrupted: bool
 
+    def __str__(self) -> str:
+        kept = f"epoch {self.best_epoch}" if self.best_epoch else "the weights of before"
+        right = f", {self.standing.accuracy:.1%} of validation right" if self.standing else ""
+        return f"{len(self.history)} epochs, kept {kept}{right}"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -95,6 +102,7 @@ class Task:
             first, and kept where no epoch is better.
         jit_compile: whether XLA compiles the step.
         callbacks: those of the user.
+        verbose: show progress.
         on_epoch: called after every epoch with a function that gives the state to save.
     """
 
@@ -106,6 +114,7 @@ class Task:
     judge_start: bool = False
     jit_compile: bool = False
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    verbose: bool = False
     on_epoch: Callable[[Callable[[], Saved]], None] = field(default=lambda state: None)
 
 
@@ -263,17 +272,19 @@ def _groups(optimizer: keras.optimizers.Optimizer, stage: Stage) -> tuple[dict[s
 def fit(task: Task, running: Running, steps: int) -> bool:
     """Keras' fit; whether Ctrl-C ended it. Without a single epoch done, Ctrl-C goes on upwards."""
     first_epoch = len(running.record.epochs)
+    title, total = f"training {task.stage.name!r}", task.stage.epochs * steps
     try:
-        task.trainee.fit(
-            task.data.train(task.batch_size, first_epoch),
-            validation_data=task.data.validation,
-            epochs=task.stage.epochs,
-            initial_epoch=first_epoch,
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=running.callbacks,
-        )
+        with progress_bar(title, total, shown=task.verbose) as show:
+            task.trainee.fit(
+                task.data.train(task.batch_size, first_epoch),
+                validation_data=task.data.validation,
+                epochs=task.stage.epochs,
+                initial_epoch=first_epoch,
+                steps_per_epoch=steps,
+                shuffle=False,
+                verbose=0,
+                callbacks=[ShowSteps(show, steps), *running.callbacks],
+            )
     except KeyboardInterrupt:
         if running.standing is None:
             raise
