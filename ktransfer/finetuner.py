@@ -234,7 +234,8 @@ class FineTuner:
         self._use_pretrained()
         settings = self._settings(callbacks, cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.verbose)
-        begun = fit.begin(splits, advice)
+        with timed(seconds, "prepare"):
+            begun = fit.begin(splits, advice)
         if options.complete:
             return self._take_over(out, begun.request)
         fitted = fit.run(begun, seconds)

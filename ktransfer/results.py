@@ -100,7 +100,8 @@ class FitResult:
             has no epoch.
         trainable_parameters: how many numbers were trained.
         total_parameters: how many numbers the model has.
-        seconds: wall time by phase: `scan`, `decode_and_extract`, `train` (without the former),
+        seconds: wall time by phase: `scan`, `prepare` (reading the bytes of the files for the keys
+            of the cache, building the network), `decode_and_extract`, `train` (without the former),
             `score`.
     """
 
