@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,11 @@ FORMAT = 1
 RECORD_NAME = "run.json"
 CHECKPOINT_FOLDER = "training"
 COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
+STATE_NAME, PREVIOUS_NAME = "state.npz", "state.previous.npz"
+_WRITTEN = (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME, COMMAND_NAME)
+#: All that may lie in the training folder. The request comes first: without it there is nothing to
+#: resume, whatever else is left.
+TRAINING_NAMES = (*_WRITTEN, *(f".{name}.partial" for name in _WRITTEN))
 MAX_RECORD_MB = 64
 _PARTIAL_NAMES = (".partial.keras", ".partial.json")
 _MODEL_NAME = re.compile(r"model-[0-9a-f]{8}\.keras")
@@ -77,11 +81,13 @@ def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = Fal
 
 def _is_of_unfinished(path: Path) -> bool:
     """Whether a file or folder is that of a training before it is complete."""
+    if path.name == CHECKPOINT_FOLDER:
+        # "training" may as well be a folder of photos.
+        return path.is_dir() and all(each.name in TRAINING_NAMES for each in path.iterdir())
     if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
-        return path.name == CHECKPOINT_FOLDER
+        return False
     # A kill while the run was being saved leaves its model without a record.
-    names = (CHECKPOINT_FOLDER, *_PARTIAL_NAMES)
-    return path.name in names or _MODEL_NAME.fullmatch(path.name) is not None
+    return path.name in _PARTIAL_NAMES or _MODEL_NAME.fullmatch(path.name) is not None
 
 
 def write_run(
@@ -147,7 +153,7 @@ def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> No
     """
     path = Path(folder) / CHECKPOINT_FOLDER
     try:
-        shutil.rmtree(path, ignore_errors=True)
+        clear_training(folder)
         path.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"format": FORMAT, **command}, indent=1)
         write_whole(path / COMMAND_NAME, text.encode("utf-8", "backslashreplace"))
@@ -179,7 +185,16 @@ def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def forget_command(folder: str | os.PathLike[str]) -> None:
     """Delete what `write_command` wrote, for a training that never began."""
     path = Path(folder)
-    shutil.rmtree(path / CHECKPOINT_FOLDER, ignore_errors=True)
+    clear_training(path)
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+
+
+def clear_training(folder: str | os.PathLike[str]) -> None:
+    """Delete what a training keeps until it is complete, and nothing that is not its own."""
+    path = Path(folder) / CHECKPOINT_FOLDER
+    for name in TRAINING_NAMES:
+        (path / name).unlink(missing_ok=True)
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()
 

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from ktransfer import RunError
-from ktransfer.runs import check_output_folder, read_run, write_run
+from ktransfer.runs import (
+    check_output_folder,
+    clear_training,
+    forget_command,
+    read_run,
+    write_command,
+    write_run,
+)
 
 RECORD = {
     "class_names": ["a", "b"],
@@ -187,3 +194,16 @@ def test_oversized_record_is_refused_unread(run, monkeypatch):
     monkeypatch.setattr("ktransfer.runs.MAX_RECORD_MB", 0)
     with pytest.raises(RunError, match="larger than 0 MB"):
         read_run(run)
+
+
+def test_folder_named_training_that_is_not_ours_is_never_touched(tmp_path):
+    photo = tmp_path / "training" / "ants" / "photo.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"photo")
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="is not empty"):
+            check_output_folder(tmp_path, overwrite=overwrite)
+    clear_training(tmp_path)
+    write_command(tmp_path, {})
+    forget_command(tmp_path)
+    assert photo.read_bytes() == b"photo"

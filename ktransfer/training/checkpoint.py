@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,16 @@ from typing import Any
 import numpy as np
 
 from ktransfer._checks import RunError
-from ktransfer.runs import CHECKPOINT_FOLDER, REQUEST_NAME, write_whole
+from ktransfer.runs import (
+    CHECKPOINT_FOLDER,
+    PREVIOUS_NAME,
+    REQUEST_NAME,
+    STATE_NAME,
+    clear_training,
+    write_whole,
+)
 
 FORMAT = 1
-_STATE, _PREVIOUS = "state.npz", "state.previous.npz"
 _PLAIN_DATA = "plain_data"
 
 #: Saving may take this share of a training's time; between, epochs are done again after a kill.
@@ -86,16 +91,16 @@ class Checkpoints:
         started = time.perf_counter()
         described = {"format": FORMAT, "arrays": list(arrays), **plain}
         text = np.frombuffer(json.dumps(described).encode(), np.uint8)
-        partial = self.folder / f".{_STATE}.partial"
+        partial = self.folder / f".{STATE_NAME}.partial"
         with _as_run_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, **{_PLAIN_DATA: text, **arrays})
                 file.flush()
                 os.fsync(file.fileno())
-            state = self.folder / _STATE
+            state = self.folder / STATE_NAME
             if state.exists():
-                state.replace(self.folder / _PREVIOUS)
+                state.replace(self.folder / PREVIOUS_NAME)
             partial.replace(state)
         took = time.perf_counter() - started
         self._next_save = time.perf_counter() + took / MOST_SHARE
@@ -107,7 +112,7 @@ class Checkpoints:
             RunError: there are states, and none of them can be read.
         """
         faults = []
-        for path in (self.folder / _STATE, self.folder / _PREVIOUS):
+        for path in (self.folder / STATE_NAME, self.folder / PREVIOUS_NAME):
             if path.is_file():
                 try:
                     return _read(path)
@@ -123,15 +128,13 @@ class Checkpoints:
         return None
 
     def forget(self) -> None:
-        """Delete what an earlier training left here."""
-        for name in (REQUEST_NAME, _STATE, _PREVIOUS):
+        """Delete the request and the states that an earlier training left here."""
+        for name in (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME):
             (self.folder / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Delete the folder, when the run itself is complete."""
-        # The request goes first: without it there is nothing to resume, whatever else is left.
-        self.forget()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete all of it, when the run itself is complete."""
+        clear_training(self.folder.parent)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
