@@ -38,6 +38,7 @@ from ktransfer.training import (
     check_cache_mode,
     check_same,
     randomize,
+    values_of,
 )
 
 
@@ -314,7 +315,8 @@ def _diagnosis(training: Training) -> Diagnosis | None:
 
 def _values(backbone: Backbone) -> dict[int, np.ndarray]:
     """Copies of a backbone's weights, by the identity of the variable."""
-    return {id(each): np.array(keras.ops.convert_to_numpy(each)) for each in backbone.model.weights}
+    weights = backbone.model.weights
+    return dict(zip(map(id, weights), values_of(weights), strict=True))
 
 
 def _movement(
@@ -324,6 +326,6 @@ def _movement(
     for block, (name, _, trained) in zip(network.blocks, blocks, strict=True):
         if trained:
             weights = [weight for layer in block.layers for weight in layer.weights]
-            now = [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
-            moved[name] = movement([before[id(weight)] for weight in weights], now)
+            start = [before[id(weight)] for weight in weights]
+            moved[name] = movement(start, values_of(weights))
     return moved
