@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ktransfer._checks import InputError, RunError, unknown_name
-from ktransfer._terminal import printable
+from ktransfer.cli.terminal import printable
 
 if TYPE_CHECKING:
     from ktransfer.results import Predictions

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ktransfer._checks import InputError
-from ktransfer._terminal import print_json, printable
+from ktransfer.cli.terminal import print_json, printable
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 

@@ -1,0 +1,35 @@
+"""The command `ktransfer`, a module for each of its commands.
+
+Keras and TensorFlow take seconds to import, so that they are imported inside the commands, after
+all that can be checked without them. Results go to standard output, progress to standard error.
+"""
+
+from __future__ import annotations
+
+import ktransfer.cli.started  # noqa: F401 - before click
+
+# isort: split
+import click
+
+from ktransfer import __version__
+from ktransfer.cli.backbones import backbones
+from ktransfer.cli.demo import demo
+from ktransfer.cli.evaluate import evaluate, predict
+from ktransfer.cli.program import Program
+from ktransfer.cli.train import train
+
+
+@click.group(cls=Program, invoke_without_command=True)
+@click.version_option(__version__, prog_name="ktransfer")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Transfer learning for a few hundred or a few thousand images.
+
+    Begin with `ktransfer demo`, which needs neither photos nor a network.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (train, evaluate, predict, backbones, demo):
+    main.add_command(_command)

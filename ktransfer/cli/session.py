@@ -1,0 +1,35 @@
+"""What commands that need TensorFlow share: import it late, keep its output apart, load a run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ktransfer._timing import timed
+
+if TYPE_CHECKING:
+    from ktransfer.finetuner import FineTuner
+
+
+@contextlib.contextmanager
+def at_work(seconds: dict[str, float]) -> Iterator[None]:
+    """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
+    from ktransfer._progress import stderr_console
+    from ktransfer.cli.quiet import hide_chatter
+
+    hide_chatter()
+    console = stderr_console()
+    with timed(seconds, "import"), console.status("loading TensorFlow"):
+        import ktransfer.finetuner  # noqa: F401
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def loaded(run: str, seconds: dict[str, float]) -> FineTuner:
+    """A saved run."""
+    from ktransfer.finetuner import FineTuner
+
+    with timed(seconds, "load"):
+        return FineTuner.load(run)

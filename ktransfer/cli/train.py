@@ -1,0 +1,223 @@
+"""`ktransfer train`."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ktransfer._checks import RunError
+from ktransfer._timing import timed
+from ktransfer.cli import early, terminal
+from ktransfer.cli.program import INTERRUPTED, KeyValue, json_option
+from ktransfer.cli.session import at_work, loaded
+from ktransfer.cli.started import elapsed
+
+if TYPE_CHECKING:
+    from ktransfer.finetuner import FineTuner
+    from ktransfer.results import FitResult
+
+_TUNER_OPTIONS = ("input_size", "pooling", "dropout", "seed")
+_FIT_OPTIONS = (
+    "unfreeze",
+    "epochs",
+    "batch_size",
+    "patience",
+    "validation_fraction",
+    "cache",
+    "similarity",
+)
+
+
+@click.command()
+@click.argument("data", required=False)
+@click.option(
+    "--backbone", default="MobileNetV2", show_default=True, help="A name from `backbones`."
+)
+@click.option(
+    "--backbone-option",
+    "backbone_options",
+    multiple=True,
+    type=KeyValue(),
+    help="For the backbone's constructor, such as alpha=0.35. May be repeated.",
+)
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="PATH|imagenet|mini|none",
+    help="What the backbone knows; mini is for demonstrations.",
+)
+@click.option(
+    "--out", metavar="RUN", help="Folder for the trained model, and for checkpoints until then."
+)
+@click.option(
+    "--plan",
+    default="auto",
+    show_default=True,
+    metavar="NAME|FILE.json",
+    help="What trains when: auto (the 2x2 rule), lp_ft, gradual_unfreeze, ..., or a file.",
+)
+@click.option(
+    "--unfreeze",
+    type=click.IntRange(0),
+    metavar="K",
+    help="How many last blocks train; 0 is the head alone.",
+)
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with the training in RUN that was killed; all options come from there.",
+)
+@click.option(
+    "--input-size", type=click.IntRange(1), metavar="N", help="Pixels; default the backbone's."
+)
+@click.option(
+    "--similarity",
+    metavar="similar|different|0..1",
+    help="How similar the images are to what the backbone was trained on.",
+)
+@click.option(
+    "--pooling",
+    type=click.Choice(["avg", "max", "avgmax", "token"]),
+    default="avg",
+    show_default=True,
+)
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Most epochs of every stage; default the plan's."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images a step; default the plan's, or an eighth of them, from 4 to 32.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    help="Epochs without a lower validation loss until a stage ends; default the plan's.",
+)
+@click.option(
+    "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
+)
+@click.option(
+    "--validation-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of each class held back where DATA has no val folder.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--cache",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Whether what frozen blocks say is computed once.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
+@json_option
+@click.pass_context
+def train(
+    context: click.Context,
+    data: str | None,
+    out: str | None,
+    resume: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Train a classifier of the images in DATA.
+
+    DATA holds a folder for each class, or train/, val/ and perhaps test/ with such folders inside.
+    A training that was killed goes on with `ktransfer train --resume RUN`.
+    """
+    if resume is None:
+        out, command = early.new_training(data, out, options, overwrite=overwrite)
+    else:
+        early.check_only_resume(context)
+        if early.is_complete(resume):
+            return _already_complete(resume, as_json=as_json)
+        out, command = resume, early.training_to_resume(resume, data)
+    seconds: dict[str, float] = {}
+    with at_work(seconds), _resumable(out):
+        result, name = _trained(command, out, resume=resume is not None, seconds=seconds)
+    seconds["total"] = elapsed()
+    if as_json:
+        extra = {"out": out, "backbone": name, "seconds": seconds}
+        terminal.print_json({**result.to_dict(), **extra})
+    else:
+        terminal.print_fit(result, name)
+        terminal.print_seconds(seconds)
+        terminal.print_saved(out, command["data"])
+        if result.interrupted:
+            terminal.print_resumable(out)
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _trained(
+    command: dict[str, Any], out: str, *, resume: bool, seconds: dict[str, float]
+) -> tuple[FitResult, str]:
+    """Carry out a command that `_early` has checked, or go on with it."""
+    from ktransfer.plan import Plan
+
+    with timed(seconds, "backbone"):
+        tuner = _built(command)
+    plan = command["plan"]
+    # Killed before its first step, it has nothing to go on from, and begins.
+    resume = resume and early.has_begun(out)
+    result = tuner.fit(
+        command["data"],
+        plan=Plan.from_dict(plan) if isinstance(plan, dict) else plan,
+        out=out,
+        resume=resume,
+        # That it may be, `_early` has checked, before the command was noted there.
+        overwrite=not resume and early.holds_run(out),
+        **_named(_FIT_OPTIONS, command),
+    )
+    seconds |= result.seconds
+    return result, tuner.backbone.name
+
+
+def _already_complete(run: str, *, as_json: bool) -> int:
+    """What came of a training that needs no resuming."""
+    with at_work({}):
+        tuner = loaded(run, {})
+    if tuner.result is None:
+        raise RunError(f"{run} is a complete run, there is nothing to resume")
+    if as_json:
+        own = {"out": run, "backbone": tuner.backbone.name, "seconds": tuner.result.seconds}
+        terminal.print_json({**tuner.result.to_dict(), **own})
+    else:
+        terminal.print_note(f"{run} was complete already; this is what came of it:")
+        terminal.print_fit(tuner.result, tuner.backbone.name)
+    return 0
+
+
+@contextlib.contextmanager
+def _resumable(out: str) -> Iterator[None]:
+    """Leaves nothing of a training that could not begin; says how to go on with one that did."""
+    try:
+        yield
+    except BaseException as error:
+        if not early.has_begun(out):
+            early.forget(out)
+        elif isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                f"interrupted; `ktransfer train --resume {shlex.quote(out)}` goes on"
+            ) from error
+        raise
+
+
+def _built(command: dict[str, Any]) -> FineTuner:
+    from ktransfer.finetuner import FineTuner
+
+    own = dict(command["backbone_options"])
+    named = _named(_TUNER_OPTIONS, command)
+    return FineTuner(command["backbone"], command["weights"], **named, **own)
+
+
+def _named(names: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in names}
