@@ -1,0 +1,111 @@
+"""The domain gap: how far images are from those that a backbone was trained on, without the latter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer.profile.batch_norm import Moments, NormLayer
+
+#: A gap below counts as similar. Measured at 64 and 128 images; see benchmarks/results/domain_gap.md.
+SIMILAR_BELOW = 0.04
+
+#: With fewer images the estimate moves by more than what lies between photos and cartoons.
+LEAST_IMAGES = 32
+
+#: Images that are measured at most: more of them change the gap by less than another sample does.
+MOST_IMAGES = 128
+
+_RESAMPLES = 200
+
+
+@dataclass(frozen=True)
+class DomainGap:
+    """How far images are from a backbone's own.
+
+    Attributes:
+        value: mean over the layers, in nats; 0 is no difference.
+        interval: 95 % interval of it, by drawing the images again with replacement.
+        similar: whether `value` is below `SIMILAR_BELOW`.
+        thirds: the same of the first, the middle and the last third of the layers: what differs in
+            the first are colours and textures, in the last what is shown.
+        layers: for each batch-norm layer its gap, in order.
+        num_images: how many images were measured.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    similar: bool
+    thirds: tuple[float, float, float]
+    layers: dict[str, float]
+    num_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON."""
+        return {
+            **asdict(self),
+            "interval": list(self.interval),
+            "thirds": list(self.thirds),
+            "similar_below": SIMILAR_BELOW,
+        }
+
+
+def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) -> DomainGap:
+    """The distance between what reached batch-norm layers and what they remember.
+
+    Of each channel it is the Kullback-Leibler divergence of two Gaussians, the one measured from
+    the one remembered, 1/2 (log(v0/v) + (v + (mu - m0)^2)/v0 - 1), where both variances include the
+    layer's epsilon; of a layer the median over its channels; in all the mean over the layers.
+
+    Args:
+        layers: of `norm_layers`.
+        moments: of the same layers.
+        seed: of the resampling.
+
+    Raises:
+        InputError: there is no layer or no image, or the activations are not finite.
+
+    Source: the idea that batch-norm statistics summarise the source domain is that of Li et al.
+        2016, Revisiting Batch Normalization (arXiv 1603.04779), and of Eastwood et al. 2021,
+        Source-Free Adaptation by Bottom-Up Feature Restoration (arXiv 2107.05446). Changed: a
+        median over channels and a threshold, measured on photos and on other images.
+    """
+    if not layers or not len(moments):
+        raise InputError(
+            f"a domain gap needs batch-norm layers and images, got {len(layers)} and {len(moments)}"
+        )
+    gaps = _layer_gaps(layers, moments, np.arange(len(moments)))
+    if not np.isfinite(gaps).all():
+        raise InputError("the activations of the backbone are not finite: its weights are damaged")
+    generator = np.random.default_rng(seed)
+    draws = generator.integers(0, len(moments), (_RESAMPLES, len(moments)))
+    # Images drawn twice make the sample poorer than a new one would be: the resampled gaps lie higher, so
+    # their spread is taken and not their place.
+    resampled = np.array([_layer_gaps(layers, moments, rows).mean() for rows in draws])
+    value, spread = float(gaps.mean()), 1.96 * float(resampled.std())
+    thirds = tuple(float(each.mean()) if len(each) else value for each in np.array_split(gaps, 3))
+    return DomainGap(
+        value=value,
+        interval=(max(0.0, value - spread), value + spread),
+        similar=value < SIMILAR_BELOW,
+        thirds=(thirds[0], thirds[1], thirds[2]),
+        layers={layer.name: float(gap) for layer, gap in zip(layers, gaps, strict=True)},
+        num_images=len(moments),
+    )
+
+
+def _layer_gaps(layers: Sequence[NormLayer], moments: Moments, rows: np.ndarray) -> np.ndarray:
+    shifts = moments.shifts[rows].mean(axis=0, dtype=np.float64)
+    squares = moments.squares[rows].mean(axis=0, dtype=np.float64)
+    remembered = np.concatenate([layer.variance for layer in layers])
+    epsilon = np.concatenate([np.full(len(each.mean), each.epsilon) for each in layers])
+    variance = np.maximum(squares - shifts**2, 0.0) + epsilon
+    divergence = 0.5 * (
+        np.log(remembered / variance) + (variance + shifts**2) / remembered - 1.0
+    )
+    ends = np.cumsum([len(layer.mean) for layer in layers])[:-1]
+    return np.array([np.median(each) for each in np.split(divergence, ends)])

@@ -1,0 +1,157 @@
+"""Closed-form probes against the slow, straightforward way."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from ktransfer._checks import InputError
+from ktransfer.probes import (
+    PENALTIES,
+    Probe,
+    choose_simplest,
+    even_sample,
+    evidence_scores,
+    probe,
+)
+
+
+def drawn(images=40, width=12, classes=3, signal=1.0, seed=0):
+    random = np.random.default_rng(seed)
+    labels = np.arange(images) % classes
+    features = random.normal(size=(images, width))
+    features[:, :classes] += signal * np.eye(classes)[labels]
+    return features, labels
+
+
+def standard(features):
+    centred = features - features.mean(axis=0)
+    return centred / np.sqrt(np.mean(centred**2, axis=0)) / np.sqrt(features.shape[1])
+
+
+def left_out_slowly(features, labels, penalty):
+    """Every image predicted by a ridge with an intercept that was fitted on the others."""
+    X, Y = standard(features), np.eye(labels.max() + 1)[labels]
+    rows = []
+    for out in range(len(X)):
+        keep = np.arange(len(X)) != out
+        mean_x, mean_y = X[keep].mean(axis=0), Y[keep].mean(axis=0)
+        A, B = X[keep] - mean_x, Y[keep] - mean_y
+        weights = np.linalg.solve(A.T @ A + penalty * np.eye(A.shape[1]), A.T @ B)
+        rows.append((X[out] - mean_x) @ weights + mean_y)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("images", "width"), [(40, 12), (20, 60)])
+def test_probe_is_the_ridge_that_leaves_every_image_out(images, width):
+    features, labels = drawn(images, width)
+    found = probe(features, labels)
+    targets = np.eye(3)[labels]
+    slow = {each: left_out_slowly(features, labels, each) for each in PENALTIES}
+    penalty = min(slow, key=lambda each: np.mean((slow[each] - targets) ** 2))
+    assert found.penalty == penalty
+    np.testing.assert_array_equal(found.correct, slow[penalty].argmax(axis=1) == labels)
+
+
+def test_probe_of_noise_is_as_good_as_guessing_and_of_signal_nearly_perfect():
+    noise = [probe(*drawn(signal=0.0, seed=seed, width=200)).accuracy for seed in range(10)]
+    assert 0.2 < np.mean(noise) < 0.45  # 1 / 3, of 400 images
+    assert probe(*drawn(signal=8.0)).accuracy > 0.95
+
+
+def test_probe_does_not_depend_on_scale_shift_or_constant_features():
+    features, labels = drawn()
+    odd = np.concatenate([1e3 * features + 7.0, np.full((40, 2), 3.3)], axis=1)
+    np.testing.assert_array_equal(probe(odd, labels).correct, probe(features, labels).correct)
+
+
+def test_probe_of_features_that_are_all_constant_guesses():
+    labels = np.array([0] * 6 + [1] * 4)
+    assert probe(np.ones((10, 3)), labels).accuracy <= 0.6
+
+
+def test_probe_takes_labels_that_are_not_numbered_from_zero():
+    features, labels = drawn()
+    np.testing.assert_array_equal(
+        probe(features, 5 * labels + 2).correct, probe(features, labels).correct
+    )
+
+
+def test_many_images_are_thinned_evenly_by_class():
+    labels = np.array([1] * 300 + [0] * 100)
+    rows = even_sample(labels, 40)
+    assert len(set(rows.tolist())) == 40
+    assert np.bincount(labels[rows]).tolist() == [10, 30]
+    np.testing.assert_array_equal(even_sample(labels, 400), np.arange(400))
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "said"),
+    [
+        (np.ones((2, 2)), [0, 1], "at least 3 images of 2 classes, got 2 of 2"),
+        (np.ones((5, 2)), [1] * 5, "got 5 of 1"),
+        (np.ones((5, 2)), [0, 1], r"\(5, 2\) and 2 labels"),
+        (np.ones(5), [0, 1, 0, 1, 0], r"\(5,\) and 5 labels"),
+        (np.full((4, 2), np.nan), [0, 1, 0, 1], "not finite"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(features, labels, said):
+    with pytest.raises(InputError, match=said):
+        probe(features, np.array(labels))
+
+
+def test_advantage_is_paired():
+    one, other = np.ones(100, bool), np.ones(100, bool)
+    one[:10], other[:14] = False, False
+    difference, error = Probe(one, 1.0).advantage(Probe(other, 1.0))
+    assert difference == pytest.approx(0.04)
+    assert error == pytest.approx(np.std([1.0] * 4 + [0.0] * 96, ddof=1) / 10)
+
+
+def test_the_simplest_within_one_standard_error_is_chosen():
+    def right(*wrong):
+        correct = np.ones(100, bool)
+        correct[list(wrong)] = False
+        return Probe(correct, 1.0)
+
+    best = right(*range(10))
+    assert choose_simplest([right(*range(11)), best]) == 0  # one image more is chance
+    assert choose_simplest([right(*range(30)), best]) == 1
+    assert choose_simplest([right(*range(30)), best, best]) == 1
+
+
+def evidence_directly(features, labels):
+    """The evidence of each class's regression, maximised by a general optimiser."""
+    found = []
+    for each in np.unique(labels):
+        y = (labels == each).astype(float)
+
+        def negative(logs, y=y):
+            alpha, beta = np.exp(logs)
+            covariance = np.eye(len(y)) / beta + features @ features.T / alpha
+            _, determinant = np.linalg.slogdet(covariance)
+            fit = y @ np.linalg.solve(covariance, y)
+            return 0.5 * (fit + determinant + len(y) * np.log(2 * np.pi)) / len(y)
+
+        found.append(-minimize(negative, [0.0, 0.0], method="Nelder-Mead", tol=1e-8).fun)
+    return np.mean(found)
+
+
+@pytest.mark.parametrize(("images", "width"), [(60, 8), (30, 50)])
+def test_logme_is_the_maximal_evidence(images, width):
+    features, labels = drawn(images, width, signal=3.0)
+    expected = evidence_directly(features, labels)
+    assert evidence_scores(features, labels)["logme"] == pytest.approx(expected, abs=2e-3)
+
+
+def test_h_score_is_the_shrunk_trace():
+    features, labels = drawn(60, 8, signal=3.0)
+    from sklearn.covariance import ledoit_wolf
+
+    covariance, shrinkage = ledoit_wolf(features)
+    means = np.array([features[labels == each].mean(axis=0) for each in labels])
+    between = np.cov(means.T)
+    expected = (1 - shrinkage) * np.trace(np.linalg.inv(covariance) @ between)
+    assert evidence_scores(features, labels)["h_score"] == pytest.approx(expected)
+    noise = evidence_scores(drawn(60, 8, signal=0.0)[0], labels)
+    signal = evidence_scores(features, labels)
+    assert all(signal[name] > noise[name] for name in signal)
