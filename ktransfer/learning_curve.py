@@ -1,4 +1,4 @@
-"""Would more images help? The accuracy of a probe with a part of the images, and beyond all of them."""
+"""Would more images help? The accuracy of a probe with a part of them, and beyond all of them."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def evidence_scores(features: np.ndarray, labels: np.ndarray) -> dict[str, float
         labels: integers `(images,)`.
 
     Returns:
-        `{"logme": ..., "h_score": ...}`, higher is better. Across data sets they cannot be compared.
+        `{"logme": ..., "h_score": ...}`, higher is better; not to be compared across data sets.
 
     Raises:
         InputError: as `probe`.
@@ -203,7 +203,9 @@ def _evidence(
         if abs(alpha / beta - ratio) <= 1e-4 * ratio:
             break
     norm = float(np.sum(squares * projections / (squares + alpha / beta) ** 2))
-    residual = rest + float(np.sum(projections * (alpha / beta) ** 2 / (squares + alpha / beta) ** 2))
+    residual = rest + float(
+        np.sum(projections * (alpha / beta) ** 2 / (squares + alpha / beta) ** 2)
+    )
     evidence = (
         width * np.log(alpha)
         + number * np.log(beta)
@@ -229,10 +231,10 @@ def _h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def choose_simplest(probes: Sequence[Probe]) -> int:
-    """The first of probes, ordered from simple to costly, that is within one standard error of the best.
+    """The simplest probe that is within one standard error of the best.
 
     Args:
-        probes: at least one, all on the same images.
+        probes: at least one, all on the same images, ordered from simple to costly.
 
     Returns:
         Its position.

@@ -30,14 +30,14 @@ def standard(features):
 
 def left_out_slowly(features, labels, penalty):
     """Every image predicted by a ridge with an intercept that was fitted on the others."""
-    X, Y = standard(features), np.eye(labels.max() + 1)[labels]
+    inputs, targets = standard(features), np.eye(labels.max() + 1)[labels]
     rows = []
-    for out in range(len(X)):
-        keep = np.arange(len(X)) != out
-        mean_x, mean_y = X[keep].mean(axis=0), Y[keep].mean(axis=0)
-        A, B = X[keep] - mean_x, Y[keep] - mean_y
-        weights = np.linalg.solve(A.T @ A + penalty * np.eye(A.shape[1]), A.T @ B)
-        rows.append((X[out] - mean_x) @ weights + mean_y)
+    for out in range(len(inputs)):
+        keep = np.arange(len(inputs)) != out
+        mean_x, mean_y = inputs[keep].mean(axis=0), targets[keep].mean(axis=0)
+        x, y = inputs[keep] - mean_x, targets[keep] - mean_y
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+        rows.append((inputs[out] - mean_x) @ weights + mean_y)
     return np.array(rows)
 
 

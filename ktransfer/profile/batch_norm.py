@@ -78,7 +78,9 @@ def norm_layers(backbone: Backbone) -> tuple[NormLayer, ...]:
                 tensor = call.inputs[0]
                 remembered = (mean, variance + layer.epsilon, layer.epsilon)
                 found.append(
-                    NormLayer(layer.name, block.index, *remembered, tensor, axis % len(tensor.shape))
+                    NormLayer(
+                        layer.name, block.index, *remembered, tensor, axis % len(tensor.shape)
+                    )
                 )
     return tuple(found)
 

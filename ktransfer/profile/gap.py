@@ -1,4 +1,4 @@
-"""The domain gap: how far images are from those that a backbone was trained on, without the latter."""
+"""The domain gap: how far images are from a backbone's own, without having the latter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ktransfer._checks import InputError
 from ktransfer.profile.batch_norm import Moments, NormLayer
 
-#: A gap below counts as similar. Measured at 64 and 128 images; see benchmarks/results/domain_gap.md.
+#: A gap below counts as similar; see benchmarks/results/domain_gap.md.
 SIMILAR_BELOW = 0.04
 
 #: With fewer images the estimate moves by more than what lies between photos and cartoons.
@@ -83,8 +83,8 @@ def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) 
         raise InputError("the activations of the backbone are not finite: its weights are damaged")
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, len(moments), (_RESAMPLES, len(moments)))
-    # Images drawn twice make the sample poorer than a new one would be: the resampled gaps lie higher, so
-    # their spread is taken and not their place.
+    # Images drawn twice make a sample poorer than a new one would be, and its gap larger: so the
+    # spread of the resampled gaps is taken, and not their place.
     resampled = np.array([_layer_gaps(layers, moments, rows).mean() for rows in draws])
     value, spread = float(gaps.mean()), 1.96 * float(resampled.std())
     thirds = tuple(float(each.mean()) if len(each) else value for each in np.array_split(gaps, 3))
@@ -104,8 +104,6 @@ def _layer_gaps(layers: Sequence[NormLayer], moments: Moments, rows: np.ndarray)
     remembered = np.concatenate([layer.variance for layer in layers])
     epsilon = np.concatenate([np.full(len(each.mean), each.epsilon) for each in layers])
     variance = np.maximum(squares - shifts**2, 0.0) + epsilon
-    divergence = 0.5 * (
-        np.log(remembered / variance) + (variance + shifts**2) / remembered - 1.0
-    )
+    divergence = 0.5 * (np.log(remembered / variance) + (variance + shifts**2) / remembered - 1.0)
     ends = np.cumsum([len(layer.mean) for layer in layers])[:-1]
     return np.array([np.median(each) for each in np.split(divergence, ends)])

@@ -11,9 +11,6 @@ import keras
 from ktransfer.backbones import Backbone, Block
 from ktransfer.heads import pool
 
-#: What a head may read, from the simplest to the widest; each holds all of the one before it.
-FEATURE_SETS = ("last", "all_blocks", "all_blocks_and_inner")
-
 _WITH_KERNELS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -44,24 +41,25 @@ class Tap:
         return int(self.tensor.shape[-1])
 
 
-def taps_of(backbone: Backbone, features: str) -> tuple[Tap, ...]:
+def taps_of(backbone: Backbone, features: str, pooling: str = "avg") -> tuple[Tap, ...]:
     """Where the head of a feature set reads a backbone, in order.
 
     "last" is the end of the last block. "all_blocks" adds the ends of the others. The inner places
     are what the last convolution or dense layer of a block reads: in MobileNetV2 the depthwise
     activations, in ResNet those behind the 3 x 3 convolution, in transformers the hidden layer of
-    the MLP where the graph shows it. They are wider than the ends of the blocks, which squeeze them.
+    the MLP where the graph shows it. They are wider than the ends of the blocks.
 
     Args:
         backbone: the backbone.
         features: one of `FEATURE_SETS`.
+        pooling: of the end, as in `heads.pool`; all other places are averaged.
 
     Source: reading all depths at once is Evci et al. 2021, Head2Toe (arXiv 2201.03529). Changed: a
         few fixed sets to choose from instead of a selection of single features, which picks by luck
         where images are few.
     """
     last = len(backbone.blocks) - 1
-    taps = [Tap(backbone.blocks[last].name, last, pool(backbone.model.output, "avg"))]
+    taps = [Tap(backbone.blocks[last].name, last, pool(backbone.model.output, pooling))]
     if features == "last":
         return tuple(taps)
     taps += [tap for block in backbone.blocks[:-1] for tap in _ends(block)]
@@ -80,7 +78,9 @@ def concatenated(taps: Sequence[Tap]) -> Any:
 def _ends(block: Block) -> Iterator[Tap]:
     for number, tensor in enumerate(block.outputs):
         if _can_be_pooled(tensor):
-            yield Tap(block.name + (f"/{number}" if number else ""), block.index, pool(tensor, "avg"))
+            yield Tap(
+                block.name + (f"/{number}" if number else ""), block.index, pool(tensor, "avg")
+            )
 
 
 def _inner(block: Block) -> Iterator[Tap]:

@@ -36,6 +36,9 @@ from ktransfer.training.stages import (
     run_stage,
 )
 
+#: The learning rates of the plans are those of heads of so many features.
+USUAL_WIDTH = 1_280
+
 #: Images that the scale of the features is measured on where no stage asks for all features.
 _SCALE_SAMPLE = 256
 
@@ -283,21 +286,30 @@ class Training:
         if not stage.scale_features:
             self.network.scale_features(1.0)
         elif not self._scaled:
-            self.network.scale_features(1.0 / self._root_mean_square(stage, decision))
+            self.network.scale_features(*self._unit_features(stage, decision))
         self._scaled = stage.scale_features
 
-    def _root_mean_square(self, stage: Stage, decision: CacheDecision) -> float:
-        """Of the training features: of all where they are held, else of some."""
+    def _unit_features(
+        self, stage: Stage, decision: CacheDecision
+    ) -> tuple[np.ndarray | float, np.ndarray | float]:
+        """The scale and the offset that bring the training features to the size of 1."""
+        features = self._some_features(stage, decision)
+        if self.network.features == "last":
+            return 1.0 / root_mean_square(features), 0.0
+        return standardizing(features)
+
+    def _some_features(self, stage: Stage, decision: CacheDecision) -> np.ndarray:
+        """The training features: all where they are held, else some."""
         blocks = self.network.num_blocks
         plain = decision.cached and stage.augmentation == "none"
         cut = self._cut(stage) if plain else 0
         rows = self.source.rows("train", cut)
         if cut == blocks:
-            return root_mean_square(rows)
+            return rows
         sample = np.linspace(0, len(rows) - 1, min(_SCALE_SAMPLE, len(rows))).astype(int)
         forward = self.source.forward(cut, blocks)
         pieces = np.array_split(sample, len(sample) // FORWARD_BATCH_SIZE + 1)
-        return root_mean_square(np.concatenate([forward(rows[piece]) for piece in pieces]))
+        return np.concatenate([forward(rows[piece]) for piece in pieces])
 
     def _with_memory(
         self, stage: Stage, decision: CacheDecision, data: StageData
@@ -365,7 +377,8 @@ class Training:
             {
                 "stages": [result.to_dict() for result in self.results],
                 "cut": cut,
-                "feature_scale": self.network.feature_scale,
+                "feature_scale": np.asarray(self.network.feature_scale).tolist(),
+                "feature_offset": np.asarray(self.network.feature_offset).tolist(),
                 "scaled": self._scaled,
                 "batch_size": batch_size,
                 "in_stage": saved.plain,
@@ -378,7 +391,8 @@ class Training:
         if found is None:
             return
         arrays, plain = found
-        self.network.feature_scale = plain["feature_scale"]
+        self.network.feature_scale = _array_or_number(plain["feature_scale"])
+        self.network.feature_offset = _array_or_number(plain["feature_offset"])
         self._scaled = plain["scaled"]
         variables = self.network.variables_from(plain["cut"])
         assign(variables, [arrays[f"network/{at}"] for at in range(len(variables))])
@@ -403,6 +417,31 @@ def root_mean_square(values: np.ndarray, rows_at_once: int = 8_192) -> float:
             "or do not belong to it"
         )
     return float(np.sqrt(squares / values.size)) or 1.0
+
+
+def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.ndarray, np.ndarray]:
+    """The scale and the offset that give each feature mean 0 and one deviation, float32.
+
+    The deviation is 1, or less where there are more than `USUAL_WIDTH` features: the steps of Adam
+    have the same size for each weight, so that of many features the head would jump. Features that
+    are constant are left without a scale.
+
+    Raises:
+        InputError: they are not finite.
+    """
+    root_mean_square(values)  # an error where they are not finite
+    starts = range(0, len(values), rows_at_once)
+    pieces = [np.asarray(values[start : start + rows_at_once], np.float64) for start in starts]
+    mean = sum(piece.sum(axis=0) for piece in pieces) / len(values)
+    variance = sum(((piece - mean) ** 2).sum(axis=0) for piece in pieces) / len(values)
+    deviation = np.sqrt(variance)
+    alive = deviation > 1e-6 * (1.0 + np.abs(mean))
+    scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, deviation, 1.0)
+    return scale.astype(np.float32), (-mean * scale).astype(np.float32)
+
+
+def _array_or_number(value: list[float] | float) -> np.ndarray | float:
+    return np.array(value, np.float32) if isinstance(value, list) else value
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 from ktransfer.backbones import Backbone, Block
 from ktransfer.freezing import digest
 from ktransfer.heads import attach, build_classifier, pool
+from ktransfer.profile import concatenated, taps_of
 
 #: In the models that are trained; a layer of the user's own network will hardly have this name.
 _HEAD_NAME = "ktransfer_head"
@@ -38,21 +39,32 @@ class Network:
         num_classes: outputs of the head.
         pooling: as in `heads.pool`.
         seed: of the dropout.
+        features: what the head reads, of `FEATURE_SETS`; other than "last" they are for stages that
+            leave all blocks frozen.
     """
 
     def __init__(
-        self, backbone: Backbone, num_blocks: int, num_classes: int, pooling: str, seed: int
+        self,
+        backbone: Backbone,
+        num_blocks: int,
+        num_classes: int,
+        pooling: str,
+        seed: int,
+        *,
+        features: str = "last",
     ) -> None:
         self.backbone = backbone
         self.num_blocks = num_blocks
         self.pooling = pooling
+        self.features = features
         self.seed = seed
-        self.body = body(backbone, num_blocks)
+        self.body = body(backbone, num_blocks, features=features, pooling=pooling)
         self._pooled = pool(self.body.output, pooling)
         self.head = keras.layers.Dense(num_classes, kernel_initializer="zeros", name=_HEAD_NAME)
         self.head.build(self._pooled.shape)
-        #: What the head multiplies its features by; see `Stage.scale_features`.
-        self.feature_scale = 1.0
+        #: What the head multiplies its features by, and adds; see `Stage.scale_features`.
+        self.feature_scale: np.ndarray | float = 1.0
+        self.feature_offset: np.ndarray | float = 0.0
         self._trainees: dict[tuple[Any, ...], keras.Model] = {}
         self._prefixes: dict[int, tuple[keras.Model, str]] = {}
 
@@ -90,7 +102,7 @@ class Network:
             cached: whether it reads rows; else it reads images, and the frozen prefix runs in every
                 step, in inference mode.
         """
-        key = (cut, dropout, cached, self.feature_scale)
+        key = (cut, dropout, cached, *map(_bits, (self.feature_scale, self.feature_offset)))
         if key not in self._trainees:
             suffix = self._suffix(cut, dropout)
             through = suffix if cached or cut == 0 else self._behind_prefix(cut, suffix)
@@ -100,15 +112,25 @@ class Network:
     def joined(self) -> keras.Model:
         """Images to class probabilities, as one ordinary model that shares the body's layers."""
         classifier = build_classifier(self._pooled.shape[-1], self.head.units)
-        kernel, bias = self.head.get_weights()
-        classifier.get_layer("head").set_weights([kernel * self.feature_scale, bias])
+        classifier.get_layer("head").set_weights(self._weights_on_features())
         return attach(self.body, classifier, pooling=self.pooling)
 
-    def scale_features(self, scale: float) -> None:
-        """Have the head read its features times `scale`; what it says does not change."""
+    def scale_features(self, scale: np.ndarray | float, offset: np.ndarray | float = 0.0) -> None:
+        """Have the head read its features times `scale`, plus `offset`; it says the same as before.
+
+        Args:
+            scale: above 0, one number or one for each feature, float32.
+            offset: likewise.
+        """
+        kernel, bias = self._weights_on_features()
+        kernel = kernel / _column(scale)
+        self.head.set_weights([kernel, bias - _sum_of(offset, kernel)])
+        self.feature_scale, self.feature_offset = scale, offset
+
+    def _weights_on_features(self) -> list[np.ndarray]:
+        """The head's kernel and bias for features as they are."""
         kernel, bias = self.head.get_weights()
-        self.head.set_weights([kernel * np.float32(self.feature_scale / scale), bias])
-        self.feature_scale = scale
+        return [kernel * _column(self.feature_scale), bias + _sum_of(self.feature_offset, kernel)]
 
     def divide_logits(self, temperature: float) -> None:
         """Have the head say the same classes with another certainty."""
@@ -152,8 +174,9 @@ class Network:
             features = unpacked
         else:
             features = keras.Model(_one_or_list(tensors), self._pooled)(unpacked)
-        if self.feature_scale != 1.0:
-            features = keras.layers.Rescaling(self.feature_scale)(features)
+        if np.any(self.feature_scale != 1.0):
+            scaled = keras.layers.Rescaling(self.feature_scale, self.feature_offset)
+            features = scaled(features)
         if dropout:
             features = keras.layers.Dropout(dropout, seed=self.seed)(features)
         return keras.Model(rows, self.head(features), name=f"from_cut_{cut}")
@@ -178,8 +201,16 @@ class _Frozen(keras.layers.Layer):
         return self.network(images, training=False)
 
 
-def body(backbone: Backbone, num_blocks: int) -> keras.Model:
-    """The first blocks, from images to what the last of them says: one tensor."""
+def body(
+    backbone: Backbone, num_blocks: int, *, features: str = "last", pooling: str = "avg"
+) -> keras.Model:
+    """The first blocks, from images to what the head reads of them, before it is pooled.
+
+    Other features than "last" come from all blocks, and pooled: `(batch, features)`.
+    """
+    if features != "last":
+        taps = taps_of(backbone, features, pooling)
+        return keras.Model(backbone.model.inputs[0], concatenated(taps))
     prefix = backbone.prefix(num_blocks)
     if len(prefix.outputs) == 1:
         return prefix
@@ -212,6 +243,20 @@ def _python_seed(seed: int) -> Iterator[None]:
         yield
     finally:
         random.setstate(before)
+
+
+def _column(scale: np.ndarray | float) -> np.ndarray:
+    """A factor for each row of a kernel, or one for all."""
+    return np.reshape(np.float32(scale), (-1, 1))
+
+
+def _sum_of(offset: np.ndarray | float, kernel: np.ndarray) -> np.ndarray:
+    """What an offset of the features adds to the logits."""
+    return np.broadcast_to(np.float32(offset), kernel.shape[:1]) @ kernel
+
+
+def _bits(scale: np.ndarray | float) -> bytes:
+    return np.float64(scale).tobytes()
 
 
 def _one_or_list(tensors: Sequence[Any]) -> Any:

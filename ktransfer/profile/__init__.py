@@ -1,0 +1,71 @@
+"""One look at images through a backbone: how far from its own they are, and what it sees of them.
+
+Names load on first use (PEP 562): a plan that names a feature set does not import Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ktransfer.profile.batch_norm import (
+        Moments,
+        NormLayer,
+        compile_moments,
+        measure_moments,
+        norm_layers,
+    )
+    from ktransfer.profile.feature_sets import FEATURE_SETS
+    from ktransfer.profile.gap import (
+        LEAST_IMAGES,
+        MOST_IMAGES,
+        SIMILAR_BELOW,
+        DomainGap,
+        domain_gap,
+    )
+    from ktransfer.profile.taps import Tap, concatenated, taps_of
+
+__all__ = [
+    "FEATURE_SETS",
+    "LEAST_IMAGES",
+    "MOST_IMAGES",
+    "SIMILAR_BELOW",
+    "DomainGap",
+    "Moments",
+    "NormLayer",
+    "Tap",
+    "compile_moments",
+    "concatenated",
+    "domain_gap",
+    "measure_moments",
+    "norm_layers",
+    "taps_of",
+]
+
+_HOME = {
+    "FEATURE_SETS": "feature_sets",
+    "LEAST_IMAGES": "gap",
+    "MOST_IMAGES": "gap",
+    "SIMILAR_BELOW": "gap",
+    "DomainGap": "gap",
+    "Moments": "batch_norm",
+    "NormLayer": "batch_norm",
+    "Tap": "taps",
+    "compile_moments": "batch_norm",
+    "concatenated": "taps",
+    "domain_gap": "gap",
+    "measure_moments": "batch_norm",
+    "norm_layers": "batch_norm",
+    "taps_of": "taps",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
