@@ -91,10 +91,9 @@ def _versions(part: Part, input_size: tuple[int, int], at_once: int) -> tf.data.
 
     @tf.autograph.experimental.do_not_convert
     def all_versions(image: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        made = [
-            corrupt(image, name, strength, view_seed(_SEED, index, strength))
-            for name, strength in _VERSIONS
-        ]
+        # One seed for all strengths: the same noise and hue, only more of it.
+        seed = view_seed(_SEED, index, 0)
+        made = [corrupt(image, name, strength, seed) for name, strength in _VERSIONS]
         return tf.stack([image, *made]), index
 
     decoded = image_dataset(part, input_size).unbatch()

@@ -42,7 +42,7 @@ def test_every_version_is_the_decoded_image_corrupted_on_its_own(folder):
     for name in CORRUPTIONS:
         for row, strength in enumerate(STRENGTHS):
             made = [
-                corrupt(image, name, strength, view_seed(0, index, strength)).numpy()
+                corrupt(image, name, strength, view_seed(0, index, 0)).numpy()
                 for index, image in enumerate(images)
             ]
             # A graph adds up in another order now and then.
@@ -94,7 +94,7 @@ def test_accuracy_of_a_corruption_is_that_of_a_folder_of_corrupted_files(tuner, 
     part, _, _ = read_part(folder, NAMES)
     ((images, _),) = image_dataset(part, (16, 16))
     for index, image in enumerate(images):
-        made = corrupt(image, "grey", 3, view_seed(0, index, 3)).numpy()
+        made = corrupt(image, "grey", 3, view_seed(0, index, 0)).numpy()
         place = tmp_path / NAMES[part.labels[index]]
         place.mkdir(exist_ok=True)
         Image.fromarray(made).save(place / f"{index}.png")
