@@ -10,8 +10,9 @@ from ktransfer._checks import unknown_name
 
 BALANCES = ("auto", "none", "class_weights", "sampling")
 
-#: From this ratio of the largest to the smallest class "auto" weights the classes. Measured with
-#: benchmarks/imbalance.py.
+#: From this ratio of the largest to the smallest class "auto" weights the classes. In probes of
+#: flowers (benchmarks/results/imbalance.md) weights cost 0.4 points of balanced accuracy at 2 to 1,
+#: gained 1.7 at 4 to 1 and 3.6 at 10 to 1; even sampling gained a little less from 4 to 1 on.
 BALANCE_FROM = 3.0
 
 
