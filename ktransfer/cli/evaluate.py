@@ -18,8 +18,13 @@ from ktransfer.cli.started import elapsed
 @click.command()
 @click.argument("run")
 @click.argument("data")
+@click.option(
+    "--corruptions",
+    is_flag=True,
+    help="Also on the images grey, blurred, noisy and of another colour.",
+)
 @json_option
-def evaluate(run: str, data: str, as_json: bool) -> None:
+def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     """Measure how good RUN is on the labelled images in DATA.
 
     DATA holds a folder for each class, or test/ (taken first) or val/ with such folders inside.
@@ -30,7 +35,7 @@ def evaluate(run: str, data: str, as_json: bool) -> None:
     with at_work(seconds):
         tuner = loaded(run, seconds)
         with timed(seconds, "evaluate"):
-            evaluation = tuner.evaluate(data)
+            evaluation = tuner.evaluate(data, corruptions=corruptions)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json({**evaluation.to_dict(), "run": run, "seconds": seconds})

@@ -46,6 +46,9 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _accuracy("Accuracy", result.validation, "validation")
     if result.test:
         _accuracy("", result.test, "test")
+    _balanced(result.validation, "validation")
+    if result.test:
+        _balanced(result.test, "test")
     _row("Decision", f"{advice.strategy} ({advice.cell}), because:")
     _row("", *advice.reasons, bullet="- ")
     widest = max(stage.unfreeze for stage in result.stages)
@@ -97,11 +100,17 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """Accuracy with its interval, and the share found of each class, the worst first."""
     found = evaluation.score
     _accuracy("Accuracy", found, evaluation.part)
-    _row("Balanced", f"{found.balanced_accuracy:.1%} (mean over classes)")
-    shares = sorted((share, name) for name, share in found.per_class.items() if share is not None)
-    _row("Per class", *[f"{share:6.1%}  {name}" for share, name in shares[:_MOST_CLASSES]])
-    if len(shares) > _MOST_CLASSES:
-        _row("", f"and {len(shares) - _MOST_CLASSES} better ones")
+    _balanced(found)
+    names = sorted((share, name) for name, share in found.per_class.items() if share is not None)
+    _row("Per class", " found  precise     F1")
+    for share, name in names[:_MOST_CLASSES]:
+        # Not wrapped, which would close up the columns.
+        figures = f"{share:6.1%}  {found.precision[name]:7.1%} {found.f1[name]:6.1%}"
+        click.echo(f"{'':<{_LABEL_WIDTH}}{figures}  {printable(name)}")
+    if len(names) > _MOST_CLASSES:
+        _row("", f"and {len(names) - _MOST_CLASSES} better ones")
+    if evaluation.corruptions:
+        _corruptions(evaluation)
     print_skipped(evaluation.skipped)
     _row("Notes", *evaluation.notes, bullet="- ")
 
@@ -217,6 +226,25 @@ def _accuracy(label: str, found: Score, part: str) -> None:
     interval = f"(95 % interval {low:.1%} to {high:.1%})"
     # Not wrapped: colour codes would be counted as width.
     click.echo(f"{_label(label)}{figure} on {found.num_images:,} {part} images {interval}")
+
+
+def _balanced(found: Score, part: str = "") -> None:
+    on = f" on {part} images" if part else ""
+    _row(
+        "Balanced",
+        f"{found.balanced_accuracy:.1%} mean over classes, {found.macro_f1:.1%} macro F1{on}",
+    )
+
+
+def _corruptions(evaluation: Evaluation) -> None:
+    """Accuracy under each corruption, from the weakest to the strongest."""
+    rows = evaluation.corruptions or {}
+    click.echo(f"{_label('Under shift')}{'strength':<14}{'1':>6}{'2':>8}{'3':>8}")
+    for name, scores in rows.items():
+        figures = "".join(f"{each.accuracy:8.1%}" for each in scores)
+        click.echo(f"{'':<{_LABEL_WIDTH}}{name.replace('_', ' '):<12}{figures}")
+    mean = evaluation.mean_corruption_accuracy
+    _row("", f"{mean:.1%} on average, {evaluation.accuracy:.1%} as they are")
 
 
 def _label(text: str) -> str:

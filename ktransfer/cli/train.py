@@ -28,6 +28,7 @@ _FIT_OPTIONS = (
     "patience",
     "validation_fraction",
     "cache",
+    "balance",
     "similarity",
 )
 
@@ -116,6 +117,13 @@ _FIT_OPTIONS = (
     default="auto",
     show_default=True,
     help="Whether what frozen blocks say is computed once.",
+)
+@click.option(
+    "--balance",
+    type=click.Choice(["auto", "none", "class_weights", "sampling"]),
+    default="auto",
+    show_default=True,
+    help="What is done about classes of unequal size; auto weights them where it pays.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 @json_option

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 Render = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
 
-#: Added to the seed where views are drawn; large, so that seeds that people choose do not meet it.
-_VIEWS = 2**40
+#: Added to the seed for what is drawn beside the order; large, so that seeds that people choose do
+#: not meet them.
+_VIEWS, _CLASSES, _PLACES = 2**40, 2**41, 2**42
 
 
 def shuffled_batches(
@@ -25,6 +26,8 @@ def shuffled_batches(
     first_epoch: int = 0,
     views: int | None = 1,
     render: Render | None = None,
+    weights: np.ndarray | None = None,
+    evenly: bool = False,
 ) -> tf.data.Dataset:
     """Endless epochs of `(values, labels)` batches, every epoch in an order of its own.
 
@@ -44,6 +47,9 @@ def shuffled_batches(
             image. None: an endless number, a new one in each epoch, numbered by the epoch.
         render: makes a view of an image: from its values, its row and the number of the view (both
             int64 scalars) to what is trained on.
+        weights: float32 `(images,)`: the batches are then `(values, labels, weights)`.
+        evenly: draw the same number of images from every class, in an epoch as long as before:
+            `even_order`. A repeated image comes in other views, where there are several.
 
     Returns:
         A dataset without end; give Keras' `fit` the `steps_per_epoch` that `num_batches` says.
@@ -52,22 +58,30 @@ def shuffled_batches(
 
     num_images = len(labels)
     read = _row_reader(values)
+    targets = (labels,) if weights is None else (labels, weights)
 
     @tf.autograph.experimental.do_not_convert
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = _order(num_images, seed, epoch)
-        drawn = tf.gather(_views(num_images, views, seed, epoch), order)
+        if evenly:
+            order, drawn = _even_order(labels, views, seed, epoch)
+        else:
+            order = _order(num_images, seed, epoch)
+            drawn = tf.gather(_views(num_images, views, seed, epoch), order)
         return tf.data.Dataset.from_tensor_slices((order, drawn)).batch(batch_size)
 
+    def of_rows(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(tf.gather(each, rows) for each in targets)
+
     @tf.autograph.experimental.do_not_convert
-    def held(rows: tf.Tensor, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return read(rows + view * num_images if views else rows), tf.gather(labels, rows)
+    def held(rows: tf.Tensor, view: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return read(rows + view * num_images if views else rows), *of_rows(rows)
 
     @tf.autograph.experimental.do_not_convert
     def rendered(rows: tf.Tensor, view: tf.Tensor) -> tf.data.Dataset:
         each = tf.data.Dataset.from_tensor_slices((read(rows), rows, view))
         made = each.map(render, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return tf.data.Dataset.zip((made.batch(batch_size), _as_one(tf.gather(labels, rows))))
+        whole = map(tf.data.Dataset.from_tensors, of_rows(rows))
+        return tf.data.Dataset.zip((made.batch(batch_size), *whole))
 
     batches = tf.data.Dataset.counter(first_epoch).flat_map(one_epoch)
     batches = batches.flat_map(rendered) if render else batches.map(held)
@@ -95,6 +109,18 @@ def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.asarray(_order(num_rows, seed, tf.constant(epoch, tf.int64)))
 
 
+def even_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The rows that `shuffled_batches` draws `evenly` in an epoch (from 0), int64 `(rows,)`.
+
+    As many rows as there are labels, the same number of every class, give or take one. Of a class
+    with fewer images each comes again and again, none twice more often than another; of a class
+    with more, which ones come is drawn anew in every epoch.
+    """
+    import tensorflow as tf
+
+    return np.asarray(_even_order(labels, 1, seed, tf.constant(epoch, tf.int64))[0])
+
+
 def num_batches(num_rows: int, batch_size: int) -> int:
     """How many batches one epoch of `num_rows` rows has."""
     return -(-num_rows // batch_size)
@@ -120,10 +146,33 @@ def _views(num_rows: int, views: int | None, seed: int, epoch: tf.Tensor) -> tf.
     return tf.random.stateless_uniform((num_rows,), seeds, 0, views, tf.int64)
 
 
-def _as_one(labels: tf.Tensor) -> tf.data.Dataset:
+def _even_order(
+    labels: np.ndarray, views: int | None, seed: int, epoch: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rows drawn evenly from the classes and the view of each, int64 `(rows,)` both."""
     import tensorflow as tf
 
-    return tf.data.Dataset.from_tensors(labels)
+    num_rows = len(labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    position = np.searchsorted(classes, labels)
+    starts = np.cumsum(counts) - counts
+    order = _order(num_rows, seed, epoch)
+    by_class = tf.gather(order, tf.argsort(tf.gather(position, order), stable=True))
+    # The classes take turns, in an order of the epoch's own: who comes first may have one more.
+    turns = _order(len(classes), seed + _CLASSES, epoch)
+    draws = tf.range(num_rows, dtype=tf.int64)
+    turn, drawn_before = tf.gather(turns, draws % len(classes)), draws // len(classes)
+    size = tf.gather(tf.constant(counts, tf.int64), turn)
+    start = tf.gather(tf.constant(starts, tf.int64), turn)
+    rows = tf.gather(by_class, start + drawn_before % size)
+    if views is None:
+        # Every time that a row comes it has a new view, in this epoch and in all others.
+        most_often = -(-num_rows // (len(classes) * int(counts.min()))) + 1
+        drawn = epoch * most_often + drawn_before // size
+    else:
+        drawn = _views(num_rows, views, seed, epoch)
+    places = _order(num_rows, seed + _PLACES, epoch)
+    return tf.gather(rows, places), tf.gather(drawn, places)
 
 
 def _row_reader(values: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer._progress import stderr_console
+from ktransfer.data.balance import class_weights
 from ktransfer.data.batches import ordered_batches, shuffled_batches
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
@@ -50,6 +51,7 @@ class Settings:
         cache: as in `training.caching.decide`.
         precision: a dtype policy of Keras.
         jit_compile: whether XLA compiles the steps.
+        balance: "none", "class_weights" or "sampling", as in `data.balance`.
         callbacks: Keras callbacks, given to every stage.
         verbose: whether to say on standard error what is decided, and to show progress.
     """
@@ -59,6 +61,7 @@ class Settings:
     cache: str = "auto"
     precision: str = "float32"
     jit_compile: bool = False
+    balance: str = "none"
     callbacks: Sequence[keras.callbacks.Callback] = ()
     verbose: bool = False
 
@@ -250,6 +253,7 @@ class Training:
             render = self.source.render(stage.augmentation, seed)
             views = stage.views
         labels = self.source.splits.train.labels
+        balance = self.settings.balance
         position = [each.name for each in self.plan.stages].index(stage.name)
 
         def train(batch_size: int, first_epoch: int) -> Any:
@@ -262,6 +266,8 @@ class Training:
                 first_epoch=first_epoch,
                 views=views,
                 render=render,
+                weights=class_weights(labels) if balance == "class_weights" else None,
+                evenly=balance == "sampling",
             )
             return self._past_frozen(batches, stage, decision)
 

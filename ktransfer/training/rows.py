@@ -138,6 +138,8 @@ class RowSource:
     def behind(self, batches: tf.data.Dataset, cut: int) -> tf.data.Dataset:
         """Batches of `(rows at the cut, labels)` from batches of `(images, labels)`.
 
+        Weights behind the labels are kept.
+
         The rows are computed on the way by the program that computes those that are held: their
         bits are the same, and the program, whose weights are constants, is a quarter faster than
         the same blocks within the training step.
@@ -147,10 +149,10 @@ class RowSource:
         forward, shape = self.forward(0, cut), self.network.row_shape(cut)
 
         @tf.autograph.experimental.do_not_convert
-        def run(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def run(images: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
             # As a call from outside: within the pipeline's own graph nothing would be folded.
             rows = tf.numpy_function(lambda each: forward(each), [images], tf.float32)
-            return tf.ensure_shape(rows, (None, *shape)), labels
+            return tf.ensure_shape(rows, (None, *shape)), *targets
 
         return batches.map(run).prefetch(1)
 
