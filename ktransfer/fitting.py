@@ -336,6 +336,7 @@ def _diagnosis(training: Training) -> Diagnosis | None:
         num_classes=len(splits.class_names),
         trained=trained,
         learning_rate=stage.learning_rate,
+        majority_share=float(np.bincount(splits.train.labels).max() / len(splits.train)),
     )
 
 
