@@ -159,6 +159,7 @@ class FineTuner:
         plan: Plan | str = "auto",
         unfreeze: int | None = None,
         similarity: float | str | None = None,
+        augmentation: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         patience: int | None = None,
@@ -185,6 +186,9 @@ class FineTuner:
                 `"auto"` it is `last_blocks`, or for 0 `linear_probe`.
             similarity: how similar the images are to the backbone's own: a number in [0, 1],
                 `"similar"` or `"different"`; None assumes similar and says so.
+            augmentation: random views of the training images in every stage: a name of
+                `ktransfer.augment.AUGMENTATIONS`, or `"auto"`, which goes by the number of images
+                and says why; None: the plan's.
             epochs: most epochs of every stage; None: the plan's.
             batch_size: images a training step; None: the plan's, or an eighth of them, from 4 to
                 32. Halved where memory runs out.
@@ -214,6 +218,7 @@ class FineTuner:
             plan=plan,
             unfreeze=unfreeze,
             similarity=similarity,
+            augmentation=augmentation,
             epochs=epochs,
             batch_size=batch_size,
             patience=patience,

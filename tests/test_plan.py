@@ -88,7 +88,7 @@ def test_gradual_unfreezing_adds_blocks_from_the_top():
 def test_the_textbook_has_its_exact_settings():
     stage = classic().stages[0]
     assert (stage.optimizer, stage.momentum, stage.batch_size) == ("sgd", 0.9, 4)
-    assert (stage.augmentation, stage.batch_norm) == ("crop_flip", "train")
+    assert (stage.augmentation, stage.batch_norm) == ("standard", "train")
     rates = classic().resolve(2).learning_rates(61)  # 244 images in batches of 4
     expected = [0.001] * 7 + [0.0001] * 7 + [0.00001] * 7 + [0.000001] * 4
     assert rates["head"] == rates["block -2"]
@@ -134,8 +134,8 @@ def test_unknown_strategy_names_near_ones():
 
 
 def test_named_plan_passes_options_on_and_settings_to_every_stage():
-    plan = named_plan("lp_ft", epochs=2, batch_size=16, augmentation="flip")
-    assert plan == lp_ft(2).with_settings(batch_size=16, augmentation="flip")
+    plan = named_plan("lp_ft", epochs=2, batch_size=16, augmentation="light")
+    assert plan == lp_ft(2).with_settings(batch_size=16, augmentation="light")
     assert [stage.batch_size for stage in plan.stages] == [16, 16]
     assert [stage.epochs for stage in plan.stages] == [30, 2]
 
@@ -254,7 +254,7 @@ def test_settings_that_are_given_hold_in_every_stage_and_none_leaves_them():
 
 
 def test_views_are_a_setting_of_a_stage_with_an_augmentation():
-    plan = choose_plan("lp_ft", few(), 7, augmentation="flip", views=4)
+    plan = choose_plan("lp_ft", few(), 7, augmentation="light", views=4)
     assert [stage.views for stage in plan.stages] == [4, 4]
     assert Plan.from_json(plan.to_json()) == plan
     with pytest.raises(InputError, match="stage 'head': views=4 needs an augmentation"):
@@ -296,14 +296,14 @@ def test_views_are_a_setting_of_a_stage_with_an_augmentation():
         ({"warmup_epochs": 4}, r"warmup_epochs must be fewer than the 4 epochs, got 4\.0"),
         ({"warmup_epochs": -1}, "warmup_epochs .* at least 0, got -1"),
         ({"batch_norm": "frosen"}, "unknown batch_norm 'frosen': did you mean frozen"),
-        ({"augmentation": "flips"}, "unknown augmentation 'flips': did you mean flip"),
+        ({"augmentation": "lite"}, "unknown augmentation 'lite': did you mean light"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"dropout": 1}, "dropout .* at least 0 and under 1, got 1"),
         ({"dropout": "0.5"}, r"dropout must be a finite number .* got '0\.5'"),
         ({"views": 4}, "views=4 needs an augmentation, got augmentation='none'"),
-        ({"views": 0, "augmentation": "flip"}, "views must be at least 1, got 0"),
-        ({"views": 2.0, "augmentation": "flip"}, r"views must be a whole number, got 2\.0"),
+        ({"views": 0, "augmentation": "light"}, "views must be at least 1, got 0"),
+        ({"views": 2.0, "augmentation": "light"}, r"views must be a whole number, got 2\.0"),
         ({"scale_features": 1}, "stage 'one': scale_features must be true or false, got 1"),
         ({"scale_features": None}, "scale_features must be true or false, got None"),
         ({"scale_features": "no"}, "scale_features must be true or false, got 'no'"),

@@ -24,7 +24,7 @@ from ktransfer.training import checkpoint as checkpoint_module
 PLAN = make_plan(
     make_stage(name="head", epochs=3, dropout=0.3),
     make_stage(name="last", unfreeze=1, epochs=3, batch_norm="train", learning_rate=0.05),
-    make_stage(name="again", unfreeze=1, epochs=3, batch_norm="train", augmentation="crop_flip"),
+    make_stage(name="again", unfreeze=1, epochs=3, batch_norm="train", augmentation="standard"),
 )
 
 

@@ -54,11 +54,11 @@ def check_equal(one, two):
     ("model", "fields"),
     [
         (lambda: three_blocks(dropout=0.3), {"unfreeze": 1, "batch_norm": "train"}),
-        (lambda: three_blocks(dropout=0.3), {"augmentation": "flip", "views": 3, "unfreeze": 1}),
-        (three_blocks, {"augmentation": "crop_flip", "views": 3}),
+        (lambda: three_blocks(dropout=0.3), {"augmentation": "light", "views": 3, "unfreeze": 1}),
+        (three_blocks, {"augmentation": "standard", "views": 3}),
         (two_tensor_cells, {"unfreeze": 2}),
     ],
-    ids=["batch norm and dropout", "flip", "crop_flip", "two tensors"],
+    ids=["batch norm and dropout", "light", "standard", "two tensors"],
 )
 def test_cached_and_uncached_training_make_the_same_model(folder, model, fields):
     plan = make_plan(make_stage(**fields, epochs=3))
@@ -75,7 +75,7 @@ def test_cached_and_uncached_training_make_the_same_model(folder, model, fields)
 
 def test_views_are_views_and_not_the_plain_images(folder):
     plain = trained(make_plan(make_stage(epochs=3)), folder)
-    views = trained(make_plan(make_stage(epochs=3, augmentation="crop_flip", views=3)), folder)
+    views = trained(make_plan(make_stage(epochs=3, augmentation="standard", views=3)), folder)
     assert plain.results[0].history[-1]["loss"] != views.results[0].history[-1]["loss"]
 
 

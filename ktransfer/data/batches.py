@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Render = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+Mix = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tuple[tf.Tensor, tf.Tensor]"]
 
 #: Added to the seed where views are drawn; large, so that seeds that people choose do not meet it.
 _VIEWS = 2**40
+#: Likewise where batches are mixed.
+_MIXES = 2**41
 
 
 def shuffled_batches(
@@ -25,6 +28,7 @@ def shuffled_batches(
     first_epoch: int = 0,
     views: int | None = 1,
     render: Render | None = None,
+    mix: Mix | None = None,
 ) -> tf.data.Dataset:
     """Endless epochs of `(values, labels)` batches, every epoch in an order of its own.
 
@@ -44,6 +48,8 @@ def shuffled_batches(
             image. None: an endless number, a new one in each epoch, numbered by the epoch.
         render: makes a view of an image: from its values, its row and the number of the view (both
             int64 scalars) to what is trained on.
+        mix: makes of a batch, its labels and a seed, int64 `(2,)`, another one. The seed is a
+            function of (seed, number of the batch since the first epoch) alone.
 
     Returns:
         A dataset without end; give Keras' `fit` the `steps_per_epoch` that `num_batches` says.
@@ -71,6 +77,11 @@ def shuffled_batches(
 
     batches = tf.data.Dataset.counter(first_epoch).flat_map(one_epoch)
     batches = batches.flat_map(rendered) if render else batches.map(held)
+    if mix:
+        start = first_epoch * num_batches(num_images, batch_size)
+        batches = batches.enumerate(start).map(
+            _mixer(mix, seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -118,6 +129,17 @@ def _views(num_rows: int, views: int | None, seed: int, epoch: tf.Tensor) -> tf.
     # Another pair of seeds than the one of the order, which it shall not depend on.
     seeds = tf.stack([tf.cast(seed, tf.int64) + _VIEWS, epoch])
     return tf.random.stateless_uniform((num_rows,), seeds, 0, views, tf.int64)
+
+
+def _mixer(mix: Mix, seed: int) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Mixes a batch that is numbered."""
+    import tensorflow as tf
+
+    @tf.autograph.experimental.do_not_convert
+    def mixed(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        return mix(*batch, tf.stack([tf.cast(seed, tf.int64) + _MIXES, number]))
+
+    return mixed
 
 
 def _as_one(labels: tf.Tensor) -> tf.data.Dataset:
