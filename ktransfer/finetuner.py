@@ -34,6 +34,7 @@ from ktransfer.features import (
 )
 from ktransfer.fitting import Fit, FitOptions
 from ktransfer.heads import check_dropout, pool
+from ktransfer.looking import Look, look
 from ktransfer.metrics import score
 from ktransfer.plan import Plan
 from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
@@ -361,6 +362,29 @@ class FineTuner:
         probabilities, rows, failed = self._probabilities(part)
         paths = tuple(part.files[row].path for row in rows)
         return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
+
+    def look(
+        self,
+        data: str | os.PathLike[str],
+        path: str | os.PathLike[str],
+        *,
+        augmentation: str | None = None,
+    ) -> Look:
+        """Draw a page of training images before and after augmentation, as a PNG file.
+
+        A row for an image: the file as it is, what the backbone sees of it, and views of it.
+
+        Args:
+            data: as in `fit`.
+            path: where to write the page; it must end in `.png`.
+            augmentation: a name of `ktransfer.augment.AUGMENTATIONS`; None: a few rows for each.
+
+        Raises:
+            InputError: the folder cannot be used, the name is unknown, or the page cannot be
+                written.
+        """
+        size = self.backbone.input_size
+        return look(data, path, augmentation=augmentation, input_size=size, seed=self.seed)
 
     def summary(self, num_classes: int | None = None) -> Summary:
         """Frozen and trainable parameters per block and in all; print it for a table.

@@ -169,6 +169,18 @@ def test_a_kill_between_two_stages_that_train_the_same(folder, tmp_path):
     check_same(fit(folder, plan=plan, out=tmp_path / "run", resume=True), expected)
 
 
+@pytest.mark.parametrize("where", [{"batch": 13}, {"epoch": 1}])
+def test_mixed_batches_are_mixed_again_alike(folder, tmp_path, where):
+    plan = make_plan(
+        make_stage(name="head", epochs=1),
+        make_stage(name="mixed", unfreeze=1, epochs=3, augmentation="strong"),
+    )
+    expected = fit(folder, plan=plan)
+    with pytest.raises(Killed):
+        fit(folder, plan=plan, out=tmp_path / "run", more=[KillAt(**where)])
+    check_same(fit(folder, plan=plan, out=tmp_path / "run", resume=True), expected)
+
+
 @pytest.mark.parametrize("where", [{"batch": 2}, {"epoch": 2}])
 def test_an_estimate_that_comes_out_otherwise_does_not_change_a_stage(
     folder, tmp_path, monkeypatch, where

@@ -148,7 +148,7 @@ def _as_bytes(images: Any) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"Augmentation runs on TensorFlow and cannot read a {type(images).__name__}: on another "
+            f"Augmentation runs on TensorFlow, got images as {type(images).__name__}: on another "
             "backend use it in Dataset.map, or compile the model with jit_compile=False"
         ) from error
     if images.dtype == tf.uint8:
