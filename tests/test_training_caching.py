@@ -45,6 +45,7 @@ def test_modes_are_checked_and_near_names_given():
         ({"unfreeze": 3}, "nothing is frozen: only the decoded images are kept"),
         ({"augmentation": "light"}, r"light makes a new view .* \(views=4 would fix four views"),
         ({"augmentation": "standard", "unfreeze": 1}, "standard makes a new view of each image"),
+        ({"augmentation": "strong"}, "strong mixes the images of each batch, so the frozen blocks"),
     ],
 )
 def test_unsound_caching_is_named_and_refused_where_asked_for(source, fields, why):

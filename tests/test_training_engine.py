@@ -79,6 +79,33 @@ def test_views_are_views_and_not_the_plain_images(folder):
     assert plain.results[0].history[-1]["loss"] != views.results[0].history[-1]["loss"]
 
 
+def test_mixed_batches_train_on_shares_and_are_judged_as_classes_are(folder):
+    plan = make_plan(make_stage(unfreeze=1, epochs=2, augmentation="strong"))
+    training = training_of(plan, folder)
+    watched = []
+    task_of = training._task
+
+    def watch(stage, decision, data, batch_size):
+        watched.append(list(data.train(batch_size, 0).take(4).as_numpy_iterator()))
+        return task_of(stage, decision, data, batch_size)
+
+    training._task = watch
+    training.run()
+    labels = np.concatenate([labels for _, labels in watched[0]])
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+    assert np.any((labels > 0.01) & (labels < 0.99))
+    # The validation loss and accuracy of the epoch kept, by hand from the logits.
+    last = training.results[0]
+    held_back = training.source.splits.validation.labels
+    model = training.network.trainee(0, dropout=0.0, cached=True)
+    logits = model.predict(training.source.rows("validation", 0), verbose=0)
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    loss = -np.log(chances[np.arange(len(held_back)), held_back]).mean()
+    assert last.val_loss == pytest.approx(loss, abs=1e-4)
+    assert last.val_accuracy == pytest.approx((logits.argmax(axis=1) == held_back).mean())
+
+
 @pytest.mark.parametrize("in_pipeline", [True, False])
 def test_dropout_of_frozen_blocks_is_off_and_of_the_head_is_on(folder, monkeypatch, in_pipeline):
     monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: in_pipeline)

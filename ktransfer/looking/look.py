@@ -73,7 +73,8 @@ def look(
     """Draw a page of training images before and after augmentation, as a PNG file.
 
     A row for an image: the file as it is, what the network sees of it, and views of it. They are
-    the very views of a training with that seed and input size: of its first epochs.
+    the very views of a training with that seed and input size: of its first epochs. The mixed
+    batches are examples, made of the rows of the page.
 
     Args:
         data: a folder, as `FineTuner.fit` takes it.

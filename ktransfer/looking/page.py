@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,13 +154,12 @@ def _scaled(pixels: np.ndarray) -> Image.Image:
 def fitted(text: str, size: int, width: int) -> str:
     """The text on one line that is at most `width` pixels wide, cut where it has to be.
 
-    Pillow's own font has Latin letters only: a name that holds others, or what cannot be printed,
-    is written with Python's escapes, which tell names apart where boxes do not.
+    Pillow's own font has hardly more than ASCII: accents are left out, and what else it lacks, or
+    what cannot be printed, is written as Python escapes it, which tells names apart where the
+    font's boxes do not.
     """
     # Not more than could be seen of it: names may have thousands of letters.
-    text = text[: width // 2]
-    if not all(each.isprintable() and _is_drawn(each) for each in text):
-        text = ascii(text)[1:-1]
+    text = "".join(map(_drawn, text[: width // 2]))
     font = _font(size)
     if font.getlength(text) <= width:
         return text
@@ -169,6 +169,15 @@ def fitted(text: str, size: int, width: int) -> str:
 
 
 @functools.cache
+def _drawn(character: str) -> str:
+    """The character as the font can draw it."""
+    if character.isprintable():
+        for each in (character, unicodedata.normalize("NFKD", character)[0]):
+            if _is_drawn(each):
+                return each
+    return ascii(character)[1:-1]
+
+
 def _is_drawn(character: str) -> bool:
     """Whether the font has the character: what it lacks is drawn as the same box."""
     font = _font(20)
