@@ -27,6 +27,7 @@ from ktransfer.data import image_dataset, read_folder
 
 SIZE = (224, 224)
 BATCH, ROUNDS = 32, 3
+NOTE = "The machine may do other work at the same time: compare within a run only."
 
 
 def sources(number: int, size: tuple[int, int]) -> np.ndarray:
@@ -127,7 +128,7 @@ def main() -> None:
     rows = [[name, f"{statistics.median(rates):,.0f}"] for name, rates in measured.items()]
     body = table(["policy or layer", "views a second, one thread"], rows)
     folder = results_folder(arguments.out, smoke=arguments.smoke)
-    write_results(folder, "augmentation", f"{body}\n", measured)
+    write_results(folder, "augmentation", f"{body}\n\n{NOTE}\n", measured)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,11 @@
 """`Augmentation`: the pipeline's pixels from a Keras layer, in a model and in `Dataset.map`."""
 
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +15,8 @@ from ktransfer import InputError
 from ktransfer.augment import AUGMENTATIONS, Augmentation, augment, mix, view_seed
 
 SIZE = (12, 16)
+JAX_PYTHON = os.environ.get("KTRANSFER_JAX_PYTHON")
+ROOT = Path(__file__).parents[1]
 
 
 def pictures(number=3, height=18, width=24):
@@ -118,3 +126,40 @@ def test_shapes_are_known_before_the_pixels():
 def test_what_makes_no_layer_is_refused(options, message):
     with pytest.raises(InputError, match=message):
         Augmentation(**options)
+
+
+JAX_SCRIPT = """
+import jax
+import keras
+import numpy as np
+import tensorflow as tf
+from ktransfer.augment import Augmentation, augment, view_seed
+
+assert keras.backend.backend() == "jax"
+images = np.random.default_rng(0).integers(0, 256, (4, 18, 24, 3), dtype=np.uint8)
+layer = Augmentation("strong", input_size=(12, 16), dtype="uint8")
+each = tf.data.Dataset.from_tensor_slices(images).enumerate()
+made = each.map(lambda row, image: layer(image, seeds=view_seed(2, row, 5), training=True))
+for row, view in enumerate(made):
+    expected = augment(images[row], view_seed(2, row, 5), "strong", (12, 16))
+    np.testing.assert_array_equal(view, expected)
+model = keras.Sequential([keras.Input((18, 24, 3)), layer, keras.layers.Flatten()])
+try:
+    jax.jit(lambda x: model(x, training=True))(images.astype("float32"))
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.jax
+def test_on_jax_it_gives_the_same_views_in_dataset_map_and_cannot_be_compiled():
+    if not JAX_PYTHON and importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed; KTRANSFER_JAX_PYTHON may name a Python that has it")
+    done = subprocess.run(
+        [JAX_PYTHON or sys.executable, "-c", JAX_SCRIPT],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "use it in Dataset.map, or compile the model with jit_compile=False" in done.stdout
