@@ -35,6 +35,7 @@ from ktransfer.features import (
 )
 from ktransfer.fitting import Fit, FitOptions
 from ktransfer.heads import check_dropout, pool
+from ktransfer.looking import Look, look
 from ktransfer.metrics import Score, score
 from ktransfer.plan import Plan
 from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
@@ -161,6 +162,7 @@ class FineTuner:
         plan: Plan | str = "auto",
         unfreeze: int | None = None,
         similarity: float | str | None = None,
+        augmentation: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         patience: int | None = None,
@@ -188,6 +190,9 @@ class FineTuner:
                 `"auto"` it is `last_blocks`, or for 0 `linear_probe`.
             similarity: how similar the images are to the backbone's own: a number in [0, 1],
                 `"similar"` or `"different"`; None assumes similar and says so.
+            augmentation: random views of the training images in every stage: a name of
+                `ktransfer.augment.AUGMENTATIONS`, or `"auto"`, which goes by the number of images
+                and says why; None: the plan's.
             epochs: most epochs of every stage; None: the plan's.
             batch_size: images a training step; None: the plan's, or an eighth of them, from 4 to
                 32. Halved where memory runs out.
@@ -221,6 +226,7 @@ class FineTuner:
             plan=plan,
             unfreeze=unfreeze,
             similarity=similarity,
+            augmentation=augmentation,
             epochs=epochs,
             batch_size=batch_size,
             patience=patience,
@@ -380,6 +386,29 @@ class FineTuner:
         probabilities, rows, failed = self._probabilities(part)
         paths = tuple(part.files[row].path for row in rows)
         return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
+
+    def look(
+        self,
+        data: str | os.PathLike[str],
+        path: str | os.PathLike[str],
+        *,
+        augmentation: str | None = None,
+    ) -> Look:
+        """Draw a page of training images before and after augmentation, as a PNG file.
+
+        A row for an image: the file as it is, what the backbone sees of it, and views of it.
+
+        Args:
+            data: as in `fit`.
+            path: where to write the page; it must end in `.png`.
+            augmentation: a name of `ktransfer.augment.AUGMENTATIONS`; None: a few rows for each.
+
+        Raises:
+            InputError: the folder cannot be used, the name is unknown, or the page cannot be
+                written.
+        """
+        size = self.backbone.input_size
+        return look(data, path, augmentation=augmentation, input_size=size, seed=self.seed)
 
     def summary(self, num_classes: int | None = None) -> Summary:
         """Frozen and trainable parameters per block and in all; print it for a table.

@@ -26,7 +26,7 @@ from ktransfer.features import DEFAULT_BUDGET_MB
 from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
-from ktransfer.plan import Plan, choose_plan
+from ktransfer.plan import Plan, augmentation_notes, choose_plan
 from ktransfer.plan.fields import whole
 from ktransfer.results import FitResult, StageResult
 from ktransfer.runs import RECORD_NAME, check_output_folder
@@ -52,6 +52,7 @@ class FitOptions:
     plan: Plan | str = "auto"
     unfreeze: int | None = None
     similarity: float | str | None = None
+    augmentation: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     patience: int | None = None
@@ -168,8 +169,13 @@ class Fit:
             epochs=options.epochs,
             batch_size=options.batch_size,
             patience=options.patience,
+            augmentation=options.augmentation,
         )
+        blocks, per_class = len(self.backbone.blocks), len(splits.train) / len(splits.class_names)
+        notes = augmentation_notes(plan, blocks, per_class)
+        plan = plan.resolve(blocks, per_class)
         source = self._source(plan, splits)
+        source.notes.extend(notes)
         balance = choose_balance(options.balance, splits.train.labels, splits.class_names)
         request = self._request(plan, source, balance)
         return Begun(advice, plan, source, balance, request)

@@ -17,7 +17,7 @@ HEAD = make_stage(name="head", epochs=2, dropout=0.2)
 PLANS = {
     "cached": (make_plan(HEAD, make_stage(name="last", unfreeze=1, epochs=2)), {}),
     "not cached": (
-        make_plan(HEAD, make_stage(name="last", unfreeze=1, epochs=2, augmentation="crop_flip")),
+        make_plan(HEAD, make_stage(name="last", unfreeze=1, epochs=2, augmentation="standard")),
         {"cache": "off"},
     ),
 }

@@ -139,7 +139,7 @@ def test_memory_that_rows_take_is_no_longer_free(folder):
 # Views.
 
 
-@pytest.mark.parametrize("augmentation", ["flip", "crop_flip"])
+@pytest.mark.parametrize("augmentation", ["light", "standard"])
 def test_views_are_those_rendered_one_by_one_first_view_first(folder, store, augmentation):
     source = source_of(folder, store=store)
     part, views = source.splits.train, Views(augmentation, 3, seed=5)
@@ -158,10 +158,10 @@ def test_views_are_those_rendered_one_by_one_first_view_first(folder, store, aug
 
 
 def test_views_are_found_in_the_store_again(folder, store, monkeypatch):
-    views = Views("flip", 2, seed=5)
+    views = Views("light", 2, seed=5)
     source_of(folder, store=store).rows("train", 2, views)
     assert found_in(store, folder, monkeypatch, views=views)
-    for other in (Views("flip", 3, 5), Views("flip", 2, 6), Views("trivial_augment", 2, 5)):
+    for other in (Views("light", 3, 5), Views("light", 2, 6), Views("strong", 2, 5)):
         assert not found_in(store, folder, monkeypatch, views=other)
 
 
@@ -305,7 +305,7 @@ def test_unreadable_images_are_dropped_with_their_labels_and_named(damaged, stor
 def test_views_of_what_can_be_read_only(damaged, store):
     folder, _ = damaged
     source = source_of(folder, store=store)
-    views = Views("flip", 2)
+    views = Views("light", 2)
     rows = source.rows("train", 1, views)
     assert len(rows) == 2 * len(source.splits.train) == 2 * 16
     again = source_of(folder, store=store)

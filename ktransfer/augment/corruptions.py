@@ -157,9 +157,9 @@ def corrupt(image: tf.Tensor, name: str, strength: Any, seed: tf.Tensor) -> tf.T
             with 3 axes.
 
     Example:
-        >>> image = tf.constant([[[200, 100, 0]]], tf.uint8)
+        >>> image = tf.constant([[[200, 100, 10]]], tf.uint8)
         >>> corrupt(image, "grey", 3, tf.constant([0, 0], tf.int64)).numpy()
-        array([[[119, 119, 119]]], dtype=uint8)
+        array([[[120, 120, 120]]], dtype=uint8)
     """
     if name not in CORRUPTIONS:
         raise unknown_name("corruption", name, tuple(CORRUPTIONS))

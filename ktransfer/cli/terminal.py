@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ktransfer.data import Skipped
     from ktransfer.demo import Demo
     from ktransfer.diagnosis import Diagnosis
+    from ktransfer.looking import Look
     from ktransfer.metrics import Score
     from ktransfer.results import Evaluation, FitResult, Predictions, StageResult
 
@@ -201,6 +202,15 @@ def _print_next(*commands: Sequence[str]) -> None:
     click.echo(f"\n{click.style('Next', bold=True)}")
     for command in commands:
         click.echo(f"  {printable(shlex.join(command))}")
+
+
+def print_look(page: Look) -> None:
+    """Where the page lies and what is on it."""
+    _row("Page", f"{page.path}, {page.width:,} x {page.height:,} pixels")
+    _row("Policies", ", ".join(page.augmentations))
+    _row("Images", f"{len(page.images)} of {page.num_images:,}:")
+    _row("", *[f"{label}: {path}" for path, label in page.images], bullet="- ")
+    print_skipped(page.skipped)
 
 
 def print_backbones(rows: Iterable[BackboneInfo]) -> None:

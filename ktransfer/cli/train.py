@@ -11,6 +11,7 @@ import click
 
 from ktransfer._checks import RunError
 from ktransfer._timing import timed
+from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import INTERRUPTED, KeyValue, json_option
 from ktransfer.cli.session import at_work, loaded
@@ -30,6 +31,7 @@ _FIT_OPTIONS = (
     "cache",
     "balance",
     "similarity",
+    "augmentation",
 )
 
 
@@ -99,6 +101,11 @@ _FIT_OPTIONS = (
     "--patience",
     type=click.IntRange(1),
     help="Epochs without a better one until a stage ends; default the plan's.",
+)
+@click.option(
+    "--augmentation",
+    type=click.Choice([*AUGMENTATIONS, "auto"]),
+    help="Random views of the training images (see `look`); default the plan's.",
 )
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Render = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
+Mix = Callable[..., "tuple[tf.Tensor, ...]"]
 
 #: Added to the seed for what is drawn beside the order; large, so that seeds that people choose do
 #: not meet them.
-_VIEWS, _CLASSES, _PLACES = 2**40, 2**41, 2**42
+_VIEWS, _CLASSES, _PLACES, _MIXES = 2**40, 2**41, 2**42, 2**43
 
 
 def shuffled_batches(
@@ -28,6 +29,7 @@ def shuffled_batches(
     render: Render | None = None,
     weights: np.ndarray | None = None,
     evenly: bool = False,
+    mix: Mix | None = None,
 ) -> tf.data.Dataset:
     """Endless epochs of `(values, labels)` batches, every epoch in an order of its own.
 
@@ -50,6 +52,8 @@ def shuffled_batches(
         weights: float32 `(images,)`: the batches are then `(values, labels, weights)`.
         evenly: draw the same number of images from every class, in an epoch as long as before:
             `even_order`. A repeated image comes in other views, where there are several.
+        mix: makes of a batch, with its weights if there are any, and a seed, int64 `(2,)`, another
+            one. The seed is a function of (seed, number of the batch since the first epoch) alone.
 
     Returns:
         A dataset without end; give Keras' `fit` the `steps_per_epoch` that `num_batches` says.
@@ -85,6 +89,11 @@ def shuffled_batches(
 
     batches = tf.data.Dataset.counter(first_epoch).flat_map(one_epoch)
     batches = batches.flat_map(rendered) if render else batches.map(held)
+    if mix:
+        start = first_epoch * num_batches(num_images, batch_size)
+        batches = batches.enumerate(start).map(
+            _mixer(mix, seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -144,6 +153,17 @@ def _views(num_rows: int, views: int | None, seed: int, epoch: tf.Tensor) -> tf.
     # Another pair of seeds than the one of the order, which it shall not depend on.
     seeds = tf.stack([tf.cast(seed, tf.int64) + _VIEWS, epoch])
     return tf.random.stateless_uniform((num_rows,), seeds, 0, views, tf.int64)
+
+
+def _mixer(mix: Mix, seed: int) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Mixes a batch that is numbered."""
+    import tensorflow as tf
+
+    @tf.autograph.experimental.do_not_convert
+    def mixed(number: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        return mix(*batch, tf.stack([tf.cast(seed, tf.int64) + _MIXES, number]))
+
+    return mixed
 
 
 def _even_order(

@@ -216,7 +216,7 @@ def from_scratch(
         schedule="cosine",
         warmup_epochs=epochs / 20,
         batch_norm="train",
-        augmentation="crop_flip",
+        augmentation="standard",
         patience=patience,
         scale_features=False,
     )
@@ -246,7 +246,7 @@ def classic(unfreeze: int | str = ALL) -> Plan:
         decay_every_epochs=7,
         decay_factor=0.1,
         batch_norm="train",
-        augmentation="crop_flip",
+        augmentation="standard",
         batch_size=4,
         scale_features=False,
     )

@@ -268,12 +268,16 @@ class Training:
                 render=render,
                 weights=class_weights(labels) if balance == "class_weights" else None,
                 evenly=balance == "sampling",
+                mix=self.source.mix() if stage.mixes else None,
             )
             return self._past_frozen(batches, stage, decision)
 
         held_back = self.source.splits.validation.labels
         batches = ordered_batches(validation, held_back, batch_size=_validation_batch(validation))
-        return StageData(train, self._past_frozen(batches, stage, decision), len(labels))
+        if stage.mixes:
+            batches = self.source.with_shares(batches)
+        held_back_batches = self._past_frozen(batches, stage, decision)
+        return StageData(train, held_back_batches, len(labels), shares=stage.mixes)
 
     def _past_frozen(self, batches: Any, stage: Stage, decision: CacheDecision) -> Any:
         """The batches as the trainee reads them: what is not cached may run on the way to it."""

@@ -20,10 +20,10 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer._progress import progress_bar
-from ktransfer.augment import augment, source_size, view_seed
+from ktransfer.augment import augment, mix, source_size, view_seed
 from ktransfer.cache import CacheUnavailable, Draft, Store, content_key
 from ktransfer.data import Part, Skipped, Splits, explain_failures, image_dataset
-from ktransfer.data.batches import Render, ordered_batches
+from ktransfer.data.batches import Mix, Render, ordered_batches
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -134,6 +134,30 @@ class RowSource:
         return lambda image, row, view: augment(
             image, view_seed(seed, row, view), augmentation, size
         )
+
+    def mix(self) -> Mix:
+        """A function that mixes batches of images and classes, for `data.batches`."""
+        import tensorflow as tf
+
+        classes = len(self.splits.class_names)
+
+        def mixed(
+            images: tf.Tensor, labels: tf.Tensor, *weights_and_seed: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            *weights, seed = weights_and_seed
+            # Weights are mixed as the classes are: they travel as one more column.
+            columns = [tf.one_hot(labels, classes), *(each[:, None] for each in weights)]
+            images, columns = mix(images, tf.concat(columns, axis=1), seed)
+            return images, columns[:, :classes], *(columns[:, classes] for _ in weights)
+
+        return mixed
+
+    def with_shares(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Batches with the share of each class, all or nothing, instead of the class."""
+        import tensorflow as tf
+
+        classes = len(self.splits.class_names)
+        return batches.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
 
     def behind(self, batches: tf.data.Dataset, cut: int) -> tf.data.Dataset:
         """Batches of `(rows at the cut, labels)` from batches of `(images, labels)`.
