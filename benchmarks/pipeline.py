@@ -1,6 +1,6 @@
 """How fast photos become features: decoding alone, the network alone, both together, and torch.
 
-    python benchmarks/pipeline.py --torch-python TORCHVENV/bin/python [--rounds 9] [--smoke]
+    python benchmarks/pipeline.py --torch-python TORCHVENV/bin/python [--rounds N] [--wait S] [--smoke]
 
 TORCHVENV is a virtual environment of its own: `python3 -m venv TORCHVENV && TORCHVENV/bin/pip
 install torch pillow numpy`. Without `--torch-python` that part is left out.
@@ -12,14 +12,17 @@ All photos of ants_bees in their original sizes, MobileNetV2 0.35 at 224 px, bat
 - network: the function of `compile_forward` on these batches, held in memory.
 - together: `extract_part`, the library's own way from files to features.
 - torch: a DataLoader with Pillow (`pipeline_torch.py`), the same centre resized to the same size,
-  with 0, 1 and 2 workers, JPEG decoded in full and at a reduced size; the best of these six by the
-  median is compared. It keeps its workers between passes.
+  with 0, 1 and 2 workers, JPEG decoded in full and at a reduced size; the fastest of these six in
+  three trial rounds is compared. It keeps its workers between passes.
 
 The contestants take turns, a pass each in every round, every other round in reverse order, after a
-first round that does not count; ratios are taken within a round. Asked: together at least 0.9 of
+round that does not count; ratios are taken within a round. Asked: together at least 0.9 of
 1 / (1/decoding + 1/network), since on a CPU both share the cores; decoding at least as fast as
-torch. Beside the wall time stands the CPU time for an image, which says what the cores had to do
-whoever else used them. It takes about 3 minutes on 2 CPU cores.
+torch. On a machine that others use, too, a ratio says little: who runs more threads gets a larger
+share. So it is recorded how much of the cores others took during each pass; a round in which they
+took less than a tenth of them counts as quiet, and `--wait` waits for such moments before a pass.
+Beside the wall time stands the CPU time for an image: what the cores had to do, whoever else used
+them. It takes about 2 minutes on 2 quiet CPU cores.
 """
 
 from __future__ import annotations
@@ -56,6 +59,9 @@ TORCH = {
     for reduced in (False, True)
     for workers in (0, 1, 2)
 }
+TRIALS = 3
+#: Others that take less than this share of the cores leave a measurement alone.
+QUIET = 0.1
 Figures = dict[str, float]
 Contestant = Callable[[], Figures]
 
@@ -66,6 +72,33 @@ def timed_pass(run: Callable[[], int]) -> Figures:
     images = run()
     seconds = time.perf_counter() - started
     return {"images": images, "seconds": seconds, "cpu_s": time.process_time() - cpu_before}
+
+
+def busy_seconds() -> float:
+    """What all cores together have spent on anything so far."""
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def watched(run: Contestant) -> Figures:
+    """A pass, with the share of the cores that others took meanwhile."""
+    busy, started = busy_seconds(), time.perf_counter()
+    figures = run()
+    taken = busy_seconds() - busy - figures["cpu_s"]
+    cores = (time.perf_counter() - started) * (os.cpu_count() or 1)
+    return {**figures, "others": max(0.0, taken / cores)}
+
+
+def await_quiet(most_s: float) -> None:
+    """Wait until others have left the cores alone for half a second, or `most_s` seconds."""
+    end = time.perf_counter() + most_s
+    while time.perf_counter() < end:
+        busy = busy_seconds()
+        time.sleep(0.5)
+        if busy_seconds() - busy < QUIET * 0.5 * (os.cpu_count() or 1):
+            return
 
 
 def library(part: Part, shared: Path) -> dict[str, Contestant]:
@@ -123,14 +156,23 @@ def torch_loaders(python: str | None, part: Part) -> Iterator[dict[str, Contesta
         child.stdin.close()
 
 
-def take_turns(contestants: dict[str, Contestant], rounds: int) -> list[dict[str, Figures]]:
+def take_turns(
+    contestants: dict[str, Contestant], rounds: int, wait_s: float
+) -> list[dict[str, Figures]]:
     """A pass of each contestant in each round, after a round that does not count."""
     found = []
     for number in range(rounds + 1):
-        order = list(contestants) if number % 2 else list(reversed(contestants))
-        passes = {name: contestants[name]() for name in order}
-        found.append({**passes, "load": {"load": os.getloadavg()[0]}})
+        passes = {}
+        for name in list(contestants) if number % 2 else reversed(contestants):
+            await_quiet(wait_s)
+            passes[name] = watched(contestants[name])
+        found.append(passes)
     return found[1:]
+
+
+def fastest(trials: list[dict[str, Figures]]) -> str:
+    """The contestant with the highest median."""
+    return max(trials[0], key=lambda name: statistics.median(rate(each[name]) for each in trials))
 
 
 def rate(figures: Figures) -> float:
@@ -150,60 +192,86 @@ def of_bound(passes: dict[str, Figures]) -> float:
     return rate(passes[TOGETHER]) * apart
 
 
-def best_torch(rounds: list[dict[str, Figures]]) -> str | None:
-    """The torch configuration with the highest median, if there is any."""
-    names = [name for name in rounds[0] if name in TORCH]
-    medians = {name: statistics.median(rate(each[name]) for each in rounds) for name in names}
-    return max(medians, key=medians.__getitem__, default=None)
+def is_quiet(passes: dict[str, Figures]) -> bool:
+    """Whether others left the cores alone during all passes of a round."""
+    return all(each["others"] < QUIET for each in passes.values())
 
 
-def report(rounds: list[dict[str, Figures]]) -> str:
-    """The tables and what was asked for."""
-    names = [name for name in rounds[0] if name != "load"]
-    names.sort(key=[DECODING, NETWORK, TOGETHER, *TORCH].index)
+def rates_table(rounds: list[dict[str, Figures]]) -> str:
+    """Images per second and CPU time of each contestant."""
     rows = [
         [
             name,
             spread([rate(each[name]) for each in rounds]),
             spread([1e3 * each[name]["cpu_s"] / each[name]["images"] for each in rounds], ".2f"),
         ]
-        for name in names
+        for name in sorted(rounds[0], key=[DECODING, NETWORK, TOGETHER, *TORCH].index)
     ]
-    shares = [of_bound(each) for each in rounds]
-    best = best_torch(rounds)
-    against = [rate(each[DECODING]) / rate(each[best]) for each in rounds] if best else []
-    header = ["round", "load", *names[:3], "together / bound"]
-    header += [f"best torch ({best})", "decoding / torch"] if best else []
-    singly = []
+    return table(["what", "images per second", "CPU ms for an image"], rows)
+
+
+def asked(rounds: list[dict[str, Figures]], torch: str | None) -> str:
+    """What was asked for, over some rounds."""
+    shares = spread([of_bound(each) for each in rounds], ".2f")
+    lines = [f"- together, of 1 / (1/decoding + 1/network): **{shares}** (asked: at least 0.9)"]
+    if torch:
+        times = spread([rate(each[DECODING]) / rate(each[torch]) for each in rounds], ".2f")
+        lines.append(f"- decoding, of {torch}: **{times} times** (asked: at least 1)")
+    return "\n".join(lines)
+
+
+def singly(rounds: list[dict[str, Figures]], torch: str | None) -> str:
+    """Every round."""
+    names = [DECODING, NETWORK, TOGETHER, *([torch] if torch else [])]
+    rows = []
     for number, each in enumerate(rounds, 1):
-        line = [str(number), f"{each['load']['load']:.1f}"]
-        line += [f"{rate(each[name]):,.0f}" for name in names[:3]]
+        others = max(figures["others"] for figures in each.values())
+        line = [str(number), f"{others:.0%}", *(f"{rate(each[name]):,.0f}" for name in names)]
         line.append(f"{of_bound(each):.2f}")
-        if best:
-            line += [f"{rate(each[best]):,.0f}", f"{against[number - 1]:.2f}"]
-        singly.append(line)
-    images = int(rounds[0][DECODING]["images"])
-    lines = [
-        f"{images} photos of ants_bees in their original sizes, {SIZE[0]} px, MobileNetV2 0.35, "
-        f"batches of {FORWARD_BATCH_SIZE}; medians (ranges) of {len(rounds)} rounds.\n",
-        table(["what", "images per second", "CPU ms for an image"], rows),
-        f"\n- together, of 1 / (1/decoding + 1/network): **{spread(shares, '.2f')}** "
-        "(asked: at least 0.9)",
+        line += [f"{rate(each[DECODING]) / rate(each[torch]):.2f}"] if torch else []
+        rows.append(line)
+    header = ["round", "others at most", *names, "together / bound"]
+    return table(header + (["decoding / torch"] if torch else []), rows)
+
+
+def report(
+    rounds: list[dict[str, Figures]], trials: list[dict[str, Figures]], torch: str | None
+) -> str:
+    """The tables and what was asked for."""
+    quiet = [each for each in rounds if is_quiet(each)]
+    cpu = {
+        name: statistics.median(each[name]["cpu_s"] / each[name]["images"] for each in rounds)
+        for name in rounds[0]
+    }
+    inflation = cpu[TOGETHER] / (cpu[DECODING] + cpu[NETWORK])
+    paragraphs = [
+        f"{int(rounds[0][DECODING]['images'])} photos of ants_bees in their original sizes, "
+        f"{SIZE[0]} px, MobileNetV2 0.35, batches of {FORWARD_BATCH_SIZE}; medians (ranges) of "
+        f"{len(rounds)} rounds.",
+        rates_table(rounds),
+        f"All {len(rounds)} rounds:\n\n{asked(rounds, torch)}",
+        f"The {len(quiet)} quiet rounds, in which others took less than {QUIET:.0%} of the cores:"
+        f"\n\n{asked(quiet, torch)}"
+        if quiet
+        else f"No round was quiet: in each, others took more than {QUIET:.0%} of the cores.",
+        f"CPU time of together, of that of decoding and the network alone: {inflation:.2f}. "
+        + (f"That of decoding, of torch's: {cpu[DECODING] / cpu[torch]:.2f}." if torch else ""),
+        f"Round by round, in images per second:\n\n{singly(rounds, torch)}",
     ]
-    if best:
-        lines.append(
-            f"- decoding, of the best torch loader ({best}): **{spread(against, '.2f')} times** "
-            f"(asked: at least 1); torch {rounds[0][best]['torch']}"
+    if torch:
+        version = trials[0][torch]["torch"]
+        paragraphs.append(
+            f"The torch loaders in {len(trials)} trial rounds (torch {version}):\n\n"
+            f"{rates_table(trials)}"
         )
-    lines.append("\nRound by round, in images per second (load: of the last minute):\n")
-    lines.append(table(header, singly))
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--wait", type=float, default=0, help="most seconds to wait before a pass")
     parser.add_argument("--torch-python", help="an interpreter that has torch, pillow and numpy")
     parser.add_argument("--smoke", action="store_true", help="48 photos, 2 rounds")
     parser.add_argument("--out", type=Path)
@@ -212,11 +280,17 @@ def main() -> None:
     part = joined(read_folder(shared / "data" / "ants_bees").parts)
     if arguments.smoke:
         part = part.select(np.linspace(0, len(part) - 1, 48).astype(int))
-    with torch_loaders(arguments.torch_python, part) as torch:
-        contestants = {**library(part, shared), **torch}
-        rounds = take_turns(contestants, 2 if arguments.smoke else arguments.rounds)
+    contestants = library(part, shared)
+    with torch_loaders(arguments.torch_python, part) as loaders:
+        trials = take_turns(loaders, TRIALS, arguments.wait) if loaders else []
+        torch = fastest(trials) if trials else None
+        if torch:
+            contestants[torch] = loaders[torch]
+        number = 2 if arguments.smoke else arguments.rounds
+        rounds = take_turns(contestants, number, arguments.wait)
     folder = results_folder(arguments.out, smoke=arguments.smoke)
-    write_results(folder, "pipeline", report(rounds), rounds)
+    figures = {"rounds": rounds, "torch_trials": trials}
+    write_results(folder, "pipeline", report(rounds, trials, torch), figures)
 
 
 if __name__ == "__main__":
