@@ -1,6 +1,6 @@
 """How fast photos become features: decoding alone, the network alone, both together, and torch.
 
-    python benchmarks/pipeline.py --torch-python TORCHVENV/bin/python [--rounds N] [--wait S] [--smoke]
+    python benchmarks/pipeline.py --torch-python TORCHVENV/bin/python [--rounds N] [--wait S]
 
 TORCHVENV is a virtual environment of its own: `python3 -m venv TORCHVENV && TORCHVENV/bin/pip
 install torch pillow numpy`. Without `--torch-python` that part is left out.
