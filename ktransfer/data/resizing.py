@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+#: Larger images (numbers, three for a pixel) become float32 strip by strip, not as a whole.
+_MOST_AT_ONCE = 2**25
+
 
 def crop_and_resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """The largest centred part of the wanted shape, scaled to the wanted size.
@@ -51,12 +54,35 @@ def _whole_factor(size: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 def _scaled(images: tf.Tensor, size: tf.Tensor, height: int, width: int) -> tf.Tensor:
     factor = _whole_factor(size, height, width)
-    cropped = tf.cast(_centre(images, size, height, width, factor), tf.float32)
-    rows, columns = tf.shape(cropped)[-3] // factor, tf.shape(cropped)[-2] // factor
-    squares = tf.reshape(cropped, (-1, rows, factor, columns, factor, 3))
-    means = tf.reduce_mean(squares, axis=(2, 4))
+    centre = _centre(images, size, height, width, factor)
+    several = tf.reshape(centre, (-1, tf.shape(centre)[-3], tf.shape(centre)[-2], 3))
+    means = tf.cond(
+        factor > 1, lambda: _means(several, factor), lambda: tf.cast(several, tf.float32)
+    )
     resized = tf.image.resize(means, (height, width))
     return tf.reshape(resized, tf.concat([tf.shape(images)[:-3], (height, width, 3)], axis=0))
+
+
+def _means(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """The mean of each square of `factor` by `factor` pixels of `(images, rows, columns, 3)`."""
+    rows, columns = tf.shape(images)[1] // factor, tf.shape(images)[2] // factor
+    strips = tf.reshape(images, (-1, factor, columns * factor * 3))
+
+    def mean(strips: tf.Tensor) -> tf.Tensor:
+        # Downwards, then across: one sum over both took up to seven times as long. Sums of so few
+        # whole numbers are exact, hence the same in any order.
+        sums = tf.reduce_sum(tf.cast(strips, tf.float32), axis=-2)
+        squares = tf.reshape(sums, (-1, columns, factor, 3))
+        return tf.reduce_sum(squares, axis=2) / tf.cast(factor * factor, tf.float32)
+
+    def strip_by_strip() -> tf.Tensor:
+        # As float32, all of a photo of 100 megapixels would take 1.2 GB.
+        kind = tf.TensorSpec((1, None, 3), tf.float32)
+        return tf.map_fn(mean, strips, fn_output_signature=kind, parallel_iterations=1)
+
+    large = tf.size(images, tf.int64) > _MOST_AT_ONCE
+    means = tf.cond(large, strip_by_strip, lambda: mean(strips))
+    return tf.reshape(means, (-1, rows, columns, 3))
 
 
 def _centre(
