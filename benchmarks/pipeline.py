@@ -12,8 +12,8 @@ All photos of ants_bees in their original sizes, MobileNetV2 0.35 at 224 px, bat
 - network: the function of `compile_forward` on these batches, held in memory.
 - together: `extract_part`, the library's own way from files to features.
 - torch: a DataLoader with Pillow (`pipeline_torch.py`), the same centre resized to the same size,
-  with 0, 1 and 2 workers, JPEG decoded in full and at a reduced size; the fastest of these six in
-  three trial rounds is compared. It keeps its workers between passes.
+  JPEG decoded at a reduced size where that is enough, with 0, 1 and 2 workers, which are kept
+  between passes. Compared is in each round the fastest of the three.
 
 The contestants take turns, a pass each in every round, every other round in reverse order, after a
 round that does not count; ratios are taken within a round. Asked: together at least 0.9 of
@@ -51,15 +51,7 @@ from ktransfer.heads import pool
 WEIGHTS = "weights/mobilenetv2_0.35_224_notop.weights.h5"
 SIZE = (224, 224)
 DECODING, NETWORK, TOGETHER = "decoding", "network", "together"
-TORCH = {
-    f"torch, {workers} workers{', reduced' if reduced else ''}": {
-        "workers": workers,
-        "reduced": reduced,
-    }
-    for reduced in (False, True)
-    for workers in (0, 1, 2)
-}
-TRIALS = 3
+TORCH = {f"torch, {workers} workers": {"workers": workers} for workers in (0, 1, 2)}
 #: Others that take less than this share of the cores leave a measurement alone.
 QUIET = 0.1
 Figures = dict[str, float]
@@ -170,11 +162,6 @@ def take_turns(
     return found[1:]
 
 
-def fastest(trials: list[dict[str, Figures]]) -> str:
-    """The contestant with the highest median."""
-    return max(trials[0], key=lambda name: statistics.median(rate(each[name]) for each in trials))
-
-
 def rate(figures: Figures) -> float:
     """Images per second."""
     return figures["images"] / figures["seconds"]
@@ -210,60 +197,66 @@ def rates_table(rounds: list[dict[str, Figures]]) -> str:
     return table(["what", "images per second", "CPU ms for an image"], rows)
 
 
-def asked(rounds: list[dict[str, Figures]], torch: str | None) -> str:
+def of_torch(passes: dict[str, Figures]) -> float | None:
+    """How many times as fast decoding is as the fastest torch loader; None without torch."""
+    found = [rate(passes[name]) for name in TORCH if name in passes]
+    return rate(passes[DECODING]) / max(found) if found else None
+
+
+def asked(rounds: list[dict[str, Figures]]) -> str:
     """What was asked for, over some rounds."""
     shares = spread([of_bound(each) for each in rounds], ".2f")
     lines = [f"- together, of 1 / (1/decoding + 1/network): **{shares}** (asked: at least 0.9)"]
-    if torch:
-        times = spread([rate(each[DECODING]) / rate(each[torch]) for each in rounds], ".2f")
-        lines.append(f"- decoding, of {torch}: **{times} times** (asked: at least 1)")
+    times = [found for each in rounds if (found := of_torch(each)) is not None]
+    if times:
+        lines.append(
+            f"- decoding, of the fastest torch loader of the round: **{spread(times, '.2f')} "
+            "times** (asked: at least 1)"
+        )
     return "\n".join(lines)
 
 
-def singly(rounds: list[dict[str, Figures]], torch: str | None) -> str:
+def singly(rounds: list[dict[str, Figures]]) -> str:
     """Every round."""
-    names = [DECODING, NETWORK, TOGETHER, *([torch] if torch else [])]
+    names = [name for name in (DECODING, NETWORK, TOGETHER, *TORCH) if name in rounds[0]]
     rows = []
     for number, each in enumerate(rounds, 1):
         others = max(figures["others"] for figures in each.values())
-        line = [str(number), f"{others:.0%}", *(f"{rate(each[name]):,.0f}" for name in names)]
-        line.append(f"{of_bound(each):.2f}")
-        line += [f"{rate(each[DECODING]) / rate(each[torch]):.2f}"] if torch else []
-        rows.append(line)
-    header = ["round", "others at most", *names, "together / bound"]
-    return table(header + (["decoding / torch"] if torch else []), rows)
+        times = of_torch(each)
+        row = [str(number), f"{others:.0%}", *(f"{rate(each[name]):,.0f}" for name in names)]
+        rows.append([*row, f"{of_bound(each):.2f}", "" if times is None else f"{times:.2f}"])
+    header = ["round", "others at most", *names, "together / bound", "decoding / torch"]
+    return table(header, rows)
 
 
-def report(
-    rounds: list[dict[str, Figures]], trials: list[dict[str, Figures]], torch: str | None
-) -> str:
-    """The tables and what was asked for."""
-    quiet = [each for each in rounds if is_quiet(each)]
+def cpu_comparison(rounds: list[dict[str, Figures]]) -> str:
+    """The same in CPU time, which does not depend on what others do."""
     cpu = {
         name: statistics.median(each[name]["cpu_s"] / each[name]["images"] for each in rounds)
         for name in rounds[0]
     }
-    inflation = cpu[TOGETHER] / (cpu[DECODING] + cpu[NETWORK])
+    share = cpu[TOGETHER] / (cpu[DECODING] + cpu[NETWORK])
+    sentence = f"In CPU time, together takes {share:.2f} of decoding and the network alone"
+    least = min((cpu[name] for name in TORCH if name in cpu), default=None)
+    return sentence + (f", decoding {cpu[DECODING] / least:.2f} of torch." if least else ".")
+
+
+def report(rounds: list[dict[str, Figures]]) -> str:
+    """The tables and what was asked for."""
+    quiet = [each for each in rounds if is_quiet(each)]
     paragraphs = [
         f"{int(rounds[0][DECODING]['images'])} photos of ants_bees in their original sizes, "
         f"{SIZE[0]} px, MobileNetV2 0.35, batches of {FORWARD_BATCH_SIZE}; medians (ranges) of "
         f"{len(rounds)} rounds.",
         rates_table(rounds),
-        f"All {len(rounds)} rounds:\n\n{asked(rounds, torch)}",
-        f"The {len(quiet)} quiet rounds, in which others took less than {QUIET:.0%} of the cores:"
-        f"\n\n{asked(quiet, torch)}"
+        f"All {len(rounds)} rounds:\n\n{asked(rounds)}",
+        f"The quiet rounds, {len(quiet)}, in which others took less than {QUIET:.0%} of the "
+        f"cores:\n\n{asked(quiet)}"
         if quiet
         else f"No round was quiet: in each, others took more than {QUIET:.0%} of the cores.",
-        f"CPU time of together, of that of decoding and the network alone: {inflation:.2f}. "
-        + (f"That of decoding, of torch's: {cpu[DECODING] / cpu[torch]:.2f}." if torch else ""),
-        f"Round by round, in images per second:\n\n{singly(rounds, torch)}",
+        cpu_comparison(rounds),
+        f"Round by round, in images per second:\n\n{singly(rounds)}",
     ]
-    if torch:
-        version = trials[0][torch]["torch"]
-        paragraphs.append(
-            f"The torch loaders in {len(trials)} trial rounds (torch {version}):\n\n"
-            f"{rates_table(trials)}"
-        )
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -280,17 +273,11 @@ def main() -> None:
     part = joined(read_folder(shared / "data" / "ants_bees").parts)
     if arguments.smoke:
         part = part.select(np.linspace(0, len(part) - 1, 48).astype(int))
-    contestants = library(part, shared)
     with torch_loaders(arguments.torch_python, part) as loaders:
-        trials = take_turns(loaders, TRIALS, arguments.wait) if loaders else []
-        torch = fastest(trials) if trials else None
-        if torch:
-            contestants[torch] = loaders[torch]
-        number = 2 if arguments.smoke else arguments.rounds
-        rounds = take_turns(contestants, number, arguments.wait)
+        contestants = {**library(part, shared), **loaders}
+        rounds = take_turns(contestants, 2 if arguments.smoke else arguments.rounds, arguments.wait)
     folder = results_folder(arguments.out, smoke=arguments.smoke)
-    figures = {"rounds": rounds, "torch_trials": trials}
-    write_results(folder, "pipeline", report(rounds, trials, torch), figures)
+    write_results(folder, "pipeline", report(rounds), rounds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The torch side of `pipeline.py`: a DataLoader with Pillow, in an interpreter that has torch.
 
 It reads one line of JSON with the work (`paths`, `size`, `batch`), then one with a configuration
-(`workers`, `reduced`) for each pass that is asked for, and answers each with the pass's figures.
+(`workers`) for each pass that is asked for, and answers each with the pass's figures.
 Loaders and their workers are kept between passes, as in a training of several epochs; the first
 pass of each is a warm-up that counts for nothing.
 """
@@ -27,12 +27,10 @@ class Photos(Dataset):
     Args:
         paths: the files.
         size: `(height, width)` in pixels.
-        reduced: whether JPEG may be decoded at a half, a quarter or an eighth of its size, where
-            that still fills the wanted size (Pillow's `draft`).
     """
 
-    def __init__(self, paths: list[str], size: tuple[int, int], *, reduced: bool) -> None:
-        self.paths, self.size, self.reduced = paths, size, reduced
+    def __init__(self, paths: list[str], size: tuple[int, int]) -> None:
+        self.paths, self.size = paths, size
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -40,17 +38,17 @@ class Photos(Dataset):
     def __getitem__(self, at: int) -> torch.Tensor:
         height, width = self.size
         with Image.open(self.paths[at]) as image:
-            if self.reduced:
-                image.draft("RGB", (width, height))
+            # JPEG at a half, a quarter or an eighth of its size, where that fills the wanted one.
+            image.draft("RGB", (width, height))
             image = image.convert("RGB")
         # The largest centred part of the wanted shape, then the resizing, in one step.
         image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(image))
 
 
-def loader(work: dict[str, Any], workers: int, reduced: bool) -> DataLoader:
+def loader(work: dict[str, Any], workers: int) -> DataLoader:
     """A DataLoader whose workers stay."""
-    photos = Photos(work["paths"], tuple(work["size"]), reduced=reduced)
+    photos = Photos(work["paths"], tuple(work["size"]))
     return DataLoader(photos, work["batch"], num_workers=workers, persistent_workers=workers > 0)
 
 
@@ -76,14 +74,13 @@ def main() -> None:
     """Answer line by line until there are no more."""
     torch.set_num_threads(1)  # without workers: to stack a batch with two took three times as long
     work = json.loads(sys.stdin.readline())
-    loaders: dict[tuple[int, bool], DataLoader] = {}
+    loaders: dict[int, DataLoader] = {}
     for line in sys.stdin:
-        asked = json.loads(line)
-        which = asked["workers"], asked["reduced"]
-        if which not in loaders:
-            loaders[which] = loader(work, *which)
-            one_pass(loaders[which])
-        answer = {**one_pass(loaders[which]), "torch": torch.__version__}
+        workers = json.loads(line)["workers"]
+        if workers not in loaders:
+            loaders[workers] = loader(work, workers)
+            one_pass(loaders[workers])
+        answer = {**one_pass(loaders[workers]), "torch": torch.__version__}
         print(json.dumps(answer), flush=True)
 
 
