@@ -120,7 +120,7 @@ def test_centre_is_cut_out_and_scaled_without_changing_its_aspect(tmp_path, size
 
 
 @pytest.mark.parametrize("size", [(24, 24), (20, 40), (9, 7)])
-def test_large_images_shrunk_strip_by_strip_have_the_same_pixels(monkeypatch, size):
+def test_large_images_shrunk_in_little_memory_have_the_same_pixels(monkeypatch, size):
     pixels = np.stack([smooth(100, 75), smooth(100, 75, 1)])
     as_a_whole = resize_array(pixels, size)
     monkeypatch.setattr(resizing, "_MOST_AT_ONCE", 0)
