@@ -119,7 +119,7 @@ def test_centre_is_cut_out_and_scaled_without_changing_its_aspect(tmp_path, size
     assert np.abs(image.astype(int) - bilinear(means, *size)).max() <= 1
 
 
-@pytest.mark.parametrize("size", [(24, 24), (20, 40), (9, 7)])
+@pytest.mark.parametrize("size", [(24, 24), (30, 20), (9, 7)])
 def test_large_images_shrunk_in_little_memory_have_the_same_pixels(monkeypatch, size):
     pixels = np.stack([smooth(100, 75), smooth(100, 75, 1)])
     as_a_whole = resize_array(pixels, size)
