@@ -22,7 +22,7 @@ def examples():
         yield from (test for test in finder.find(module, name) if test.examples)
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda each: each.name)
+@pytest.mark.parametrize("example", list(examples()), ids=lambda each: each.name)
 def test_example_runs_as_shown(example, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     example.globs["np"] = np

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ktransfer.data.streaming import ImageRows
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Rows = np.ndarray | ImageRows
 Render = Callable[["tf.Tensor", "tf.Tensor", "tf.Tensor"], "tf.Tensor"]
 Mix = Callable[..., "tuple[tf.Tensor, ...]"]
 
@@ -19,7 +22,7 @@ _VIEWS, _CLASSES, _PLACES, _MIXES = 2**40, 2**41, 2**42, 2**43
 
 
 def shuffled_batches(
-    values: np.ndarray,
+    values: Rows,
     labels: np.ndarray,
     *,
     batch_size: int,
@@ -40,7 +43,7 @@ def shuffled_batches(
     Args:
         values: `(views * images, ...)`, first all images in their first view, then in their second
             and so on; or, with `render`, `(images, ...)`. An array or a `numpy.memmap`, which is
-            read row by row, never whole.
+            read row by row, never whole. `ImageRows` are decoded anew in every epoch.
         labels: `(images,)` integers.
         batch_size: images a batch.
         seed: any non-negative integer.
@@ -61,7 +64,6 @@ def shuffled_batches(
     import tensorflow as tf
 
     num_images = len(labels)
-    read = _row_reader(values)
     targets = (labels,) if weights is None else (labels, weights)
 
     @tf.autograph.experimental.do_not_convert
@@ -71,24 +73,14 @@ def shuffled_batches(
         else:
             order = _order(num_images, seed, epoch)
             drawn = tf.gather(_views(num_images, views, seed, epoch), order)
-        return tf.data.Dataset.from_tensor_slices((order, drawn)).batch(batch_size)
-
-    def of_rows(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tuple(tf.gather(each, rows) for each in targets)
-
-    @tf.autograph.experimental.do_not_convert
-    def held(rows: tf.Tensor, view: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return read(rows + view * num_images if views else rows), *of_rows(rows)
-
-    @tf.autograph.experimental.do_not_convert
-    def rendered(rows: tf.Tensor, view: tf.Tensor) -> tf.data.Dataset:
-        each = tf.data.Dataset.from_tensor_slices((read(rows), rows, view))
-        made = each.map(render, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        whole = map(tf.data.Dataset.from_tensors, of_rows(rows))
-        return tf.data.Dataset.zip((made.batch(batch_size), *whole))
+        rows = tf.data.Dataset.from_tensor_slices((order, drawn))
+        if isinstance(values, ImageRows):
+            rows = _decoded(rows, values, targets, render)
+        return rows.batch(batch_size)
 
     batches = tf.data.Dataset.counter(first_epoch).flat_map(one_epoch)
-    batches = batches.flat_map(rendered) if render else batches.map(held)
+    if not isinstance(values, ImageRows):
+        batches = _held(batches, values, targets, num_images if views else 0, render)
     if mix:
         start = first_epoch * num_batches(num_images, batch_size)
         batches = batches.enumerate(start).map(
@@ -97,18 +89,31 @@ def shuffled_batches(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def ordered_batches(values: np.ndarray, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
+def ordered_batches(values: Rows, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
     """One pass of `(values, labels)` batches in the order of the rows."""
     import tensorflow as tf
 
+    rows = tf.data.Dataset.range(len(labels))
+    if isinstance(values, ImageRows):
+        return _decoded(rows, values, (labels,)).batch(batch_size).prefetch(tf.data.AUTOTUNE)
     read = _row_reader(values)
 
     @tf.autograph.experimental.do_not_convert
     def labelled(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return read(rows), tf.gather(labels, rows)
 
-    rows = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    return rows.map(labelled).prefetch(tf.data.AUTOTUNE)
+    return rows.batch(batch_size).map(labelled).prefetch(tf.data.AUTOTUNE)
+
+
+def in_pieces(values: Rows, rows_at_once: int) -> Iterator[np.ndarray]:
+    """All rows in their order, a few at a time."""
+    if isinstance(values, ImageRows):
+        numbers = np.arange(len(values))
+        for images, _ in ordered_batches(values, numbers, batch_size=rows_at_once):
+            yield images.numpy()
+    else:
+        for start in range(0, len(values), rows_at_once):
+            yield values[start : start + rows_at_once]
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
@@ -153,6 +158,55 @@ def _views(num_rows: int, views: int | None, seed: int, epoch: tf.Tensor) -> tf.
     # Another pair of seeds than the one of the order, which it shall not depend on.
     seeds = tf.stack([tf.cast(seed, tf.int64) + _VIEWS, epoch])
     return tf.random.stateless_uniform((num_rows,), seeds, 0, views, tf.int64)
+
+
+def _held(
+    batches: tf.data.Dataset,
+    values: np.ndarray,
+    targets: Sequence[np.ndarray],
+    rows_per_view: int,
+    render: Render | None,
+) -> tf.data.Dataset:
+    """`(values, *targets)` of batches of rows and their views."""
+    import tensorflow as tf
+
+    read = _row_reader(values)
+
+    def of_rows(rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(tf.gather(each, rows) for each in targets)
+
+    @tf.autograph.experimental.do_not_convert
+    def held(rows: tf.Tensor, view: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return read(rows + view * rows_per_view), *of_rows(rows)
+
+    @tf.autograph.experimental.do_not_convert
+    def rendered(rows: tf.Tensor, view: tf.Tensor) -> tf.data.Dataset:
+        each = tf.data.Dataset.from_tensor_slices((read(rows), rows, view))
+        made = each.map(render, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        size = tf.cast(tf.size(rows), tf.int64)
+        whole = map(tf.data.Dataset.from_tensors, of_rows(rows))
+        return tf.data.Dataset.zip((made.batch(size), *whole))
+
+    return batches.flat_map(rendered) if render else batches.map(held)
+
+
+def _decoded(
+    rows: tf.data.Dataset,
+    images: ImageRows,
+    targets: Sequence[np.ndarray],
+    render: Render | None = None,
+) -> tf.data.Dataset:
+    """`(image, *targets)`, one by one, of rows, or of rows and their views."""
+    import tensorflow as tf
+
+    @tf.autograph.experimental.do_not_convert
+    def decode(row: tf.Tensor, view: tf.Tensor | None = None) -> tuple[tf.Tensor, ...]:
+        image = images.read(row)
+        viewed = render(image, row, view) if render else image
+        return viewed, *(tf.gather(each, row) for each in targets)
+
+    # One by one and not in batches: so many as there are cores are decoded at a time.
+    return rows.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _mixer(mix: Mix, seed: int) -> Callable[..., tuple[tf.Tensor, ...]]:
