@@ -352,7 +352,7 @@ def test_endless_generator_is_stopped(monkeypatch):
 
     signature = (tf.TensorSpec((8, 8, 3), tf.uint8), tf.TensorSpec((), tf.int32))
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    with pytest.raises(InputError, match="infinite length .it has given more than 20 images"):
+    with pytest.raises(InputError, match=r"infinite length \(it has given more than 20 images\)"):
         read_data(dataset)
 
 
