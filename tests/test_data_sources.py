@@ -220,6 +220,14 @@ def test_images_to_predict_need_no_labels(arrays):
         assert (part.name, set(part.labels), skipped) == ("prediction", {-1}, ())
 
 
+def test_list_of_arrays_is_a_batch_and_two_arrays_are_not(arrays):
+    images = arrays["test"][0]
+    np.testing.assert_array_equal(pixels(read_images(list(images))[0], (20, 24)), images)
+    match = r"two arrays are images and labels, got the shapes \(20, 24, 3\) and \(20, 24, 3\)"
+    with pytest.raises(InputError, match=match):
+        read_images((images[0], images[1]))
+
+
 X, Y = np.full((6, 8, 8, 3), 200, np.uint8), np.array([0, 1] * 3)
 HALF = np.linspace(0, 1, 6 * 192, dtype=np.float32).reshape(6, 8, 8, 3)
 

@@ -135,7 +135,11 @@ def test_strange_names_are_read_and_lines_counted_through_them(photos):
         ("path,label\nred/000.png,\n", r"line 2 has no label"),
         ("path,label\nred/000.png\n", r"line 2 has no label"),
         ("path,label\n,red\n", r"line 2 has no path"),
-        ("path,label\nred/x.png,red\nx,red\n", r"line 2 names .*/red/x\.png', and so do 1 more"),
+        (
+            "path,label\nred/x.png,red\nx,red\n",
+            r"line 2 names .*/red/x\.png'; so does 1 further row",
+        ),
+        ("path,label\na,red\nb,red\nc,red\n", r"line 2 names .*; so do 2 further rows"),
         ("path,label,split\nred/000.png,red,dev\n", r"line 2 has the split 'dev', expected one of"),
         ("path,label,split\nred/000.png,red,val\n", "has the splits 'validation' but no row of"),
         ("path,label\nred/000.png,red\n", r"has only one class, 'red': expected at least two"),

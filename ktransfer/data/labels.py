@@ -67,8 +67,8 @@ def _check_numbers(values: np.ndarray, source: str) -> None:
     if bad.any():
         where = np.argwhere(bad)[0]
         raise InputError(
-            f"label {where[0]} of {source} is {values[tuple(where)]}, and so are "
-            f"{int(bad.sum()) - 1} more: leave out what has no label"
+            f"label {where[0]} of {source} is {values[tuple(where)]}, one of {int(bad.sum())} that "
+            "are no numbers: leave out what has no label"
         )
     if values.ndim == 1 and (values != np.rint(values)).any():
         first = int(np.flatnonzero(values != np.rint(values))[0])

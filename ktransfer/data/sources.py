@@ -151,6 +151,8 @@ def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:
     """
     if isinstance(data, list | tuple) and len(data) == 1 and _is_path(data[0]):
         data = data[0]
+    if isinstance(data, list) and data and all(hasattr(each, "__array__") for each in data):
+        data = (data, np.zeros(len(data)))
     if not _is_known(data) and isinstance(data, Iterable):
         return read_paths(data)
     kind = source_kind(data, labelled=False)
@@ -170,6 +172,11 @@ def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:
         images, labels, skipped = read_dataset(dataset, source, labelled=False)
     elif kind == "arrays":
         images, skipped = held_array(data[0], "the array"), ()
+        if np.ndim(data[1]) not in (1, 2) or len(data[1]) != len(images):
+            raise InputError(
+                f"two arrays are images and labels, got the shapes {np.shape(data[0])} and "
+                f"{np.shape(data[1])}: give images as one array or as a list"
+            )
         labels = np.full(len(images), -1)
     else:
         images, labels, skipped = read_dataset(data, "the dataset", labelled=False)
@@ -196,7 +203,7 @@ def source_kind(data: Any, *, labelled: bool = True) -> str:
         return "dataset"
     if isinstance(data, Mapping):
         return "parts"
-    if isinstance(data, tuple | list) and len(data) == 2 and _is_array(data[0]):
+    if isinstance(data, tuple) and len(data) == 2 and _is_array(data[0]):
         return "arrays"
     if isinstance(data, tuple) and len(data) in (2, 3):
         return "parts"

@@ -110,7 +110,8 @@ class Table:
         """
         for fault, rows in self.faults.items():
             place, path = rows[0]
-            more = f", and so do {len(rows) - 1} more rows" if len(rows) > 1 else ""
+            more = f"; so do {len(rows) - 1:,} further rows" if len(rows) > 2 else ""
+            more = "; so does 1 further row" if len(rows) == 2 else more
             raise InputError(f"{self.where}: {place} {fault}: {path!r}{more}")
         if needs_train and all(row.part not in ("", "train") for row in self.rows):
             found = listed(sorted({row.part for row in self.rows}))
