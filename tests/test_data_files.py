@@ -35,6 +35,7 @@ def test_row_of_files_is_a_sequence_of_the_files_that_it_was_made_of():
     assert chosen == [plain[3], plain[0]]
     assert chosen + plain[:1] == [plain[3], plain[0], plain[0]]
     assert ImageFiles.joined([row, chosen, ImageFiles.of([])]) == [*plain, plain[3], plain[0]]
+    assert ImageFiles.joined([ImageFiles.of(plain[3:]), row]) == [*plain[3:], *plain]
     assert len(ImageFiles.joined([])) == 0
     assert repr(chosen) == "ImageFiles(2 files)"
     assert ImageFiles.of([Inspected(plain[0], "GIF")]).format(0) == "GIF"

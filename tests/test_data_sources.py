@@ -203,6 +203,9 @@ def test_parts_of_arrays_select_join_and_fingerprint_like_those_of_files(arrays)
     np.testing.assert_array_equal(
         pixels(joined([chosen, part]), (20, 24))[2:], pixels(part, (20, 24))
     )
+    test = read_data(arrays).test
+    both = pixels(joined([part, test]), (20, 24))
+    np.testing.assert_array_equal(both[len(part) :], arrays["test"][0])
     again = read_data(arrays).train
     backwards = again.select(np.arange(len(again))[::-1])
     assert part.content_digest() == again.content_digest() != backwards.content_digest()

@@ -116,8 +116,8 @@ def test_strange_names_are_read_and_lines_counted_through_them(photos):
     found = read_data(table)
     paths = {os.path.basename(each.path) for part in found.parts for each in part.files}
     assert {os.fsdecode(each) for each in names} < paths
-    write_csv(table, ["path", "label"], [*rows, ("gone.png", "red")])
-    # 15 pictures, then the names, of which one takes two lines.
+    write_csv(table, ["path", "label"], [*rows, ("go\nne.png", "red")])
+    # 15 pictures, then the names, of which one takes two lines; this one begins at its first.
     with pytest.raises(InputError, match="line 22 names a file that does not exist"):
         read_data(table)
 
