@@ -42,7 +42,7 @@ def look(
 
     A row for an image: the file, what the network sees of it, and its views in the first epochs.
     """
-    early.check_labelled_folder(data)
+    early.check_labelled(data)
     size = _size(backbone, input_size)
     seconds: dict[str, float] = {}
     with at_work(seconds):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,24 +31,17 @@ class ImageRows:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, part: Part, input_size: tuple[int, int]) -> None:
-        import tensorflow as tf
-
-        from ktransfer.data.pipeline import image_reader
+        from ktransfer.data.pipeline import row_reader
 
         self.shape = (len(part), *input_size, 3)
-        self._read = image_reader(*input_size)
-        # Made once, outside of any mapped function: a constant inside would be copied into it.
-        self._paths = tf.constant([os.fsencode(file.path) for file in part.files], tf.string)
-        self._plain = tf.constant([file.route == "tensorflow" for file in part.files], tf.bool)
+        self._read = row_reader(part.images, *input_size)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def read(self, row: tf.Tensor) -> tf.Tensor:
         """The image of a row, an integer scalar: uint8 `(height, width, 3)`."""
-        import tensorflow as tf
-
-        return self._read(tf.gather(self._paths, row), tf.gather(self._plain, row))
+        return self._read(row)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """The images of some rows, uint8 `(rows, height, width, 3)`.

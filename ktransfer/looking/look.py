@@ -15,10 +15,9 @@ from ktransfer.data import (
     Part,
     Skipped,
     Splits,
-    decode_image,
     explain_failures,
     image_dataset,
-    read_folder,
+    read_data,
 )
 from ktransfer.looking.page import Block, Cell, Page, check_target, write_page
 
@@ -62,7 +61,7 @@ class Look:
 
 
 def look(
-    data: str | os.PathLike[str],
+    data: Any,
     path: str | os.PathLike[str],
     *,
     augmentation: str | None = None,
@@ -77,7 +76,7 @@ def look(
     batches are examples, made of the rows of the page.
 
     Args:
-        data: a folder, as `FineTuner.fit` takes it.
+        data: as `FineTuner.fit` takes it.
         path: where to write the page; it must end in `.png`.
         augmentation: a name of `AUGMENTATIONS`; None: a few rows for each.
         input_size: `(height, width)` of the backbone's input in pixels.
@@ -88,7 +87,7 @@ def look(
         What is on the page.
 
     Raises:
-        InputError: the folder cannot be used, the policy is unknown, no image can be decoded, or
+        InputError: the data cannot be used, the policy is unknown, no image can be decoded, or
             the page cannot be written.
     """
     target = check_target(path)
@@ -96,17 +95,17 @@ def look(
     if augmentation is not None:
         policy_of(augmentation)
         names = (augmentation,)
-    splits = read_folder(data, validation_fraction=validation_fraction, seed=seed)
+    splits = read_data(data, validation_fraction=validation_fraction, seed=seed)
     chosen, failed = _chosen(splits.train, ROWS if augmentation else ROWS_OF_EACH, input_size, seed)
     blocks = tuple(_block(name, splits, chosen, input_size, seed) for name in names)
     page = Page(_title(data), _subtitle(splits, input_size, seed), blocks)
     width, height = write_page(page, target)
-    files, labels = splits.train.files, splits.train.labels
+    names_of, labels = splits.train.images.name, splits.train.labels
     return Look(
         path=target,
         width=width,
         height=height,
-        images=tuple((files[row].path, splits.class_names[labels[row]]) for row in chosen),
+        images=tuple((names_of(row), splits.class_names[labels[row]]) for row in chosen),
         augmentations=names,
         num_images=len(splits.train),
         classes=splits.class_names,
@@ -159,7 +158,7 @@ def _block(
     views = [] if name == "none" else _views(name, shown, rows, input_size, seed)
     cells = []
     for at, row in enumerate(rows):
-        original = decode_image(part.files[row])
+        original = part.images.full_size(row)
         label = splits.class_names[part.labels[row]]
         size = f"{original.shape[1]:,} x {original.shape[0]:,} px"
         line = [Cell(original, (label, size)), Cell(plain[at], ("",))]
@@ -221,8 +220,11 @@ def _shares_in_words(shares: np.ndarray, class_names: tuple[str, ...]) -> tuple[
     return tuple(f"{shares[at]:.0%} {class_names[at]}" for at in most if shares[at] >= 0.005)
 
 
-def _title(data: str | os.PathLike[str]) -> str:
-    return os.path.basename(os.path.abspath(os.fsdecode(data)))
+def _title(data: Any) -> str:
+    """The name of a folder or file; of anything else its type."""
+    if isinstance(data, str | bytes | os.PathLike):
+        return os.path.basename(os.path.abspath(os.fsdecode(data)))
+    return type(data).__name__
 
 
 def _subtitle(splits: Splits, input_size: tuple[int, int], seed: int) -> str:
