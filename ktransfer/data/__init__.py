@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ktransfer.data.decoding import decode_image
+    from ktransfer.data.files import ImageFiles
     from ktransfer.data.folder import read_folder, read_part, read_paths
     from ktransfer.data.images import ImageFile, Skipped
+    from ktransfer.data.listing import Listing, read_listing
     from ktransfer.data.parts import Part, Splits, joined
     from ktransfer.data.pipeline import explain_failures, image_dataset
     from ktransfer.data.resizing import resize_array
 
 __all__ = [
     "ImageFile",
+    "ImageFiles",
+    "Listing",
     "Part",
     "Skipped",
     "Splits",
@@ -30,6 +34,7 @@ __all__ = [
     "image_dataset",
     "joined",
     "read_folder",
+    "read_listing",
     "read_part",
     "read_paths",
     "resize_array",
@@ -37,6 +42,8 @@ __all__ = [
 
 _HOME = {
     "ImageFile": "images",
+    "ImageFiles": "files",
+    "Listing": "listing",
     "Part": "parts",
     "Skipped": "images",
     "Splits": "parts",
@@ -45,6 +52,7 @@ _HOME = {
     "image_dataset": "pipeline",
     "joined": "parts",
     "read_folder": "folder",
+    "read_listing": "listing",
     "read_part": "folder",
     "read_paths": "folder",
     "resize_array": "resizing",

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ktransfer._checks import InputError
-from ktransfer.data.decoding import decode_image, decoding_fault
+from ktransfer.data.decoding import decode_image
+from ktransfer.data.files import CHUNK, ImageFiles
 from ktransfer.data.images import ImageFile, Skipped
 from ktransfer.data.parts import Part
 from ktransfer.data.resizing import crop_and_resize, jpeg_halvings
@@ -59,7 +60,9 @@ def image_dataset(
     def load(path: tf.Tensor, plain: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return crop_and_resize(_decode(path, plain, height, width), height, width), index
 
-    decoded = _sources(part).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    decoded = _sources(part.files).map(
+        load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     # Before batching: one bad image must not take its batch with it.
     return decoded.ignore_errors().batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
@@ -75,12 +78,13 @@ def explain_failures(part: Part, indices: Iterable[int]) -> tuple[Skipped, ...]:
         One `Skipped` for each index, in order, with a reason such as "truncated JPEG: the file ends
         before its pixels do".
     """
-    return tuple(_explain(part.files[index]) for index in indices)
+    return tuple(_explain(part, index) for index in indices)
 
 
-def _explain(file: ImageFile) -> Skipped:
-    fault = decoding_fault(file)
-    return Skipped(file.path, fault or "TensorFlow cannot decode it, Pillow can: save it anew")
+def _explain(part: Part, index: int) -> Skipped:
+    fault = part.images.fault(index)
+    name = part.images.name(index)
+    return Skipped(name, fault or "TensorFlow cannot decode it, Pillow can: save it anew")
 
 
 def _checked_size(input_size: tuple[int, int]) -> tuple[int, int]:
@@ -93,12 +97,24 @@ def _checked_size(input_size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _sources(part: Part) -> tf.data.Dataset:
-    # Paths as bytes, because a file name need not be UTF-8.
-    paths = tf.constant([os.fsencode(file.path) for file in part.files], tf.string)
-    plain = tf.constant([file.route == "tensorflow" for file in part.files], tf.bool)
-    indices = tf.range(len(part), dtype=tf.int32)
-    return tf.data.Dataset.from_tensor_slices((paths, plain, indices))
+def _sources(files: ImageFiles) -> tf.data.Dataset:
+    """The path of each file, whether TensorFlow decodes it, and its index."""
+
+    # Some thousand at a time: a million paths in a constant would be a million strings of a tensor.
+    def some(start: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = np.arange(start, min(start + CHUNK, len(files)))
+        # Paths as bytes, because a file name need not be UTF-8.
+        paths = [files.raw_path(row) for row in rows]
+        return np.array(paths, object), plain[rows], rows.astype(np.int32)
+
+    @tf.autograph.experimental.do_not_convert
+    def chunk(start: tf.Tensor) -> tf.data.Dataset:
+        found = tf.numpy_function(some, [start], (tf.string, tf.bool, tf.int32))
+        shaped = tuple(tf.ensure_shape(each, (None,)) for each in found)
+        return tf.data.Dataset.from_tensor_slices(shaped)
+
+    plain = files.plain
+    return tf.data.Dataset.range(0, len(files), CHUNK).flat_map(chunk)
 
 
 def _decode(path: tf.Tensor, plain: tf.Tensor, height: int, width: int) -> tf.Tensor:

@@ -20,8 +20,7 @@ def walk(folder: str) -> Found:
     """Lists every entry below `folder` that is not itself a folder.
 
     Links to folders are followed, unless they loop. Hidden folders (and `__MACOSX`) are skipped
-    with that
-    reason: `.ipynb_checkpoints`, for one, holds copies of images.
+    with that reason: `.ipynb_checkpoints`, for one, holds copies of images.
     """
     found = Found()
     # A stack and no recursion, as folders may nest deeper than Python's limit.
@@ -41,8 +40,9 @@ def walk(folder: str) -> Found:
 def _sort_out(folder: str, found: Found) -> list[str]:
     """Adds a folder's files to `found` and returns its visible subfolders."""
     entries = list_folder(folder, found.skipped)
-    folders = [each for each in entries if is_folder(each)]
-    found.files += sorted(set(entries) - set(folders))
+    folders = []
+    for each in entries:
+        (folders if is_folder(each) else found.files).append(each)
     found.skipped += [Skipped(each, "hidden folder") for each in folders if is_hidden(each)]
     return [each for each in folders if not is_hidden(each)]
 

@@ -1,0 +1,58 @@
+"""Holds a part of the training images back for validation."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer.data.parts import Part
+
+
+def check_split(validation_fraction: float, seed: int) -> None:
+    """Raises an `InputError` if a share or a seed is out of range."""
+    if not isinstance(validation_fraction, int | float) or not 0.0 < validation_fraction < 1.0:
+        raise InputError(
+            f"validation_fraction must lie between 0 and 1, got {validation_fraction!r}"
+        )
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be an integer of at least 0, got {seed!r}")
+
+
+def divide(
+    whole: Part, class_names: Sequence[str], validation_fraction: float, seed: int
+) -> tuple[Part, Part]:
+    """Divides a part into train and validation, each class by itself.
+
+    Args:
+        whole: at least two images of each class.
+        class_names: names of the labels.
+        validation_fraction: the share of each class that goes into validation; at least one image
+            of each class goes to either side.
+        seed: the same images in the same order give the same split.
+
+    Returns:
+        The parts "train" and "validation", each in the order of the whole.
+    """
+    held_back: list[int] = []
+    for label, name in enumerate(class_names):
+        members = np.flatnonzero(whole.labels == label)
+        count = min(max(1, int(len(members) * validation_fraction + 0.5)), max(0, len(members) - 1))
+        # A generator for each class: adding images to one leaves the split of the others as it was.
+        generator = np.random.default_rng([seed, zlib.crc32(os.fsencode(name))])
+        held_back += sorted(generator.permutation(members)[:count].tolist())
+    train = whole.select(np.setdiff1d(np.arange(len(whole)), held_back))
+    validation = whole.select(np.asarray(held_back, np.int64))
+    return replace(train, name="train"), replace(validation, name="validation")
+
+
+def split_note(source: str, train: Part, validation: Part, fraction: float, seed: int) -> str:
+    """What was held back, in words."""
+    return (
+        f"validation was split from {source}: {len(validation)} of "
+        f"{len(train) + len(validation)} images (validation_fraction={fraction:g}, seed={seed})"
+    )
