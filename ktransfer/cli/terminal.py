@@ -208,7 +208,7 @@ def print_backbones(rows: Iterable[BackboneInfo]) -> None:
 
 def print_note(text: str) -> None:
     """A paragraph."""
-    click.echo("\n".join(textwrap.wrap(text, _width())))
+    click.echo("\n".join(textwrap.wrap(text, width())))
 
 
 def _accuracy(label: str, found: Score, part: str) -> None:
@@ -228,13 +228,14 @@ def _row(label: str, *lines: str, bullet: str = "") -> None:
     indent = _LABEL_WIDTH + len(bullet)
     for index, line in enumerate(lines):
         wrapped = textwrap.wrap(
-            printable(line), _width() - indent, break_long_words=False, break_on_hyphens=False
+            printable(line), width() - indent, break_long_words=False, break_on_hyphens=False
         )
         start = _label(label if index == 0 else "") + bullet
         click.echo(start + f"\n{'':<{indent}}".join(wrapped))
 
 
-def _width() -> int:
+def width() -> int:
+    """Columns to wrap text at."""
     return max(40, min(_MAX_WIDTH, shutil.get_terminal_size((100, 24)).columns))
 
 

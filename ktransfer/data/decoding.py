@@ -57,6 +57,7 @@ def decoding_fault(file: ImageFile) -> str | None:
 
 
 def fault_in_words(image_format: str, error: Exception) -> str:
+    """Why decoding failed, for people, from what Pillow raised."""
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return "too large for this machine's memory"
@@ -118,6 +119,7 @@ def _deep_grey_to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def full_scale(values: np.ndarray, mode: str) -> float:
+    """What counts as white in the pixels of a deep grey image; a `ValueError` if nothing can."""
     if mode.startswith("I;16"):
         return 65535.0
     low, high = float(values.min()), float(values.max())

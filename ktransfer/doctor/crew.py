@@ -1,4 +1,4 @@
-"""Processes that look at many images, each watched: what crashes or hangs is named and passed by."""
+"""Watched processes that look at many images: what crashes or hangs is named and passed by."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def look_at_all(
             progress(done, len(paths))
 
     def work() -> None:
-        with contextlib.closing(_Worker(one_big, file_limit_s)) as worker:
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    worker.look(paths, chunks.get_nowait(), note)
+        worker = _Worker(one_big, file_limit_s)
+        with contextlib.closing(worker), contextlib.suppress(queue.Empty):
+            while True:
+                worker.look(paths, chunks.get_nowait(), note)
 
     count = processes or len(os.sched_getaffinity(0))
     count = min(count, -(-len(paths) // _CHUNK))
@@ -145,5 +145,8 @@ class _Worker:
 
     def _last_words(self) -> str:
         assert self._process is not None
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            return "it stopped answering"
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,0 +1,96 @@
+"""`examine`: one pass over a data set, and a report of what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ktransfer._progress import progress_bar
+from ktransfer._timing import timed
+from ktransfer.data.listing import read_listing
+from ktransfer.data.parts import Splits
+from ktransfer.doctor.checks import check_all
+from ktransfer.doctor.crew import look_at_all
+from ktransfer.doctor.findings import Report, in_order
+from ktransfer.doctor.sameness import Sameness, find_same
+from ktransfer.doctor.subject import Subject, of_listing, of_splits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The search for near duplicates compares all with all: beyond, it would take hours.
+MOST_COMPARED = 400_000
+
+
+class Examined:
+    """A data set that was looked at: what `examine` reports on, and a manifest is written from.
+
+    Attributes:
+        subject: the images.
+        looks: records `LOOK` `(n,)`.
+        same: which of them are the same.
+        report: what was found.
+    """
+
+    def __init__(self, subject: Subject, *, data: str, verbose: bool, seconds: dict[str, float]):
+        self.subject = subject
+        with timed(seconds, "look"), progress_bar("looking", len(subject), shown=verbose) as bar:
+            paths = subject.paths(range(len(subject)))
+            self.looks, faults = look_at_all(paths, progress=bar)
+        with timed(seconds, "compare"):
+            self.same: Sameness = find_same(self.looks, near=len(subject) <= MOST_COMPARED)
+            findings = check_all(subject, self.looks, faults, self.same)
+        usable = self.looks["seen"].astype(np.bool_)
+        self.report = Report(data, in_order(findings), subject.counts(usable), seconds)
+
+
+def look_through(
+    data: str | os.PathLike[str] | pd.DataFrame | Splits, *, verbose: bool = False
+) -> Examined:
+    """`examine`, with all that it is made of."""
+    seconds: dict[str, float] = {}
+    with timed(seconds, "scan"):
+        if isinstance(data, Splits):
+            subject, name = of_splits(data), "the parts"
+        else:
+            subject = of_listing(read_listing(data))
+            name = os.fsdecode(data) if isinstance(data, str | os.PathLike) else "the DataFrame"
+    return Examined(subject, data=name, verbose=verbose, seconds=seconds)
+
+
+def examine(
+    data: str | os.PathLike[str] | pd.DataFrame | Splits, *, verbose: bool = False
+) -> Report:
+    """Look at every image of a data set and report what is wrong with it.
+
+    All pixels are decoded, in processes of their own, so that a file that crashes or hangs a
+    decoder is named like any other. Nothing is moved, rewritten or deleted.
+
+    Args:
+        data: a folder of class folders, or of parts with such folders; a CSV file or DataFrame with
+            the columns path, label and perhaps split; or `Splits`.
+        verbose: show progress on standard error.
+
+    Returns:
+        A `Report`: print it, or take its `findings`.
+
+    Raises:
+        InputError: the path does not exist, or is neither a folder nor a table.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> photos = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("light", "dark"):
+        ...     (photos / name).mkdir()
+        ...     pixels = np.random.default_rng(len(name)).integers(0, 256, (48, 48, 3), np.uint8)
+        ...     Image.fromarray(pixels).save(photos / name / "a.png")
+        ...     _ = (photos / name / "b.jpg").write_bytes(b"<html>")
+        >>> for finding in examine(photos).by_severity("error"):
+        ...     print(finding.kind, finding.count, finding.reasons[0])
+        unreadable 2 not an image: HTML text named .jpg
+    """
+    return look_through(data, verbose=verbose).report
