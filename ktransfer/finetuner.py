@@ -25,6 +25,7 @@ from ktransfer.data import (
     read_paths,
     resize_array,
 )
+from ktransfer.doctor import check_name, preflight
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -170,6 +171,7 @@ class FineTuner:
         cache_dtype: str = "float32",
         memory_budget_mb: float = DEFAULT_BUDGET_MB,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        check: str = "auto",
     ) -> FitResult:
         """Look at the images, decide what to freeze, train the rest.
 
@@ -202,6 +204,8 @@ class FineTuner:
             cache_dtype: what they are kept in: `"float32"`, or `"float16"` for half the space.
             memory_budget_mb: what goes beyond is memory-mapped from a file.
             callbacks: Keras callbacks, given to every stage.
+            check: `"auto"` looks for leaks, duplicates, contradicting labels and more before the
+                training, up to 10,000 images (`ktransfer.examine`); `"off"` does not.
 
         Returns:
             A `FitResult`; it is also kept as `result`.
@@ -227,10 +231,13 @@ class FineTuner:
             callbacks=callbacks,
         )
         options.check()
+        check_name(check)
         seconds: dict[str, float] = {}
         with timed(seconds, "scan"):
             splits = read_folder(data, validation_fraction=validation_fraction, seed=self.seed)
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
+        with timed(seconds, "check"):
+            findings = preflight(splits, check, verbose=self.verbose)
         self._use_pretrained()
         settings = self._settings(callbacks, cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.verbose)
@@ -248,7 +255,7 @@ class FineTuner:
             "validation_fraction": validation_fraction,
             "train_fingerprint": splits.train.fingerprint(),
         }
-        self.result = fitted.result
+        self.result = dataclasses.replace(fitted.result, findings=findings)
         if out is not None:
             with timed(seconds, "save"):
                 self.save(out, overwrite=True)

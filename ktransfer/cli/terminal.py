@@ -66,6 +66,10 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _row("Images", f"{sum(result.part_sizes.values()):,} used: {sizes}")
     _row("Classes", f"{len(result.classes)}: {classes}{more}")
     print_skipped(result.skipped)
+    worth = [each for each in result.findings if each.severity != "info"]
+    _row(
+        "Findings", *[f"{each.severity} {each.kind}: {each.message}" for each in worth], bullet="- "
+    )
     _row("Notes", *result.notes, bullet="- ")
     if result.interrupted:
         _row("Interrupted", "by Ctrl-C; the model has the best weights until then")

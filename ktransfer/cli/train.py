@@ -29,6 +29,7 @@ _FIT_OPTIONS = (
     "validation_fraction",
     "cache",
     "similarity",
+    "check",
 )
 
 
@@ -116,6 +117,13 @@ _FIT_OPTIONS = (
     default="auto",
     show_default=True,
     help="Whether what frozen blocks say is computed once.",
+)
+@click.option(
+    "--no-check",
+    "check",
+    flag_value="off",
+    default="auto",
+    help="Do not look for leaks, duplicates and contradicting labels first.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 @json_option

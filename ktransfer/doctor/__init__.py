@@ -15,15 +15,27 @@ if TYPE_CHECKING:
     from ktransfer.doctor.examining import examine, look_through
     from ktransfer.doctor.findings import KINDS, Finding, Report
     from ktransfer.doctor.manifest import write_manifest
+    from ktransfer.doctor.before_training import check_name, preflight
 
-__all__ = ["KINDS", "Finding", "Report", "examine", "look_through", "write_manifest"]
+__all__ = [
+    "KINDS",
+    "Finding",
+    "Report",
+    "check_name",
+    "examine",
+    "look_through",
+    "preflight",
+    "write_manifest",
+]
 
 _HOME = {
     "KINDS": "findings",
     "Finding": "findings",
     "Report": "findings",
+    "check_name": "before_training",
     "examine": "examining",
     "look_through": "examining",
+    "preflight": "before_training",
     "write_manifest": "manifest",
 }
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from ktransfer.doctor.classes import class_findings
 from ktransfer.doctor.copies import copy_findings
-from ktransfer.doctor.estimate import estimate
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.names import name_findings
 from ktransfer.doctor.pixels import pixel_findings
@@ -35,5 +34,4 @@ def check_all(
         *unusable_findings(subject, faults),
         *name_findings(subject),
         *pixel_findings(subject, looks),
-        *estimate(subject, looks),
     ]

@@ -13,6 +13,7 @@ from ktransfer.data.listing import read_listing
 from ktransfer.data.parts import Splits
 from ktransfer.doctor.checks import check_all
 from ktransfer.doctor.crew import look_at_all
+from ktransfer.doctor.estimate import estimate
 from ktransfer.doctor.findings import Report, in_order
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
@@ -34,14 +35,24 @@ class Examined:
         report: what was found.
     """
 
-    def __init__(self, subject: Subject, *, data: str, verbose: bool, seconds: dict[str, float]):
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        data: str,
+        verbose: bool,
+        seconds: dict[str, float] | None = None,
+        forecast: bool = True,
+    ) -> None:
         self.subject = subject
+        seconds = {} if seconds is None else seconds
         with timed(seconds, "look"), progress_bar("looking", len(subject), shown=verbose) as bar:
             paths = subject.paths(range(len(subject)))
             self.looks, faults = look_at_all(paths, progress=bar)
         with timed(seconds, "compare"):
             self.same: Sameness = find_same(self.looks, near=len(subject) <= MOST_COMPARED)
             findings = check_all(subject, self.looks, faults, self.same)
+            findings += estimate(subject, self.looks) if forecast else ()
         usable = self.looks["seen"].astype(np.bool_)
         self.report = Report(data, in_order(findings), subject.counts(usable), seconds)
 

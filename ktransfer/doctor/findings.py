@@ -26,6 +26,7 @@ KINDS = (
     "value_range",
     "channel_mismatch",
     "grey",
+    "animated",
     "odd_name",
     "skipped",
     "estimate",

@@ -43,6 +43,7 @@ LOOK = np.dtype(
         ("deep", np.bool_),
         ("grey", np.bool_),
         ("alpha", np.bool_),
+        ("animated", np.bool_),
     ]
 )
 
@@ -94,6 +95,9 @@ def _note(image: Image.Image, found: np.ndarray, before_big: Callable[[], None])
     found["format"] = FORMATS.index(image_format)
     found["mode"] = MODES.index(image.mode) if image.mode in MODES else OTHER
     found["deep"] = image.mode[0] in "IF" or "16" in raw_mode(image)
+    found["animated"] = image_format in ("GIF", "WEBP", "PNG") and getattr(
+        image, "is_animated", False
+    )
     # A JPEG is decoded at a fraction of its size, which still reads all of its data.
     image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
     image.load()

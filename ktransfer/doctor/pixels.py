@@ -28,6 +28,7 @@ def pixel_findings(subject: Subject, looks: np.ndarray) -> Iterator[Finding]:
     yield from _values(subject, looks, seen)
     yield from _channels(subject, looks, seen)
     yield from _grey(subject, looks, seen)
+    yield from _animated(subject, np.flatnonzero(seen & looks["animated"].astype(np.bool_)))
 
 
 def _tiny(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
@@ -142,3 +143,15 @@ def _grey(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Fin
         "indifferent",
         tuple((path,) for path in subject.paths(np.flatnonzero(grey))),
     )
+
+
+def _animated(subject: Subject, animated: np.ndarray) -> Iterator[Finding]:
+    if len(animated):
+        yield Finding(
+            "animated",
+            "info",
+            len(animated),
+            f"{len(animated):,} image{'s' if len(animated) > 1 else ''} with several frames",
+            "only the first is looked at and learnt from; save the others as files if they matter",
+            tuple((path,) for path in subject.paths(animated)),
+        )
