@@ -12,10 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ktransfer.doctor.before_training import check_name, preflight
     from ktransfer.doctor.examining import examine, look_through
     from ktransfer.doctor.findings import KINDS, Finding, Report
     from ktransfer.doctor.manifest import write_manifest
-    from ktransfer.doctor.before_training import check_name, preflight
 
 __all__ = [
     "KINDS",

@@ -16,12 +16,13 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from ktransfer.doctor.looking import LOOK
-from ktransfer.doctor.worker import BIG
+from ktransfer.doctor.worker import BIG, READY
 
 #: A file that takes longer is given up; the largest allowed, 178 megapixels, takes about 5 s.
 FILE_LIMIT_S = 60.0
 
 _CHUNK = 32
+_START_LIMIT_S = 120.0
 
 
 def look_at_all(
@@ -129,6 +130,11 @@ class _Worker:
         os.close(asked)
         os.close(answered)
         self._ask, self._hear = Connection(ask, readable=False), Connection(hear, writable=False)
+        # A process that cannot start is no fault of the files.
+        with contextlib.suppress(EOFError):
+            if self._hear.poll(_START_LIMIT_S) and self._hear.recv_bytes() == READY:
+                return
+        raise RuntimeError(f"{sys.executable!r} does not start, it is needed to look at images")
 
     def _answer(self) -> bytes:
         answer = self._next()

@@ -12,6 +12,8 @@ from ktransfer.doctor.looking import look
 
 #: What it says before it decodes a big image; any answer lets it.
 BIG = b"big"
+#: What it says first.
+READY = b"ready"
 
 
 def main(read_end: int, write_end: int) -> None:
@@ -25,6 +27,7 @@ def main(read_end: int, write_end: int) -> None:
         answered.send_bytes(BIG)
         asked.recv_bytes()
 
+    answered.send_bytes(READY)
     while paths := asked.recv():
         for path in paths:
             found, fault = look(path, before_big)
