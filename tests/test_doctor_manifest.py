@@ -45,7 +45,7 @@ def test_a_manifest_names_all_readable_images_with_their_findings(bad, tmp_path)
 
 
 def test_exclude_leaves_out_what_should_not_be_trained_on(bad, tmp_path):
-    root, planted, examined = bad
+    _, planted, examined = bad
     write_manifest(tmp_path / "m.csv", examined, exclude=True)
     kept = {row["path"] for row in rows(tmp_path / "m.csv")}
     for group in planted["conflicting_labels"]:
@@ -100,7 +100,7 @@ def test_a_manifest_that_cannot_be_written_is_refused(tmp_path):
     examined = look_through(tmp_path / "photos")
     with pytest.raises(InputError, match=r"m\.txt' must end in \.csv"):
         write_manifest(tmp_path / "m.txt", examined, exclude=False)
-    with pytest.raises(InputError, match="there is no folder '.*nowhere'"):
+    with pytest.raises(InputError, match=r"there is no folder '.*nowhere'"):
         write_manifest(tmp_path / "nowhere/m.csv", examined, exclude=False)
     with pytest.raises(InputError, match="is a folder; name a file"):
         write_manifest(tmp_path, examined, exclude=False)

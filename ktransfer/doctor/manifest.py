@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from collections import defaultdict
@@ -56,7 +57,8 @@ def write_manifest(file: str | os.PathLike[str], examined: Examined, *, exclude:
     except OSError as error:
         raise InputError(f"the manifest {str(file)!r} cannot be written: {error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return int(kept.sum())
 
 
