@@ -53,6 +53,7 @@ class FitOptions:
     batch_size: int | None = None
     patience: int | None = None
     validation_fraction: float = 0.2
+    class_names: Sequence[str] | None = None
     out: str | os.PathLike[str] | None = None
     resume: bool = False
     overwrite: bool = False

@@ -1,6 +1,6 @@
-"""Folders of images as labelled parts, and parts as `tf.data` pipelines.
+"""Images as labelled parts, from wherever they are, and parts as `tf.data` pipelines.
 
-    splits = read_folder("photos/")                       # looks at headers only, decodes nothing
+    splits = read_data("photos/")                         # looks at headers only, decodes nothing
     batches = image_dataset(splits.train, (224, 224))     # (images uint8, indices int32)
 
 Names load on first use (PEP 562), so that `import ktransfer.data` imports neither TensorFlow nor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ktransfer.data.parts import Part, Splits, joined
     from ktransfer.data.pipeline import explain_failures, image_dataset
     from ktransfer.data.resizing import resize_array
+    from ktransfer.data.sources import read_data, read_images, read_labelled
 
 __all__ = [
     "ImageFile",
@@ -33,7 +34,10 @@ __all__ = [
     "explain_failures",
     "image_dataset",
     "joined",
+    "read_data",
     "read_folder",
+    "read_images",
+    "read_labelled",
     "read_listing",
     "read_part",
     "read_paths",
@@ -51,7 +55,10 @@ _HOME = {
     "explain_failures": "pipeline",
     "image_dataset": "pipeline",
     "joined": "parts",
+    "read_data": "sources",
     "read_folder": "folder",
+    "read_images": "sources",
+    "read_labelled": "sources",
     "read_listing": "listing",
     "read_part": "folder",
     "read_paths": "folder",

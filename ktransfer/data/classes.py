@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ LAYOUT = (
 
 @dataclass(frozen=True)
 class Reading:
-    """What a folder of class folders, or a table, holds: the readable images by class, and the rest.
+    """What a folder of class folders, or a table, holds: readable images by class, and the rest.
 
     Attributes:
         folder: the folder, or that which the table's paths start from.
@@ -85,26 +85,34 @@ def inspected_files(paths: Iterable[str], skipped: list[Skipped]) -> ImageFiles:
     return files.build()
 
 
-def checked_classes(readings: dict[str, Reading]) -> tuple[str, ...]:
-    """The sorted class names, after checking that every part can be used.
+def checked_classes(
+    readings: Mapping[str, Reading], class_names: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The class names, after checking that every part can be used.
 
     Args:
         readings: by part name; "train" is one of them.
+        class_names: the same names in the order wanted; None: sorted.
 
     Raises:
         InputError: if a part has no images, or other classes than train, or a class without a
-            readable image; if there is only one class.
+            readable image; if there is only one class, or if they are not `class_names`.
     """
     for reading in readings.values():
         check_holds_images(reading)
     names = tuple(sorted(readings["train"].by_class))
+    if class_names is not None and set(names) != set(class_names):
+        raise InputError(
+            f"class_names are {listed(list(class_names))}, but the classes of "
+            f"{readings['train'].where} are {listed(list(names))}"
+        )
     if len(names) == 1:
         raise _one_class(readings["train"], names[0])
     for part, reading in readings.items():
         _check_same_classes(part, reading, set(names))
     for reading in readings.values():
         _check_no_empty_class(reading)
-    return names
+    return names if class_names is None else tuple(class_names)
 
 
 def check_holds_images(reading: Reading) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from typing import BinaryIO
+
 import numpy as np
 from PIL import Image
 
@@ -9,7 +13,9 @@ from ktransfer.data.images import (
     FORMATS,
     TURNS,
     ImageFile,
+    Inspected,
     Skipped,
+    inspect_bytes,
     inspect_image,
     not_a_file,
     orientation,
@@ -42,13 +48,26 @@ def decode_image(file: ImageFile) -> np.ndarray:
     return quietly(lambda: _decode(file.path))
 
 
+def decode_bytes(content: bytes) -> np.ndarray:
+    """`decode_image` of an encoded image in memory."""
+    return quietly(lambda: _decode(io.BytesIO(content)))
+
+
 def decoding_fault(file: ImageFile) -> str | None:
     """Why the file cannot be decoded, in words; None if it can."""
-    inspected = inspect_image(file.path)
+    return _fault(inspect_image(file.path), lambda: decode_image(file))
+
+
+def fault_of_bytes(name: str, content: bytes) -> str | None:
+    """Why an encoded image in memory cannot be decoded, in words; None if it can."""
+    return _fault(inspect_bytes(name, content), lambda: decode_bytes(content))
+
+
+def _fault(inspected: Inspected | Skipped, decode: Callable[[], np.ndarray]) -> str | None:
     if isinstance(inspected, Skipped):
         return inspected.reason
     try:
-        decode_image(file)
+        decode()
     # Damaged files make Pillow raise nearly anything: SyntaxError, struct.error, zlib.error,
     # IndexError.
     except Exception as error:
@@ -66,12 +85,12 @@ def fault_in_words(image_format: str, error: Exception) -> str:
     return f"damaged {image_format}: {message}"
 
 
-def _decode(path: str) -> np.ndarray:
+def _decode(source: str | BinaryIO) -> np.ndarray:
     # Opening a named pipe would wait for its writer for ever.
-    reason = not_a_file(path)
+    reason = not_a_file(source) if isinstance(source, str) else None
     if reason:
-        raise OSError(f"{path!r}: {reason}")
-    with Image.open(path, formats=FORMATS) as image:
+        raise OSError(f"{source!r}: {reason}")
+    with Image.open(source, formats=FORMATS) as image:
         fault = too_large(image.size)
         if fault:
             raise ValueError(fault)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ktransfer._checks import InputError
-from ktransfer.data.parts import Part
+from ktransfer.data.duplicates import duplicate_notes
+from ktransfer.data.images import Skipped
+from ktransfer.data.parts import Part, Splits
 
 
 def check_split(validation_fraction: float, seed: int) -> None:
@@ -50,7 +52,46 @@ def divide(
     return replace(train, name="train"), replace(validation, name="validation")
 
 
-def split_note(source: str, train: Part, validation: Part, fraction: float, seed: int) -> str:
+def splits_from(
+    parts: Mapping[str, Part],
+    class_names: Sequence[str],
+    *,
+    source: str,
+    skipped: Iterable[Skipped],
+    notes: Iterable[str],
+    validation_fraction: float,
+    seed: int,
+) -> Splits:
+    """The splits of parts whose classes have been checked.
+
+    Args:
+        parts: "train" at least; validation is held back from it where there is none.
+        class_names: names of the labels.
+        source: what validation is held back from, in words.
+        skipped: what was left out.
+        notes: remarks so far; those on duplicates are added.
+        validation_fraction: as in `divide`.
+        seed: as in `divide`.
+    """
+    train, validation, test = parts["train"], parts.get("validation"), parts.get("test")
+    remarks = list(notes)
+    held_back = validation is None
+    if validation is None:
+        train, validation = divide(train, class_names, validation_fraction, seed)
+        remarks.insert(0, _split_note(source, train, validation, validation_fraction, seed))
+    remarks += duplicate_notes([train, validation] + ([test] if test else []), class_names)
+    return Splits(
+        train,
+        validation,
+        test,
+        tuple(class_names),
+        tuple(skipped),
+        tuple(remarks),
+        held_back=held_back,
+    )
+
+
+def _split_note(source: str, train: Part, validation: Part, fraction: float, seed: int) -> str:
     """What was held back, in words."""
     return (
         f"validation was split from {source}: {len(validation)} of "

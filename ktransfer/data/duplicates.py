@@ -41,7 +41,7 @@ def duplicate_notes(parts: Sequence[Part], class_names: Sequence[str]) -> list[s
 
 
 def identical_files(files: ImageFiles) -> np.ndarray:
-    """Which files hold the same bytes, int64 `(n,)`: equal numbers for equal files, -1 for the rest.
+    """Which files hold the same bytes, int64 `(n,)`: equal files have equal numbers, others -1.
 
     Cheap keys come first, so that few files are read in full, and none twice: links to one file are
     one file, and files of 3,000 photos rarely agree in size. Nothing is held for a file but some

@@ -7,7 +7,7 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class ImageFiles(Sequence[ImageFile]):
             chosen._digests = self._digests[indices]
         return chosen
 
-    def raw_path(self, index: int) -> bytes:
+    def raw_path(self, index: SupportsIndex) -> bytes:
         """A file's path as the system has it: a name need not be UTF-8."""
         start = self._starts[index]
         return self._paths[start : start + self._lengths[index]]
@@ -164,9 +164,10 @@ class FilesBuilder:
 
     def add(self, file: ImageFile | Inspected) -> None:
         """Adds a file; where it was inspected, with the format of its content."""
-        known: Any = _UNKNOWN_FORMAT
+        known = _UNKNOWN_FORMAT
         if isinstance(file, Inspected):
-            file, known = file.file, FORMATS.index(file.format)
+            known = FORMATS.index(file.format)
+            file = file.file
         path = os.fsencode(file.path)
         self._paths += path
         self._lengths.append(len(path))

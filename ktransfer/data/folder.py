@@ -9,6 +9,7 @@ import numpy as np
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer.data.classes import (
+    Reading,
     check_enough_to_split,
     check_holds_images,
     checked_classes,
@@ -16,7 +17,7 @@ from ktransfer.data.classes import (
     inspected_files,
     read_classes,
 )
-from ktransfer.data.dividing import check_split, divide, split_note
+from ktransfer.data.dividing import check_split, splits_from
 from ktransfer.data.duplicates import duplicate_notes
 from ktransfer.data.images import Skipped
 from ktransfer.data.layout import (
@@ -24,14 +25,22 @@ from ktransfer.data.layout import (
     check_layout,
     checked_part_folders,
     existing_folder,
+    is_table,
     missing,
 )
 from ktransfer.data.listing import Listing, listing_of_folder
 from ktransfer.data.parts import Part, Splits, listed
+from ktransfer.data.tables import read_table
 from ktransfer.data.walking import Found, is_folder, subfolders, walk
 
 
-def read_folder(path: Path, *, validation_fraction: float = 0.2, seed: int = 0) -> Splits:
+def read_folder(
+    path: Path,
+    *,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+) -> Splits:
     """Reads a folder of labelled images by their headers and divides it into parts.
 
     Layouts: `train`, `val` and perhaps `test` with class folders inside (also training, valid,
@@ -45,6 +54,7 @@ def read_folder(path: Path, *, validation_fraction: float = 0.2, seed: int = 0) 
             validation; at least one image of each class goes to either side. Not used where the
             folder has a `val` part.
         seed: of the split, 0 or more. The same files give the same split, wherever the folder lies.
+        class_names: the names of the class folders in the order wanted; None: sorted.
 
     Returns:
         The parts, the class names, every file that was left out with its reason, and notes.
@@ -71,40 +81,43 @@ def read_folder(path: Path, *, validation_fraction: float = 0.2, seed: int = 0) 
     check_layout(root)
     listing = listing_of_folder(root)
     folder = listing.parts["train"].folder
-    source = (
-        "the class folders" if folder == root else f"{os.path.basename(folder)!r} (no val folder)"
-    )
-    return splits_of(listing, source, validation_fraction, seed)
+    whole = folder == root
+    source = "the class folders" if whole else f"{os.path.basename(folder)!r} (no val folder)"
+    return splits_of(listing, source, class_names, validation_fraction, seed)
 
 
-def splits_of(listing: Listing, source: str, validation_fraction: float, seed: int) -> Splits:
+def splits_of(
+    listing: Listing,
+    source: str,
+    class_names: Sequence[str] | None,
+    validation_fraction: float,
+    seed: int,
+) -> Splits:
     """The splits of a listing that holds train.
 
     Args:
         listing: of a folder or a table.
         source: what validation is split from where there is no such part, in words.
+        class_names: as in `read_folder`.
         validation_fraction: as in `read_folder`.
         seed: as in `read_folder`.
 
     Raises:
         InputError: as `read_folder`, of classes and their images.
     """
-    class_names = checked_classes(listing.parts)
-    parts = {name: each.part(name, class_names) for name, each in listing.parts.items()}
-    notes: list[str] = []
-    held_back = "validation" not in parts
-    if held_back:
-        check_enough_to_split(listing.parts["train"])
-        divided = divide(parts["train"], class_names, validation_fraction, seed)
-        parts["train"], parts["validation"] = divided
-        notes.append(split_note(source, *divided, validation_fraction, seed))
-    train, validation, test = parts["train"], parts["validation"], parts.get("test")
-    notes += extension_notes(listing.parts.values())
-    notes += duplicate_notes([train, validation] + ([test] if test else []), class_names)
-    skipped = [*listing.skipped]
-    skipped += [each for reading in listing.parts.values() for each in reading.skipped]
-    return Splits(
-        train, validation, test, class_names, tuple(skipped), tuple(notes), held_back=held_back
+    readings = listing.parts
+    names = checked_classes(readings, class_names)
+    if "validation" not in readings:
+        check_enough_to_split(readings["train"])
+    skipped = [each for reading in readings.values() for each in reading.skipped]
+    return splits_from(
+        {part: reading.part(part, names) for part, reading in readings.items()},
+        names,
+        source=source,
+        skipped=[*listing.skipped, *skipped],
+        notes=extension_notes(readings.values()),
+        validation_fraction=validation_fraction,
+        seed=seed,
     )
 
 
@@ -126,32 +139,58 @@ def read_part(
         InputError: if the folder does not exist, holds no readable image, or has a class folder
             that is not in `class_names`.
     """
-    folder, notes = _evaluated_folder(existing_folder(path), class_names)
-    reading = read_classes(folder)
+    chosen, folder = chosen_folder(existing_folder(path), class_names, ("test", "validation"))
+    notes = [f"read from {folder!r}"] if chosen else []
+    part, skipped, remarks = labelled_part(read_classes(folder), class_names, name)
+    return part, skipped, (*notes, *remarks)
+
+
+def labelled_part(
+    reading: Reading, class_names: Sequence[str], name: str
+) -> tuple[Part, tuple[Skipped, ...], tuple[str, ...]]:
+    """A reading as a part whose labels are positions in known class names.
+
+    Returns:
+        As `read_part`.
+
+    Raises:
+        InputError: if there is no readable image, or a class that is not in `class_names`.
+    """
+    kind = "class folder" if reading.table is None else "class"
     for each in reading.by_class:
         if each not in class_names:
-            raise InputError(f"{unknown_name('class folder', each, class_names)} (in {folder!r})")
+            raise InputError(f"{unknown_name(kind, each, class_names)} (in {reading.where})")
     check_holds_images(reading)
     absent = [each for each in class_names if not reading.by_class.get(each)]
-    if absent:
-        notes.append(f"no images of {listed(absent)} in {folder!r}")
+    notes = [f"no images of {listed(absent)} in {reading.where}"] if absent else []
     part = reading.part(name, class_names)
     notes += extension_notes([reading]) + duplicate_notes([part], class_names)
     return part, tuple(reading.skipped), tuple(notes)
 
 
+def chosen_folder(
+    root: str, class_names: Sequence[str], preferred: Sequence[str]
+) -> tuple[str | None, str]:
+    """The first part of a folder that it has of those preferred; None, root without such parts."""
+    if any(os.path.basename(each) in class_names for each in subfolders(root)):
+        return None, root
+    parts = checked_part_folders(root)
+    return next(((name, parts[name]) for name in preferred if name in parts), (None, root))
+
+
 def read_paths(paths: Path | Iterable[Path]) -> tuple[Part, tuple[Skipped, ...]]:
-    """Reads files and folders (recursively) as an unlabelled part, to predict on.
+    """Reads files, folders (recursively) and CSV files as an unlabelled part, to predict on.
 
     Args:
-        paths: one path or several; their order is kept, files inside a folder are sorted.
+        paths: one path or several; their order is kept, files inside a folder are sorted. Of a CSV
+            file the column `path` is read.
 
     Returns:
         The part, named "prediction" and with labels -1, and the files left out with their reasons.
         The part is empty if no file is a readable image.
 
     Raises:
-        InputError: if a named path does not exist.
+        InputError: if a named path does not exist, or a CSV file cannot be read.
     """
     several = [paths] if isinstance(paths, str | bytes | os.PathLike) else paths
     found = [_found_at(os.fsdecode(each)) for each in several]
@@ -164,12 +203,8 @@ def _found_at(path: str) -> Found:
     # lexists: a dangling link does exist, and is reported as what it is.
     if not os.path.lexists(path):
         raise missing("file or folder", path)
+    if is_table(path) and os.path.isfile(path):
+        table = read_table(path, labelled=False)
+        table.check()
+        return Found([row.path for row in table.rows])
     return walk(path) if is_folder(path) else Found([path])
-
-
-def _evaluated_folder(root: str, class_names: Sequence[str]) -> tuple[str, list[str]]:
-    if any(os.path.basename(each) in class_names for each in subfolders(root)):
-        return root, []
-    parts = checked_part_folders(root)
-    folder = parts.get("test") or parts.get("validation")
-    return (folder, [f"read from {folder!r}"]) if folder else (root, [])

@@ -7,6 +7,7 @@ goes to Pillow.
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import re
@@ -121,6 +122,11 @@ def inspect_image(path: str) -> Inspected | Skipped:
         return Skipped(path, f"cannot be read: {error.strerror or error}")
 
 
+def inspect_bytes(name: str, content: bytes) -> Inspected | Skipped:
+    """`inspect_image` of an encoded image in memory, which is called `name`."""
+    return quietly(lambda: _inspect_stream(name, io.BytesIO(content)))
+
+
 def extension_lies(path: str, image_format: str) -> bool:
     """Whether the name's extension is that of another image format than the content's."""
     extension = os.path.splitext(path)[1][1:].lower()
@@ -157,7 +163,8 @@ def _stat_fault(path: str, error: OSError) -> str:
 
 
 def _inspect_stream(path: str, stream: BinaryIO) -> Inspected | Skipped:
-    size = os.fstat(stream.fileno()).st_size
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     if size == 0:
         return Skipped(path, "empty file (0 bytes)")
     try:

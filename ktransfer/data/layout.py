@@ -1,4 +1,4 @@
-"""Which parts a folder has: train, validation and test, or class folders alone."""
+"""What a path is, and which parts a folder has: train, validation, test, or class folders alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,44 @@ PART_NAMES = {
     "test": "test",
     "testing": "test",
 }
+
+
+#: What begins the name of a data set of TensorFlow Datasets.
+TFDS_PREFIX = "tfds:"
+
+_TFDS_FILES = ("dataset_info.json", "features.json")
+
+
+def path_kind(path: str) -> str:
+    """What a path is: "tfds" (a name, or a prepared directory), "folder", "table" or "file"."""
+    if path.startswith(TFDS_PREFIX):
+        return "tfds"
+    if os.path.isdir(path):
+        prepared = all(os.path.isfile(os.path.join(path, each)) for each in _TFDS_FILES)
+        return "tfds" if prepared else "folder"
+    return "table" if is_table(path) else "file"
+
+
+def existing_source(path: str) -> str:
+    """The `path_kind` of labelled images.
+
+    Raises:
+        InputError: there is nothing of that name, or neither a folder nor a CSV file.
+    """
+    kind = path_kind(path)
+    if kind == "file" or (kind == "table" and not os.path.lexists(path)):
+        if os.path.lexists(path):
+            raise InputError(
+                f"{path!r} is neither a folder nor a .csv file with the columns path, label"
+                f"[, split]; {LAYOUT}"
+            )
+        raise missing("file" if kind == "table" else "folder", path)
+    return kind
+
+
+def is_table(path: str) -> bool:
+    """Whether a path is to be read as a table: by its extension."""
+    return os.path.splitext(path)[1].casefold() in (".csv", ".tsv")
 
 
 def existing_folder(path: Path) -> str:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from ktransfer.data.classes import Reading, read_classes
 from ktransfer.data.images import Skipped
-from ktransfer.data.layout import Path, existing_folder, outside, part_folders
-from ktransfer.data.tables import Table, is_table, read_table, readings
+from ktransfer.data.layout import Path, existing_folder, is_table, outside, part_folders
+from ktransfer.data.tables import Table, read_table, readings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,16 +6,14 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer.data.files import ImageFiles
+from ktransfer.data.held import HeldImages
 from ktransfer.data.images import Skipped
-
-if TYPE_CHECKING:
-    from ktransfer.data.held import HeldImages
 
 
 class Images(Protocol):
@@ -103,9 +101,11 @@ def contents_digest(parts: Sequence[Part]) -> str:
 
 def joined(parts: Sequence[Part]) -> Part:
     """All images of several parts of one kind, one part after the other."""
-    kind = type(parts[0].images)
-    images = kind.joined([part.images for part in parts])  # type: ignore[arg-type]
-    return Part("all", images, np.concatenate([part.labels for part in parts]))
+    labels = np.concatenate([part.labels for part in parts])
+    held = [part.images for part in parts if not isinstance(part.images, ImageFiles)]
+    if len(held) == len(parts):
+        return Part("all", HeldImages.joined(held), labels)
+    return Part("all", ImageFiles.joined([part.files for part in parts]), labels)
 
 
 @dataclass(frozen=True, eq=False)

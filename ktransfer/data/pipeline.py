@@ -9,11 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from ktransfer._checks import InputError
-from ktransfer.data.decoding import decode_image
+from ktransfer.data.decoding import decode_bytes, decode_image
 from ktransfer.data.files import CHUNK, ImageFiles
+from ktransfer.data.held import HeldImages
 from ktransfer.data.images import ImageFile, Skipped
 from ktransfer.data.parts import Part
 from ktransfer.data.resizing import crop_and_resize, jpeg_halvings
+
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 def image_dataset(
@@ -28,13 +31,13 @@ def image_dataset(
     one by any of these decoders: its lower part is grey.
 
     Args:
-        part: the files; labels are not used.
+        part: the images; labels are not used.
         input_size: `(height, width)` in pixels.
         batch_size: images in a batch; the last batch may be smaller.
 
     Returns:
         A dataset of `(images, indices)`: uint8 `(batch, height, width, 3)` and int32 `(batch,)`,
-        where an index is the file's position in `part.files`. Its order is that of the part on
+        where an index is the image's position in the part. Its order is that of the part on
         every pass.
 
     Raises:
@@ -60,9 +63,12 @@ def image_dataset(
     def load(path: tf.Tensor, plain: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return crop_and_resize(_decode(path, plain, height, width), height, width), index
 
-    decoded = _sources(part.files).map(
-        load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    if isinstance(part.images, ImageFiles):
+        decoded = _sources(part.images).map(
+            load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+    else:
+        decoded = _held_images(part.images, height, width)
     # Before batching: one bad image must not take its batch with it.
     return decoded.ignore_errors().batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
@@ -72,7 +78,7 @@ def explain_failures(part: Part, indices: Iterable[int]) -> tuple[Skipped, ...]:
 
     Args:
         part: the part given to `image_dataset`.
-        indices: positions in `part.files` that never appeared.
+        indices: positions in the part that never appeared.
 
     Returns:
         One `Skipped` for each index, in order, with a reason such as "truncated JPEG: the file ends
@@ -101,7 +107,7 @@ def _sources(files: ImageFiles) -> tf.data.Dataset:
     """The path of each file, whether TensorFlow decodes it, and its index."""
 
     # Some thousand at a time: a million paths in a constant would be a million strings of a tensor.
-    def some(start: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def some(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = np.arange(start, min(start + CHUNK, len(files)))
         # Paths as bytes, because a file name need not be UTF-8.
         paths = [files.raw_path(row) for row in rows]
@@ -118,15 +124,54 @@ def _sources(files: ImageFiles) -> tf.data.Dataset:
 
 
 def _decode(path: tf.Tensor, plain: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    image = tf.cond(plain, lambda: _decode_plain(path, height, width), lambda: _decode_other(path))
+    return _checked(
+        tf.cond(
+            plain,
+            lambda: _decode_plain(tf.io.read_file(path), height, width),
+            lambda: _decode_other(path),
+        )
+    )
+
+
+def _held_images(images: HeldImages, height: int, width: int) -> tf.data.Dataset:
+    @tf.autograph.experimental.do_not_convert
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return crop_and_resize(_decode_held(images, index, height, width), height, width), index
+
+    indices = tf.data.Dataset.range(len(images), output_type=tf.int32)
+    return indices.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _decode_held(images: HeldImages, index: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    def read(at: int) -> tuple[np.int32, np.ndarray, bytes]:
+        kind = images.kind(at)
+        if kind == "pixels":
+            return np.int32(0), images.pixels(at), b""
+        content = images.content(at).tobytes()
+        if kind == "tensorflow":
+            return np.int32(1), _NO_PIXELS, content
+        return np.int32(0), _pixels_or_none(lambda: decode_bytes(content)), b""
+
+    encoded, pixels, content = tf.numpy_function(read, [index], (tf.int32, tf.uint8, tf.string))
+    pixels = tf.ensure_shape(pixels, (None, None, 3))
+    content = tf.ensure_shape(content, ())
+    return _checked(
+        tf.cond(
+            tf.cast(tf.ensure_shape(encoded, ()), tf.bool),
+            lambda: _decode_plain(content, height, width),
+            lambda: pixels,
+        )
+    )
+
+
+def _checked(image: tf.Tensor) -> tf.Tensor:
     # An empty image is the Pillow route's mark of a failure: an exception raised inside
     # numpy_function would print a traceback to stderr for each bad file.
     with tf.control_dependencies([tf.debugging.assert_positive(tf.size(image))]):
         return tf.identity(image)
 
 
-def _decode_plain(path: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    contents = tf.io.read_file(path)
+def _decode_plain(contents: tf.Tensor, height: int, width: int) -> tf.Tensor:
     # A JPEG can be decoded at a half, a quarter or an eighth of its size, in less time.
     halvings = tf.cond(
         tf.equal(tf.strings.substr(contents, 0, 2), b"\xff\xd8"),
@@ -150,8 +195,12 @@ def _decode_other(path: tf.Tensor) -> tf.Tensor:
 
 
 def _pillow_pixels(path: bytes) -> np.ndarray:
+    return _pixels_or_none(lambda: decode_image(ImageFile(os.fsdecode(path), "pillow")))
+
+
+def _pixels_or_none(decode: Callable[[], np.ndarray]) -> np.ndarray:
     try:
-        return decode_image(ImageFile(os.fsdecode(path), "pillow"))
+        return decode()
     # Damaged files make Pillow raise nearly anything; `explain_failures` names it later.
     except Exception:
-        return np.zeros((0, 0, 3), np.uint8)
+        return _NO_PIXELS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ktransfer._checks import InputError, near_names
@@ -83,13 +83,36 @@ class Table:
         else:
             self.rows.append(Row(place, whole, label or "", known or ""))
 
-    def check(self) -> None:
-        """Raises an `InputError` that names the first row that cannot be used, and how many."""
+    def named(self, class_names: Sequence[str] | None) -> Table:
+        """The table with names for labels that are positions in given class names.
+
+        Raises:
+            InputError: a position is out of range.
+        """
+        if not class_names or not all(row.label.isdecimal() for row in self.rows):
+            return self
+        if any(row.label in class_names for row in self.rows):
+            return self
+        for row in self.rows:
+            if int(row.label) >= len(class_names):
+                raise InputError(
+                    f"{self.where}: {row.place} has the label {row.label}, outside the class range "
+                    f"0 to {len(class_names) - 1} of the {len(class_names)} class names"
+                )
+        rows = [row._replace(label=class_names[int(row.label)]) for row in self.rows]
+        return replace(self, rows=rows)
+
+    def check(self, *, needs_train: bool = True) -> None:
+        """Raises an `InputError` that names the first row that cannot be used, and how many.
+
+        Args:
+            needs_train: whether a table with parts must have train.
+        """
         for fault, rows in self.faults.items():
             place, path = rows[0]
             more = f", and so do {len(rows) - 1} more rows" if len(rows) > 1 else ""
             raise InputError(f"{self.where}: {place} {fault}: {path!r}{more}")
-        if self.rows and self.rows[0].part and not any(row.part == "train" for row in self.rows):
+        if needs_train and all(row.part not in ("", "train") for row in self.rows):
             found = listed(sorted({row.part for row in self.rows}))
             raise InputError(f"{self.where} has the splits {found} but no row of train")
 
@@ -125,15 +148,10 @@ def read_table(data: Path | pd.DataFrame, *, labelled: bool = True) -> Table:
     return table
 
 
-def is_table(path: str) -> bool:
-    """Whether a path is to be read as a table: by its extension."""
-    return os.path.splitext(path)[1].casefold() in (".csv", ".tsv")
-
-
 def readings(table: Table) -> dict[str, Reading]:
     """The images of a table's rows by part and class, inspected; "train" where it has no parts."""
-    parts = [each for each in ("train", "validation", "test") if each in _parts(table)]
-    found = {name: _Sorter(table) for name in parts or ["train"]}
+    parts = {row.part or "train" for row in table.rows} or {"train"}
+    found = {name: _Sorter(table) for name in dict.fromkeys(PART_NAMES.values()) if name in parts}
     for row, image in zip(
         table.rows, inspect_images(each.path for each in table.rows), strict=True
     ):
@@ -157,10 +175,6 @@ class _Sorter:
     def reading(self) -> Reading:
         by_class = {name: files.build() for name, files in sorted(self.by_class.items())}
         return Reading(self.table.folder, by_class, self.skipped, self.table.where)
-
-
-def _parts(table: Table) -> set[str]:
-    return {row.part for row in table.rows}
 
 
 def _columns(where: str, header: Iterable[str], needed: Iterable[str]) -> dict[str, int]:

@@ -40,7 +40,7 @@ def walk(folder: str) -> Found:
 def _sort_out(folder: str, found: Found) -> list[str]:
     """Adds a folder's files to `found` and returns its visible subfolders."""
     entries = list_folder(folder, found.skipped)
-    folders = []
+    folders: list[str] = []
     for each in entries:
         (folders if is_folder(each) else found.files).append(each)
     found.skipped += [Skipped(each, "hidden folder") for each in folders if is_hidden(each)]

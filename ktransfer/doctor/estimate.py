@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ktransfer.data.decoding import decode_image
+from ktransfer.data.files import ImageFiles
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.looking import BIG_PIXELS
 from ktransfer.doctor.subject import Subject
@@ -56,12 +57,12 @@ def _decoding_s(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> float 
     """Seconds to decode an image at full size, the mean over a sample; None without images."""
     pixels = looks["width"][seen].astype(np.int64) * looks["height"][seen]
     usual = seen[pixels <= BIG_PIXELS]
-    if not len(usual):
+    if not len(usual) or not isinstance(subject.files, ImageFiles):
         return None
     sample = usual[np.linspace(0, len(usual) - 1, min(_SAMPLE, len(usual))).astype(int)]
-    started = time.perf_counter()
+    files, started = subject.files, time.perf_counter()
     for index in sample:
-        decode_image(subject.files[int(index)])
+        decode_image(files[int(index)])
     return (time.perf_counter() - started) / len(sample)
 
 

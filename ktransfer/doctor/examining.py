@@ -9,12 +9,14 @@ import numpy as np
 
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
+from ktransfer.data.held import HeldImages
 from ktransfer.data.listing import read_listing
 from ktransfer.data.parts import Splits
 from ktransfer.doctor.checks import check_all
 from ktransfer.doctor.crew import look_at_all
 from ktransfer.doctor.estimate import estimate
 from ktransfer.doctor.findings import Report, in_order
+from ktransfer.doctor.looking import look_at_held
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
 
@@ -47,8 +49,11 @@ class Examined:
         self.subject = subject
         seconds = {} if seconds is None else seconds
         with timed(seconds, "look"), progress_bar("looking", len(subject), shown=verbose) as bar:
-            paths = subject.paths(range(len(subject)))
-            self.looks, faults = look_at_all(paths, progress=bar)
+            if isinstance(subject.files, HeldImages):
+                self.looks, faults = look_at_held(subject.files)
+            else:
+                paths = subject.paths(range(len(subject)))
+                self.looks, faults = look_at_all(paths, progress=bar)
         with timed(seconds, "compare"):
             self.same: Sameness = find_same(self.looks, near=len(subject) <= MOST_COMPARED)
             findings = check_all(subject, self.looks, faults, self.same)

@@ -7,6 +7,7 @@ size and everything at once made a thumbnail: what is kept of an image are 1,120
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ktransfer.data.decoding import fault_in_words, full_scale
+from ktransfer.data.held import HeldImages
 from ktransfer.data.images import FORMATS, TURNS, orientation, quietly, raw_mode, too_large
 
 #: Side of a thumbnail, which is squeezed into a square.
@@ -38,7 +40,6 @@ LOOK = np.dtype(
         ("thumbnail", np.uint8, (THUMBNAIL_PX, THUMBNAIL_PX)),
         ("width", np.int32),
         ("height", np.int32),
-        ("format", np.uint8),
         ("mode", np.uint8),
         ("deep", np.bool_),
         ("grey", np.bool_),
@@ -59,20 +60,46 @@ def look(path: str, before_big: Callable[[], None] = lambda: None) -> tuple[np.n
         A record `LOOK` of shape `()`, and why the image cannot be decoded; None if it can.
     """
     found = np.zeros((), LOOK)
-    image_format = "image"
     try:
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, _blake2b).digest()
             found["digest"] = np.frombuffer(digest, np.uint8)
-            stream.seek(0)
-            with quietly(lambda: _opened(stream)) as image:
-                image_format = str(image.format)
-                quietly(lambda: _note(image, found, before_big))
+            return found, _look_at_encoded(stream, found, before_big)
+    except OSError as error:
+        return found, fault_in_words("image", error)
+
+
+def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
+    """Looks at images that are in no files; records `LOOK` `(n,)`, and faults by position."""
+    looks, faults = np.zeros(len(images), LOOK), dict[int, str]()
+    looks["digest"] = images.digests()
+    for index, found in enumerate(looks):
+        record = found.reshape(())
+        if images.kind(index) == "pixels":
+            image = Image.fromarray(np.ascontiguousarray(images.pixels(index)))
+            _note(image, record)
+            record["seen"] = True
+        else:
+            fault = _look_at_encoded(io.BytesIO(images.content(index).tobytes()), record)
+            if fault:
+                faults[index] = fault
+        looks[index] = record
+    return looks, faults
+
+
+def _look_at_encoded(
+    stream: BinaryIO, found: np.ndarray, before_big: Callable[[], None] = lambda: None
+) -> str | None:
+    image_format = "image"
+    try:
+        with quietly(lambda: _opened(stream)) as image:
+            image_format = str(image.format)
+            quietly(lambda: _note(image, found, before_big))
     # Damaged files make Pillow raise nearly anything: SyntaxError, struct.error, zlib.error.
     except Exception as error:
-        return found, fault_in_words(image_format, error)
+        return fault_in_words(image_format, error)
     found["seen"] = True
-    return found, None
+    return None
 
 
 def _blake2b() -> hashlib.blake2b:
@@ -84,7 +111,9 @@ def _opened(stream: BinaryIO) -> Image.Image:
     return Image.open(stream, formats=FORMATS)
 
 
-def _note(image: Image.Image, found: np.ndarray, before_big: Callable[[], None]) -> None:
+def _note(
+    image: Image.Image, found: np.ndarray, before_big: Callable[[], None] = lambda: None
+) -> None:
     fault = too_large(image.size)
     if fault:
         raise ValueError(fault)
@@ -92,7 +121,6 @@ def _note(image: Image.Image, found: np.ndarray, before_big: Callable[[], None])
         before_big()
     found["width"], found["height"] = image.size
     image_format = "JPEG" if image.format == "MPO" else str(image.format)
-    found["format"] = FORMATS.index(image_format)
     found["mode"] = MODES.index(image.mode) if image.mode in MODES else OTHER
     found["deep"] = image.mode[0] in "IF" or "16" in raw_mode(image)
     found["animated"] = image_format in ("GIF", "WEBP", "PNG") and getattr(

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 
+from ktransfer.data.files import ImageFiles
 from ktransfer.data.images import EXTENSIONS, extension_lies
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import Subject
@@ -40,6 +41,8 @@ def name_findings(subject: Subject) -> Iterator[Finding]:
 
 def _lying(subject: Subject) -> Iterator[Finding]:
     lying = []
+    if not isinstance(subject.files, ImageFiles):
+        return
     for index in range(len(subject)):
         path, image_format = subject.files.name(index), subject.files.format(index)
         if image_format and extension_lies(path, image_format):

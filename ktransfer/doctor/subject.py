@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktransfer.data.files import ImageFiles
+from ktransfer.data.held import HeldImages
 from ktransfer.data.images import Skipped
 from ktransfer.data.listing import Listing
 from ktransfer.data.parts import Splits
@@ -33,7 +34,7 @@ class Subject:
         drawn: whether the validation part was drawn from train.
     """
 
-    files: ImageFiles
+    files: ImageFiles | HeldImages
     parts: tuple[str, ...]
     part: np.ndarray
     classes: tuple[str, ...]
@@ -103,11 +104,19 @@ def of_listing(listing: Listing) -> Subject:
     )
 
 
+def _joined(splits: Splits) -> ImageFiles | HeldImages:
+    images = [part.images for part in splits.parts]
+    files = [each for each in images if isinstance(each, ImageFiles)]
+    if len(files) == len(images):
+        return ImageFiles.joined(files)
+    return HeldImages.joined([each for each in images if isinstance(each, HeldImages)])
+
+
 def of_splits(splits: Splits) -> Subject:
     """What is about to be trained on, divided as it is."""
     lengths = [len(part) for part in splits.parts]
     return Subject(
-        files=ImageFiles.joined([part.images for part in splits.parts]),
+        files=_joined(splits),
         parts=tuple(part.name for part in splits.parts),
         part=np.repeat(np.arange(len(lengths), dtype=np.int8), lengths),
         classes=splits.class_names,
