@@ -76,7 +76,8 @@ def subfolders(folder: str) -> list[str]:
 
 def _identities_above(folder: str) -> tuple[tuple[int, int], ...]:
     # A link to the folder of all classes would make every image one of this class.
-    above, identities = os.path.dirname(os.path.abspath(folder)), []
+    above = os.path.dirname(os.path.abspath(folder))
+    identities: list[tuple[int, int]] = []
     while not identities or above != os.path.dirname(above):
         identities.append(_identity(above))
         above = os.path.dirname(above)

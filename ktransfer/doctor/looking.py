@@ -72,9 +72,8 @@ def look(path: str, before_big: Callable[[], None] = lambda: None) -> tuple[np.n
 def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
     """Looks at images that are in no files; records `LOOK` `(n,)`, and faults by position."""
     looks, faults = np.zeros(len(images), LOOK), dict[int, str]()
-    looks["digest"] = images.digests()
-    for index, found in enumerate(looks):
-        record = found.reshape(())
+    for index in range(len(images)):
+        record = np.zeros((), LOOK)
         if images.kind(index) == "pixels":
             image = Image.fromarray(np.ascontiguousarray(images.pixels(index)))
             _note(image, record)
@@ -84,6 +83,7 @@ def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
             if fault:
                 faults[index] = fault
         looks[index] = record
+    looks["digest"] = images.digests()
     return looks, faults
 
 
