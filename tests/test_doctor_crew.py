@@ -64,6 +64,9 @@ def test_processes_see_what_one_look_sees(photos):
     assert max(calls) == (40, 40)
     for path, found in zip(photos, looks, strict=True):
         assert found == look(path)[0]
+    threaded, faults = crew.look_in_threads(photos)
+    assert faults == {}
+    np.testing.assert_array_equal(threaded, looks)
 
 
 def test_big_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):

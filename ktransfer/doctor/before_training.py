@@ -34,7 +34,7 @@ def preflight(splits: Splits, check: str = "auto", *, verbose: bool = True) -> t
     check_name(check)
     if check == "off" or sum(map(len, splits.parts)) > MOST_IMAGES:
         return ()
-    examined = Examined(of_splits(splits), data="the parts", verbose=verbose, forecast=False)
+    examined = Examined(of_splits(splits), data="the parts", verbose=verbose, before_training=True)
     findings = examined.report.findings
     if verbose:
         _say(findings)

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
 import numpy as np
 
-from ktransfer.doctor.looking import LOOK
+from ktransfer.doctor.looking import LOOK, look
 from ktransfer.doctor.worker import BIG, READY
 
 #: A file that takes longer is given up; the largest allowed, 178 megapixels, takes about 5 s.
@@ -73,6 +74,35 @@ def look_at_all(
     with ThreadPoolExecutor(count) as threads:
         for each in [threads.submit(work) for _ in range(count)]:
             each.result()
+    return looks, faults
+
+
+def look_in_threads(
+    paths: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, of: None
+) -> tuple[np.ndarray, dict[int, str]]:
+    """`look_at_all` in this process: it starts at once, and a crash of a decoder is its own.
+
+    For files that this process is about to decode anyway.
+    """
+    looks, faults, one_big = np.zeros(len(paths), LOOK), dict[int, str](), threading.Lock()
+
+    def work(path: str) -> tuple[np.ndarray, str | None]:
+        with contextlib.ExitStack() as held:
+
+            def before_big() -> None:
+                held.enter_context(one_big)
+
+            return look(path, before_big)
+
+    with warnings.catch_warnings():
+        # Once for all threads: filters belong to the process.
+        warnings.simplefilter("ignore")
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            for index, (found, fault) in enumerate(threads.map(work, paths)):
+                looks[index] = found
+                if fault:
+                    faults[index] = fault
+                progress(index + 1, len(paths))
     return looks, faults
 
 

@@ -13,7 +13,7 @@ from ktransfer.data.held import HeldImages
 from ktransfer.data.listing import read_listing
 from ktransfer.data.parts import Splits
 from ktransfer.doctor.checks import check_all
-from ktransfer.doctor.crew import look_at_all
+from ktransfer.doctor.crew import look_at_all, look_in_threads
 from ktransfer.doctor.estimate import estimate
 from ktransfer.doctor.findings import Report, in_order
 from ktransfer.doctor.looking import look_at_held
@@ -44,7 +44,7 @@ class Examined:
         data: str,
         verbose: bool,
         seconds: dict[str, float] | None = None,
-        forecast: bool = True,
+        before_training: bool = False,
     ) -> None:
         self.subject = subject
         seconds = {} if seconds is None else seconds
@@ -52,12 +52,12 @@ class Examined:
             if isinstance(subject.files, HeldImages):
                 self.looks, faults = look_at_held(subject.files)
             else:
-                paths = subject.paths(range(len(subject)))
-                self.looks, faults = look_at_all(paths, progress=bar)
+                look = look_in_threads if before_training else look_at_all
+                self.looks, faults = look(subject.paths(range(len(subject))), progress=bar)
         with timed(seconds, "compare"):
             self.same: Sameness = find_same(self.looks, near=len(subject) <= MOST_COMPARED)
             findings = check_all(subject, self.looks, faults, self.same)
-            findings += estimate(subject, self.looks) if forecast else ()
+            findings += () if before_training else estimate(subject, self.looks)
         usable = self.looks["seen"].astype(np.bool_)
         self.report = Report(data, in_order(findings), subject.counts(usable), seconds)
 
