@@ -9,7 +9,7 @@ from bad_folder import photo, write_clean_folder
 from conftest import small_network
 
 from ktransfer import FineTuner, InputError
-from ktransfer.data import read_data, read_folder
+from ktransfer.data import read_folder
 from ktransfer.doctor import preflight
 from ktransfer.doctor.examining import examine
 from ktransfer.results import FitResult
@@ -80,7 +80,7 @@ def test_arrays_are_looked_at_by_number(tmp_path):
     images[22] = np.clip(images[4].astype(int) + 12, 0, 255)
     images[7] = 0
     labels = np.array([0, 1] * 12)
-    found = {each.kind: each for each in examine(read_data((images, labels))).findings}
+    found = {each.kind: each for each in examine((images, labels)).findings}
     assert found["value_range"].reasons == ("all black",)
     assert "image 7 of" in found["value_range"].paths[0][0]
     (torn,) = found["conflicting_labels"].paths

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
 from ktransfer.data.held import HeldImages
+from ktransfer.data.layout import TFDS_PREFIX
 from ktransfer.data.listing import read_listing
 from ktransfer.data.parts import Splits
+from ktransfer.data.sources import read_data
 from ktransfer.doctor.checks import check_all
 from ktransfer.doctor.crew import look_at_all, look_in_threads
 from ktransfer.doctor.estimate import estimate
@@ -19,9 +21,6 @@ from ktransfer.doctor.findings import Report, in_order
 from ktransfer.doctor.looking import look_at_held
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: The search for near duplicates compares all with all: beyond, it would take hours.
 MOST_COMPARED = 400_000
@@ -62,23 +61,21 @@ class Examined:
         self.report = Report(data, in_order(findings), subject.counts(usable), seconds)
 
 
-def look_through(
-    data: str | os.PathLike[str] | pd.DataFrame | Splits, *, verbose: bool = False
-) -> Examined:
+def look_through(data: Any, *, verbose: bool = False) -> Examined:
     """`examine`, with all that it is made of."""
     seconds: dict[str, float] = {}
     with timed(seconds, "scan"):
-        if isinstance(data, Splits):
-            subject, name = of_splits(data), "the parts"
-        else:
+        is_path = isinstance(data, str | os.PathLike)
+        name = os.fsdecode(data) if is_path else "the " + type(data).__name__
+        if (is_path and not name.startswith(TFDS_PREFIX)) or hasattr(data, "columns"):
+            # Leniently: what training would refuse is to be reported.
             subject = of_listing(read_listing(data))
-            name = os.fsdecode(data) if isinstance(data, str | os.PathLike) else "the DataFrame"
+        else:
+            subject = of_splits(data if isinstance(data, Splits) else read_data(data))
     return Examined(subject, data=name, verbose=verbose, seconds=seconds)
 
 
-def examine(
-    data: str | os.PathLike[str] | pd.DataFrame | Splits, *, verbose: bool = False
-) -> Report:
+def examine(data: Any, *, verbose: bool = False) -> Report:
     """Look at every image of a data set and report what is wrong with it.
 
     All pixels are decoded, in processes of their own, so that a file that crashes or hangs a
@@ -86,14 +83,15 @@ def examine(
 
     Args:
         data: a folder of class folders, or of parts with such folders; a CSV file or DataFrame with
-            the columns path, label and perhaps split; or `Splits`.
+            the columns path, label and perhaps split; or all else that `fit` takes, and `Splits`.
         verbose: show progress on standard error.
 
     Returns:
         A `Report`: print it, or take its `findings`.
 
     Raises:
-        InputError: the path does not exist, or is neither a folder nor a table.
+        InputError: the path does not exist, or is neither a folder nor a table; arrays and
+            datasets cannot be used, as in `fit`.
 
     Example:
         >>> import pathlib, tempfile

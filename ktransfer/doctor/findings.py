@@ -34,7 +34,9 @@ KINDS = (
 
 _OF_COPIES = ("leak", "conflicting_labels", "near_duplicate", "duplicate")
 _EXAMPLES = 3
-_EXAMPLES_OF_ERRORS = 8
+_MANY_EXAMPLES = 20
+# Of these each file has a reason of its own.
+_ONE_BY_ONE = ("unreadable", "oversized", "skipped", "odd_name")
 _MOST_OF_A_GROUP = 4
 
 
@@ -85,7 +87,8 @@ class Finding:
     def lines(self, width: int = 100) -> Iterator[str]:
         """Of people's report: what, the first examples, what to do."""
         yield from _wrapped(f"{self.severity:<8} {self.kind}: {self.message}", width, indent=9)
-        most = _EXAMPLES_OF_ERRORS if self.severity == "error" else _EXAMPLES
+        each_tells = self.severity == "error" or self.kind in _ONE_BY_ONE
+        most = _MANY_EXAMPLES if each_tells else _EXAMPLES
         for at, group in enumerate(self.paths[:most]):
             reason = self.reasons[at] if self.reasons else ""
             # Not wrapped: a path is to be copied.

@@ -119,7 +119,7 @@ def _channels(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator
         f"{len(at):,} image{'s' if len(at) > 1 else ''} with other channels than RGB or grey: "
         + "; ".join(f"{len(which):,} with {name}" for name, which in groups.items()),
         "they become RGB; look at some: placeholders such as 'image not found' are often of "
-        "another kind than the photos, and where the kind goes with the class, a model learns that",
+        "another kind than the photos; and a kind that goes with a class is learnt in its place",
         tuple((path,) for path in subject.paths(at)),
         tuple(name for name, which in groups.items() for _ in which),
     )
