@@ -30,6 +30,7 @@ OTHER = 255
 # How far the channels of a grey image may lie apart: JPEG's colour conversion rounds.
 _GREY_LEVELS = 8
 _DIGEST_BYTES = 16
+_STRIP_PX = 512
 
 #: What is kept of one image. `seen`: it could be decoded, and the rest means something.
 LOOK = np.dtype(
@@ -148,9 +149,14 @@ def _small(image: Image.Image) -> Image.Image:
     if image.mode[0] in "IF":
         return _small_deep(image, size)
     if image.has_transparency_data:
-        rgba = _resized(image.convert("RGBA"), size)
+        rgba = _resized(_as(image, "RGBA"), size)
         return Image.alpha_composite(Image.new("RGBA", size, "white"), rgba).convert("RGB")
-    return _resized(image.convert("RGB"), size)
+    return _resized(_as(image, "RGB"), size)
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    # Pillow copies even where there is nothing to convert: 700 MB of the largest image.
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -158,7 +164,19 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
+def _extremes(image: Image.Image) -> np.ndarray:
+    """The smallest and the largest value `(2,)`, NaN where there is one."""
+    # Strip by strip: the whole as an array would be there three times over.
+    ends = []
+    for top in range(0, image.height, _STRIP_PX):
+        strip = image.crop((0, top, image.width, min(top + _STRIP_PX, image.height)))
+        values = np.asarray(strip)
+        ends.append((values.min(), values.max()))
+    low, high = np.array(ends).T
+    return np.array([low.min(), high.max()])
+
+
 def _small_deep(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    scale = 255.0 / full_scale(np.asarray(image), image.mode)
-    small = np.asarray(image.convert("F").resize(size, Image.Resampling.BOX))
+    scale = 255.0 / full_scale(_extremes(image), image.mode)
+    small = np.asarray(_as(image, "F").resize(size, Image.Resampling.BOX))
     return Image.fromarray((small * scale + 0.5).astype(np.uint8)).convert("RGB")
