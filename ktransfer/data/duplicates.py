@@ -47,8 +47,9 @@ def identical_files(files: ImageFiles) -> np.ndarray:
     one file, and files of 3,000 photos rarely agree in size. Nothing is held for a file but some
     numbers.
     """
-    states = np.array([_state(files.raw_path(index)) for index in range(len(files))], np.int64)
-    states = states.reshape(-1, 3)
+    states = np.empty((len(files), 3), np.int64)
+    for index in range(len(files)):
+        states[index] = _state(files.raw_path(index))
     # A file that has gone since is reported where it is decoded.
     groups = np.where(states[:, 0] >= 0, _numbered(states[:, :1]), -1)
     rows = np.flatnonzero(_is_shared(groups))

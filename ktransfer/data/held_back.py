@@ -64,7 +64,7 @@ def held_back(data: Any, part: Part, record: Record) -> tuple[Part, tuple[str, .
 
 def _chosen(part: Part, record: Record, *, changed: bool) -> tuple[Part, tuple[str, ...]]:
     # Counted: of an image with a copy that was trained on, one is taken, as there was then.
-    known = Counter(record["held_back"])
+    known: Counter[str] = Counter(record["held_back"])
     rows = []
     for row, digest in enumerate(_digests(part)):
         if known[digest] > 0:
