@@ -193,7 +193,7 @@ class FineTuner:
             epochs: most epochs of every stage; None: the plan's.
             batch_size: images a training step; None: the plan's, or an eighth of them, from 4 to
                 32. Halved where memory runs out.
-            patience: epochs without a lower validation loss after which a stage ends; None: the
+            patience: epochs without a better one after which a stage ends; None: the
                 plan's.
             validation_fraction: share of each class held back where the data has no validation
                 part.

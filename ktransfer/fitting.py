@@ -35,6 +35,7 @@ from ktransfer.training import (
     RowSource,
     Settings,
     Training,
+    best_temperature,
     check_cache_mode,
     check_same,
     randomize,
@@ -192,7 +193,8 @@ class Fit:
         seconds["decode_and_extract"] = source.seconds
         seconds["train"] = time.perf_counter() - started - source.seconds
         with timed(seconds, "score"):
-            scores = _scores(training)
+            scores, temperature = _judge(training)
+        source.network.divide_logits(temperature)
         model = source.network.joined()
         training.freeze_as_trained()
         blocks = count_by_block(self.backbone)[: source.network.num_blocks]
@@ -209,6 +211,7 @@ class Fit:
             stages=tuple(training.results),
             movement=_movement(source.network, before, blocks),
             diagnosis=_diagnosis(training),
+            temperature=temperature,
             trainable_parameters=head.count_params() + sum(trained for _, _, trained in blocks),
             total_parameters=int(model.count_params()),
             seconds=seconds,
@@ -273,13 +276,17 @@ class Fit:
         return as_json
 
 
-def _scores(training: Training) -> dict[str, Score]:
+def _judge(training: Training) -> tuple[dict[str, Score], float]:
+    """The score of each part but train, and the temperature that suits the validation part."""
     splits = training.source.splits
     parts = [part.name for part in splits.parts if part.name != "train"]
-    predicted = {name: training.predict_classes(name) for name in parts}
+    logits = {name: training.logits(name) for name in parts}
     # The splits anew: what cannot be decoded in the test part is known only now.
     labels = {part.name: part.labels for part in training.source.splits.parts}
-    return {name: score(predicted[name], labels[name], splits.class_names) for name in parts}
+    scores = {
+        name: score(logits[name].argmax(axis=1), labels[name], splits.class_names) for name in parts
+    }
+    return scores, best_temperature(logits["validation"], labels["validation"])
 
 
 def _stage_notes(training: Training) -> list[str]:
@@ -287,11 +294,11 @@ def _stage_notes(training: Training) -> list[str]:
 
 
 def _best_epoch(stage: StageResult) -> int | None:
-    """The epoch to judge a stage by: the one kept, or where none was, the one with lowest loss."""
+    """The epoch to judge a stage by: the one kept, or where none was, the best one."""
     finite = [row for row in stage.history if math.isfinite(row["val_loss"] + row["loss"])]
     if stage.best_epoch or not finite:
         return stage.best_epoch or None
-    return int(min(finite, key=lambda row: row["val_loss"])["epoch"])
+    return int(min(finite, key=lambda row: row["val_calibrated_loss"])["epoch"])
 
 
 def _diagnosis(training: Training) -> Diagnosis | None:

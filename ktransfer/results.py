@@ -36,11 +36,14 @@ class StageResult:
         cached: whether it read what the frozen blocks said once, and not the images.
         cache_reason: why, with the estimate of time and space.
         batch_size: images a step; smaller than asked for where memory ran out.
-        history: a dict for each epoch: `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`,
-            `learning_rate` (the head's, at the end of the epoch), `seconds`.
+        history: a dict for each epoch: `epoch`, `loss`, `calibrated_loss` and `accuracy` of the
+            training images, the same with `val_` of the validation images, `learning_rate` (the
+            head's, at the end of the epoch), `seconds`.
         best_epoch: whose weights were kept, from 1; 0: those from before the stage.
         val_loss: cross entropy of the kept weights on the validation images; None where no epoch
             was any good.
+        val_calibrated_loss: the same at the temperature that suits these images best; the weights
+            of the epoch where it is lowest are kept.
         val_accuracy: the share of the validation images that they get right, in [0, 1].
         groups: for each block that trained and the head: `tensors`, `parameters`, `multiplier` and
             the peak `learning_rate`.
@@ -59,6 +62,7 @@ class StageResult:
     history: tuple[dict[str, float], ...]
     best_epoch: int
     val_loss: float | None
+    val_calibrated_loss: float | None
     val_accuracy: float | None
     groups: tuple[dict[str, Any], ...]
     proof: FrozenProof | None
@@ -99,6 +103,8 @@ class FitResult:
             weights, where "before" is the beginning of the training; 0 shows one that did not.
         diagnosis: what the history says: underfitting, overfitting or a good fit; None where it
             has no epoch.
+        temperature: what the logits were divided by in the end, so that the probabilities suit the
+            validation images; above 1 where training made the network too sure of itself.
         trainable_parameters: how many numbers were trained.
         total_parameters: how many numbers the model has.
         findings: what is wrong with the images, the most severe first, as `ktransfer doctor` says.
@@ -118,6 +124,7 @@ class FitResult:
     stages: tuple[StageResult, ...]
     movement: dict[str, float]
     diagnosis: Diagnosis | None
+    temperature: float
     trainable_parameters: int
     total_parameters: int
     seconds: dict[str, float]
@@ -181,6 +188,7 @@ class FitResult:
             "stages": [stage.to_dict() for stage in self.stages],
             "movement": self.movement,
             "diagnosis": self.diagnosis.to_dict() if self.diagnosis else None,
+            "temperature": self.temperature,
             "trainable_parameters": self.trainable_parameters,
             "total_parameters": self.total_parameters,
             "history": list(self.history),
@@ -205,6 +213,7 @@ class FitResult:
             stages=tuple(StageResult.from_dict(each) for each in data["stages"]),
             movement=data["movement"],
             diagnosis=Diagnosis(**_with_tuples(diagnosis)) if diagnosis else None,
+            temperature=data["temperature"],
             trainable_parameters=data["trainable_parameters"],
             total_parameters=data["total_parameters"],
             seconds=data["seconds"],

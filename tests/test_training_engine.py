@@ -313,15 +313,15 @@ def test_the_weights_kept_are_those_of_the_best_epoch(folder):
     plan = make_plan(make_stage(learning_rate=3.0, epochs=8))
     found = trained(plan, folder)
     result = found.results[0]
-    losses = [row["val_loss"] for row in result.history]
+    losses = [row["val_calibrated_loss"] for row in result.history]
     assert result.best_epoch == 1 + int(np.argmin(losses)) < 8
-    assert result.val_loss == min(losses)
+    assert result.val_calibrated_loss == min(losses)
     rows, labels = found.source.rows("validation", 3), found.source.splits.validation.labels
     kernel, bias = (np.array(each, np.float64) for each in found.network.head.weights)
     logits = rows * found.network.feature_scale @ kernel + bias
     shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    assert -shares[range(len(labels)), labels].mean() == pytest.approx(min(losses), abs=1e-5)
-    np.testing.assert_array_equal(found.predict_classes("validation"), logits.argmax(axis=1))
+    assert -shares[range(len(labels)), labels].mean() == pytest.approx(result.val_loss, abs=1e-5)
+    np.testing.assert_array_equal(found.logits("validation").argmax(axis=1), logits.argmax(axis=1))
 
 
 # Stages.
@@ -388,9 +388,10 @@ def test_what_was_decided_is_said(folder, mode, capfd):
 
 def test_an_epoch_with_fewer_images_right_than_before_the_stage_is_not_kept():
     weights = [keras.Variable([1.0])]
-    best = KeepBest(weights, None, Standing(loss=1.0, accuracy=0.8))
+    best = KeepBest(weights, None, Standing(loss=0.1, calibrated_loss=1.0, accuracy=0.8))
     for epoch, (loss, accuracy, value) in enumerate([(0.5, 0.7, 2.0), (0.9, 0.8, 3.0)]):
         weights[0].assign([value])
-        best.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": accuracy})
+        logs = {"val_loss": 9.0, "val_calibrated_loss": loss, "val_accuracy": accuracy}
+        best.on_epoch_end(epoch, logs)
     best.restore()
     assert (best.best_epoch, float(weights[0].numpy()[0])) == (2, 3.0)

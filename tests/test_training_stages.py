@@ -147,11 +147,11 @@ def test_best_epoch_is_kept_and_not_the_last():
         random_relu_features(20, 1), validation, epochs=40, learning_rate=0.3, batch_size=4
     )
     outcome = run_stage(task)
-    losses = [row["val_loss"] for row in outcome.history]
+    losses = [row["val_calibrated_loss"] for row in outcome.history]
     assert outcome.best_epoch == 1 + int(np.argmin(losses)) < len(losses) == 40
-    assert cross_entropy(task, *validation) == pytest.approx(min(losses), abs=1e-5)
-    assert outcome.standing.loss == min(losses)
-    assert outcome.standing.accuracy == outcome.history[outcome.best_epoch - 1]["val_accuracy"]
+    best = outcome.history[outcome.best_epoch - 1]
+    assert cross_entropy(task, *validation) == pytest.approx(best["val_loss"], abs=1e-5)
+    assert outcome.standing == Standing.from_logs(best, "val_")
     assert [row["epoch"] for row in outcome.history] == [*range(1, 41)]
     assert not outcome.interrupted
     assert not outcome.diverged
@@ -260,7 +260,7 @@ def test_a_stage_that_goes_on_from_a_saved_state_ends_as_if_it_never_stopped():
 
 
 def kept_of(epochs, *, patience=None, start=None):
-    """Which epoch's weights are kept of `(val_loss, val_accuracy)`, and when it would end."""
+    """Which epoch's weights are kept of `(calibrated loss, accuracy)`, and when it would end."""
     variable = keras.Variable(np.zeros(2, np.float32))
     keep = KeepBest([variable], patience, start)
     keep.set_model(keras.Sequential())
@@ -268,7 +268,8 @@ def kept_of(epochs, *, patience=None, start=None):
     ended = None
     for number, (loss, accuracy) in enumerate(epochs):
         variable.assign([number + 1.0, number + 1.0])
-        keep.on_epoch_end(number, {"val_loss": loss, "val_accuracy": accuracy})
+        logs = {"val_loss": 9.0, "val_calibrated_loss": loss, "val_accuracy": accuracy}
+        keep.on_epoch_end(number, logs)
         ended = ended or (keep.model.stop_training and number + 1) or None
     keep.restore()
     np.testing.assert_array_equal(np.array(variable), np.full(2, keep.best_epoch))
@@ -282,7 +283,7 @@ def test_the_lowest_loss_is_kept_and_the_first_of_equal_ones():
 
 
 def test_no_epoch_is_kept_that_has_fewer_images_right_than_the_start():
-    start = Standing(2.0, 0.5)
+    start = Standing(0.1, 2.0, 0.5)
     assert kept_of([(1.0, 0.4), (1.5, 0.5), (0.5, 0.49)], start=start) == (2, None)
     assert kept_of([(0.1, 0.0), (0.2, 0.3)], start=start) == (0, None)
     assert kept_of([(2.0, 0.9), (2.1, 1.0)], start=start) == (0, None)
@@ -297,7 +298,7 @@ def test_patience_counts_from_the_best_epoch():
     # A better epoch begins the count anew.
     assert kept_of([(3, 0.1), (4, 0.1), (2, 0.1), (4, 0.1), (1, 0.1)], patience=2) == (5, None)
     # Epochs that lower the loss but miss the accuracy are no better ones.
-    assert kept_of([(1, 0.1), (0.9, 0.1)], patience=2, start=Standing(2.0, 0.5)) == (0, 2)
+    assert kept_of([(1, 0.1), (0.9, 0.1)], patience=2, start=Standing(0.1, 2.0, 0.5)) == (0, 2)
 
 
 # Rates.

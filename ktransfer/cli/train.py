@@ -98,7 +98,7 @@ _FIT_OPTIONS = (
 @click.option(
     "--patience",
     type=click.IntRange(1),
-    help="Epochs without a lower validation loss until a stage ends; default the plan's.",
+    help="Epochs without a better one until a stage ends; default the plan's.",
 )
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True

@@ -28,7 +28,7 @@ def linear_probe(
     Args:
         epochs: Most epochs.
         learning_rate: The head's, on features of unit root mean square, decayed to 0 by a cosine.
-        patience: Epochs without a lower validation loss after which it ends.
+        patience: Epochs without a better one after which it ends.
 
     Source: Donahue et al. 2013, DeCAF (arXiv 1310.1531); the name from Alain and Bengio 2016
         (arXiv 1610.01644). Changed: Adam instead of a solver for logistic regression; the settings
@@ -54,7 +54,7 @@ def lp_ft(
         head_epochs: Most epochs of the first stage.
         block_multiplier: What scales the learning rate of the blocks.
         layer_decay: What scales it once more for each block away from the head.
-        patience: Epochs without a lower validation loss after which the second stage ends.
+        patience: Epochs without a better one after which the second stage ends.
 
     Source: Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform
         Out-of-Distribution (arXiv 2202.10054). Changed: Adam, and the second stage scales the rates
@@ -88,7 +88,7 @@ def last_blocks(
         learning_rate: The head's in the second stage.
         head_epochs: Most epochs of the first stage.
         block_multiplier: What scales the learning rate of the blocks.
-        patience: Epochs without a lower validation loss after which the second stage ends.
+        patience: Epochs without a better one after which the second stage ends.
 
     Raises:
         InputError: `k` is under 1; with 0 it would be a `linear_probe`.
@@ -120,7 +120,7 @@ def full_fine_tune(
         block_multiplier: What scales the learning rate of the blocks.
         layer_decay: What scales it once more for each block away from the head. With both defaults
             the blocks of a backbone of at most 21 are 11 to 91 times slower than the head.
-        patience: Epochs without a lower validation loss after which it ends.
+        patience: Epochs without a better one after which it ends.
 
     Source: Girshick et al. 2013, R-CNN (arXiv 1311.2524), which fine-tunes at a tenth of the
         learning rate of pre-training; layer decay from Clark et al. 2020, ELECTRA
@@ -159,7 +159,7 @@ def gradual_unfreeze(
         learning_rate: The head's, in every stage.
         blocks_per_stage: How many blocks each stage adds, at least 1.
         block_multiplier: What scales the learning rate of the blocks.
-        patience: Epochs without a lower validation loss after which a stage ends; None: each stage
+        patience: Epochs without a better one after which a stage ends; None: each stage
             takes all its epochs.
 
     Raises:
@@ -198,7 +198,7 @@ def from_scratch(
     Args:
         epochs: Most epochs; the learning rate rises during the first twentieth.
         learning_rate: Of all weights.
-        patience: Epochs without a lower validation loss after which it ends.
+        patience: Epochs without a better one after which it ends.
 
     Source: He, Girshick and Dollar 2018, Rethinking ImageNet Pre-training (arXiv 1811.08883): with
         enough images and time it ends as well, but not sooner. Changed: AdamW (Loshchilov and

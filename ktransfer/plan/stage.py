@@ -65,7 +65,8 @@ class Stage:
         views: How many augmented views of each image there are; what the frozen blocks say of them
             can be cached. None: a new one in every epoch, and the frozen blocks run in every step.
         batch_size: Images in a step; None lets the training choose.
-        patience: Epochs without a lower validation loss after which the stage ends; None: never.
+        patience: Epochs without a better one after which the stage ends; None: never. Better is a
+            lower validation loss at its best temperature.
         dropout: Share of the features dropped before the head, in [0, 1); None: as much as the
             `FineTuner` says.
         scale_features: Whether the head reads the features divided by their root mean square over

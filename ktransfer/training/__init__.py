@@ -9,6 +9,7 @@ from ktransfer.training.network import Network, body, randomize
 from ktransfer.training.request import check_same
 from ktransfer.training.rows import CACHE_DTYPES, RowSource
 from ktransfer.training.search import range_test, sweep
+from ktransfer.training.temperature import best_temperature
 
 __all__ = [
     "CACHE_DTYPES",
@@ -20,6 +21,7 @@ __all__ = [
     "Settings",
     "Training",
     "assign",
+    "best_temperature",
     "body",
     "check_cache_mode",
     "check_same",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +16,32 @@ Logs = dict[str, Any] | None
 
 @dataclass(frozen=True)
 class Standing:
-    """How good a model is on the validation images: cross entropy, and share right in [0, 1]."""
+    """How good a model is on the validation images.
+
+    Attributes:
+        loss: cross entropy.
+        calibrated_loss: the same at the temperature that suits the labels best.
+        accuracy: share right, in [0, 1].
+    """
 
     loss: float
+    calibrated_loss: float
     accuracy: float
+
+    @classmethod
+    def from_logs(cls, logs: Mapping[str, Any], prefix: str = "") -> Standing:
+        """From what Keras says of an evaluation, or with the prefix "val_" of an epoch."""
+        names = ("loss", "calibrated_loss", "accuracy")
+        return cls(*(float(logs[prefix + name]) for name in names))
 
 
 class KeepBest(keras.callbacks.Callback):
     """Keeps the weights of the best epoch, and ends a stage that has stopped getting better.
 
-    Better is a lower validation loss: of a few dozen images the accuracy has ties and lucky jumps.
-    But an epoch with fewer right images than the stage began with is not kept, whatever its loss.
+    Better is a lower validation loss at the best temperature (`CalibratedLoss`): of a few dozen
+    images the accuracy has ties and lucky jumps, and the plain loss rises as soon as a network is
+    more certain than it should be, also where it gets more images right. But an epoch with fewer
+    right images than the stage began with is not kept, whatever its loss.
 
     Args:
         variables: what is kept.
@@ -40,7 +55,7 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         self.variables = tuple(variables)
         self.patience = patience
-        self.lowest_loss = start.loss if start else math.inf
+        self.lowest_loss = start.calibrated_loss if start else math.inf
         self.accuracy_to_hold = start.accuracy if start else 0.0
         self.best_epoch = 0
         self.waited = 0
@@ -48,10 +63,10 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare the epoch with the best one so far."""
-        loss, accuracy = (float((logs or {})[name]) for name in ("val_loss", "val_accuracy"))
+        now = Standing.from_logs(logs or {}, "val_")
         # NaN is not below anything.
-        if loss < self.lowest_loss and accuracy >= self.accuracy_to_hold:
-            self.lowest_loss, self.best_epoch, self.waited = loss, epoch + 1, 0
+        if now.calibrated_loss < self.lowest_loss and now.accuracy >= self.accuracy_to_hold:
+            self.lowest_loss, self.best_epoch, self.waited = now.calibrated_loss, epoch + 1, 0
             self.weights = values_of(self.variables)
             return
         self.waited += 1

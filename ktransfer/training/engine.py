@@ -123,15 +123,16 @@ class Training:
                 self._save(None, 0, even_if_early=True)
         return self.results
 
-    def predict_classes(self, part_name: str) -> np.ndarray:
-        """The most probable class of each image of a part, int64 `(images,)`."""
+    def logits(self, part_name: str) -> np.ndarray:
+        """What the network says of each image of a part, float32 `(images, classes)`."""
         last = self.results[-1]
         cut = self.network.cut_of(last.unfreeze) if last.cached else 0
         rows = self.source.rows(part_name, cut)
         forward = compile_forward(self.network.trainee(cut, dropout=0.0, cached=True))
         starts = range(0, len(rows), FORWARD_BATCH_SIZE)
-        logits = [forward(rows[start : start + FORWARD_BATCH_SIZE]) for start in starts]
-        return np.concatenate(logits).argmax(axis=1)
+        return np.concatenate(
+            [forward(rows[start : start + FORWARD_BATCH_SIZE]) for start in starts]
+        )
 
     def freeze_as_trained(self) -> None:
         """Leave trainable what the widest stage that ran has trained, and freeze the rest."""
@@ -186,6 +187,7 @@ class Training:
             history=outcome.history,
             best_epoch=outcome.best_epoch,
             val_loss=outcome.standing.loss if outcome.standing else None,
+            val_calibrated_loss=outcome.standing.calibrated_loss if outcome.standing else None,
             val_accuracy=outcome.standing.accuracy if outcome.standing else None,
             groups=outcome.groups,
             proof=proof,
@@ -427,6 +429,6 @@ def _remarks(stage: Stage, outcome: Outcome) -> Iterator[str]:
         )
     elif not outcome.best_epoch and outcome.standing:
         yield (
-            f"no epoch of stage {stage.name!r} had a lower validation loss with as many images "
-            "right as before it, so the weights of before are kept"
+            f"no epoch of stage {stage.name!r} was better on the validation images, by their loss "
+            "and with as many of them right, so the weights of before are kept"
         )

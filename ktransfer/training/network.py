@@ -110,6 +110,10 @@ class Network:
         self.head.set_weights([kernel * np.float32(self.feature_scale / scale), bias])
         self.feature_scale = scale
 
+    def divide_logits(self, temperature: float) -> None:
+        """Have the head say the same classes with another certainty."""
+        self.head.set_weights([each / np.float32(temperature) for each in self.head.get_weights()])
+
     def variables_from(self, cut: int) -> list[Any]:
         """The weights of the blocks behind a cut, then those of the head."""
         layers = [layer for block in self.blocks[cut:] for layer in block.layers]

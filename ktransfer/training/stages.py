@@ -18,6 +18,7 @@ from ktransfer.data.batches import num_batches
 from ktransfer.optimizers import LearningRateMultiplier, by_block
 from ktransfer.optimizers.policies import trainable_paths
 from ktransfer.plan import Stage
+from ktransfer.training.calibrated_loss import CalibratedLoss
 from ktransfer.training.callbacks import (
     AtEpochEnd,
     EpochRecord,
@@ -153,7 +154,7 @@ def start_of(task: Task) -> Standing | None:
     if not task.judge_start:
         return None
     found = task.trainee.evaluate(task.data.validation, verbose=0, return_dict=True)
-    return Standing(found["loss"], found["accuracy"])
+    return Standing.from_logs(found)
 
 
 def compile_trainee(task: Task, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -166,7 +167,7 @@ def compile_trainee(task: Task, steps_per_epoch: int) -> keras.optimizers.Optimi
     task.trainee.compile(
         optimizer,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=["accuracy", CalibratedLoss()],
         jit_compile=task.jit_compile,
     )
     # Through the model: in mixed_float16 Keras has put a LossScaleOptimizer around ours.
@@ -340,7 +341,7 @@ class Running:
         if not self.best.best_epoch:
             return self._start
         row = self.record.epochs[self.best.best_epoch - 1]
-        return Standing(row["val_loss"], row["val_accuracy"])
+        return Standing.from_logs(row, "val_")
 
     def state(self) -> Saved:
         """What has to be kept to go on from here."""
