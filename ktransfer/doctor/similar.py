@@ -3,7 +3,10 @@
 A perceptual hash proposes pairs and a second look at the thumbnails confirms them, as to the hash
 alone any two X-rays look alike. Two thumbnails are the same photo where their fine detail (each
 pixel less the mean of its surroundings) correlates, the one laid on the other as it is or slightly
-cropped. Measured on photos, X-rays and steel surfaces (`benchmarks/results/doctor.md`).
+cropped. The limits were chosen on 150 copies each of ants and bees, flowers, X-rays and steel:
+resized, encoded anew, darkened and greyed photos are found (99 % and more), cropped by a thirtieth
+on each side 95 % and more, by a twentieth 77 to 97 %; steel, which is mostly noise, less often. No
+pair of different X-rays or surfaces is joined (`tests/test_doctor_similar.py`).
 
 Source: Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions (the hash);
     Lewis 1995, Fast Normalized Cross-Correlation (the confirmation). Ours are the few crops.
