@@ -64,6 +64,33 @@ def test_copies_are_joined_and_other_photos_are_not(tmp_path):
     assert same.exact == ()
 
 
+def textured(texture_seed):
+    """The blobs of photo 1 under a texture of its own, as two X-rays share the ribs."""
+    texture = np.random.default_rng(texture_seed).integers(-60, 61, (32, 32)).astype(np.float32)
+    large = np.asarray(Image.fromarray(texture).resize((320, 240), Image.Resampling.BICUBIC))
+    blobs = np.asarray(photo(1).resize((320, 240)), np.float32) * 0.5 + 64
+    return Image.fromarray(np.clip(blobs + large[..., np.newaxis], 0, 255).astype(np.uint8))
+
+
+def test_what_differs_in_detail_only_is_proposed_and_not_confirmed(tmp_path):
+    looks = looks_of(tmp_path, [encoded(textured(seed), "PNG") for seed in range(1, 6)])
+    proposed, _ = similar._proposals(looks["hash"], 100)
+    assert len(proposed) >= 1
+    assert find_same(looks).near == ()
+
+
+@pytest.mark.parametrize("edges", [(0.05, 0.05, 0.05, 0.05), (0.06, 0, 0, 0), (0, 0, 0, 0.06)])
+def test_a_cropped_copy_is_found_by_laying_it_on_the_whole(tmp_path, edges):
+    left, top, right, bottom = edges
+    whole = textured(1)
+    width, height = whole.size
+    box = (left * width, top * height, width - right * width, height - bottom * height)
+    looks = looks_of(tmp_path, [encoded(whole, "PNG"), encoded(whole.crop(box), "PNG")])
+    as_they_are = [similar._unit(similar._detail(looks["thumbnail"][[at]] * 1.0)) for at in (0, 1)]
+    assert (as_they_are[0] * as_they_are[1]).sum() < similar.MIN_DETAIL
+    assert [group.tolist() for group in find_same(looks).near] == [[0, 1]]
+
+
 def test_blank_images_are_no_near_duplicates(tmp_path):
     contents = [
         encoded(Image.new("RGB", (64, 64), (shade,) * 3), "PNG") for shade in range(0, 250, 9)
