@@ -97,6 +97,12 @@ def test_blank_images_are_no_near_duplicates(tmp_path):
     ]
     noise = np.random.default_rng(0).integers(120, 122, (5, 64, 64), dtype=np.uint8)
     contents += [encoded(Image.fromarray(each), "PNG") for each in noise]
+    # One grey level of difference is no detail, be it the same in both.
+    steps = [
+        np.pad(np.full((64, 32), at + 1, np.uint8), ((0, 0), (32, 0)), constant_values=at)
+        for at in (50, 150)
+    ]
+    contents += [encoded(Image.fromarray(each), "PNG") for each in steps]
     assert find_same(looks_of(tmp_path, contents)).near == ()
 
 
