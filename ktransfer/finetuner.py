@@ -28,6 +28,7 @@ from ktransfer.data import (
     resize_array,
 )
 from ktransfer.data.held_back import held_back, record_of
+from ktransfer.doctor import check_name, preflight
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -176,6 +177,7 @@ class FineTuner:
         memory_budget_mb: float = DEFAULT_BUDGET_MB,
         balance: str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        check: str = "auto",
     ) -> FitResult:
         """Look at the images, decide what to freeze, train the rest.
 
@@ -218,6 +220,8 @@ class FineTuner:
                 `"none"` neither; `"auto"` weights them from a ratio of 3 to 1 on, and says so in
                 the notes. Validation is never weighted.
             callbacks: Keras callbacks, given to every stage.
+            check: `"auto"` looks for leaks, duplicates, contradicting labels and more before the
+                training, up to 10,000 images (`ktransfer.examine`); `"off"` does not.
 
         Returns:
             A `FitResult`; it is also kept as `result`.
@@ -246,10 +250,13 @@ class FineTuner:
             callbacks=callbacks,
         )
         options.check()
+        check_name(check)
         seconds: dict[str, float] = {}
         with timed(seconds, "scan"):
             splits = self._read(data, options)
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
+        with timed(seconds, "check"):
+            findings = preflight(splits, check, verbose=self.verbose)
         self._use_pretrained()
         settings = self._settings(callbacks, cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.verbose)
@@ -263,7 +270,7 @@ class FineTuner:
         self._blocks = fitted.blocks
         self._request = begun.request
         self._data = record_of(data, splits)
-        self.result = fitted.result
+        self.result = dataclasses.replace(fitted.result, findings=findings)
         if out is not None:
             with timed(seconds, "save"):
                 self.save(out, overwrite=True)

@@ -12,6 +12,7 @@ from ktransfer.advisor import Advice
 from ktransfer.augment import STRENGTHS
 from ktransfer.data import Skipped
 from ktransfer.diagnosis import Diagnosis, history_table
+from ktransfer.doctor import Finding
 from ktransfer.freezing import FrozenProof
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
@@ -124,9 +125,10 @@ class FitResult:
             validation images; above 1 where training made the network too sure of itself.
         trainable_parameters: how many numbers were trained.
         total_parameters: how many numbers the model has.
-        seconds: wall time by phase: `scan`, `prepare` (reading the bytes of the files for the keys
-            of the cache, building the network), `decode_and_extract`, `train` (without the former),
-            `score`.
+        findings: what is wrong with the images, the most severe first, as `ktransfer doctor` says.
+        seconds: wall time by phase: `scan`, `check`, `prepare` (reading the bytes of the files for
+            the keys of the cache, building the network), `decode_and_extract`, `train` (without the
+            former), `score`.
     """
 
     validation: Score
@@ -144,6 +146,7 @@ class FitResult:
     trainable_parameters: int
     total_parameters: int
     seconds: dict[str, float]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def carried_out(self) -> str:
@@ -194,6 +197,7 @@ class FitResult:
             "part_sizes": self.part_sizes,
             "skipped": _plain(self.skipped),
             "notes": list(self.notes),
+            "findings": [each.to_dict() for each in self.findings],
             "advice": self.advice.to_dict(),
             "cell": self.advice.cell,
             "strategy": self.advice.strategy,
@@ -233,6 +237,7 @@ class FitResult:
             trainable_parameters=data["trainable_parameters"],
             total_parameters=data["total_parameters"],
             seconds=data["seconds"],
+            findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
         )
 
 

@@ -70,6 +70,10 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _row("Images", f"{sum(result.part_sizes.values()):,} used: {sizes}")
     _row("Classes", f"{len(result.classes)}: {classes}{more}")
     print_skipped(result.skipped)
+    worth = [each for each in result.findings if each.severity != "info"]
+    _row(
+        "Findings", *[f"{each.severity} {each.kind}: {each.message}" for each in worth], bullet="- "
+    )
     _row("Notes", *result.notes, bullet="- ")
     if result.interrupted:
         _row("Interrupted", "by Ctrl-C; the model has the best weights until then")
@@ -227,7 +231,7 @@ def print_backbones(rows: Iterable[BackboneInfo]) -> None:
 
 def print_note(text: str) -> None:
     """A paragraph."""
-    click.echo("\n".join(textwrap.wrap(text, _width())))
+    click.echo("\n".join(textwrap.wrap(text, width())))
 
 
 def _accuracy(label: str, found: Score, part: str) -> None:
@@ -266,13 +270,14 @@ def _row(label: str, *lines: str, bullet: str = "") -> None:
     indent = _LABEL_WIDTH + len(bullet)
     for index, line in enumerate(lines):
         wrapped = textwrap.wrap(
-            printable(line), _width() - indent, break_long_words=False, break_on_hyphens=False
+            printable(line), width() - indent, break_long_words=False, break_on_hyphens=False
         )
         start = _label(label if index == 0 else "") + bullet
         click.echo(start + f"\n{'':<{indent}}".join(wrapped))
 
 
-def _width() -> int:
+def width() -> int:
+    """Columns to wrap text at."""
     return max(40, min(_MAX_WIDTH, shutil.get_terminal_size((100, 24)).columns))
 
 

@@ -32,6 +32,7 @@ _FIT_OPTIONS = (
     "balance",
     "similarity",
     "augmentation",
+    "check",
 )
 
 
@@ -131,6 +132,13 @@ _FIT_OPTIONS = (
     default="auto",
     show_default=True,
     help="What is done about classes of unequal size; auto weights them where it pays.",
+)
+@click.option(
+    "--no-check",
+    "check",
+    flag_value="off",
+    default="auto",
+    help="Do not look for leaks, duplicates and contradicting labels first.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 @json_option

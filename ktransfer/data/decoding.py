@@ -71,11 +71,12 @@ def _fault(inspected: Inspected | Skipped, decode: Callable[[], np.ndarray]) -> 
     # Damaged files make Pillow raise nearly anything: SyntaxError, struct.error, zlib.error,
     # IndexError.
     except Exception as error:
-        return _fault_in_words(inspected.format, error)
+        return fault_in_words(inspected.format, error)
     return None
 
 
-def _fault_in_words(image_format: str, error: Exception) -> str:
+def fault_in_words(image_format: str, error: Exception) -> str:
+    """Why decoding failed, for people, from what Pillow raised."""
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return "too large for this machine's memory"
@@ -129,14 +130,15 @@ def _deep_grey_to_rgb(image: Image.Image) -> np.ndarray:
     # Pillow's own convert("RGB") clips these modes at 255: nearly all of a 16-bit image becomes
     # white.
     values = np.asarray(image)
-    scaled = np.floor(values * (255.0 / _full_scale(values, image.mode)) + 0.5).astype(np.uint8)
+    scaled = np.floor(values * (255.0 / full_scale(values, image.mode)) + 0.5).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         scaled[values == transparent] = 255
     return np.repeat(scaled[..., np.newaxis], 3, axis=-1)
 
 
-def _full_scale(values: np.ndarray, mode: str) -> float:
+def full_scale(values: np.ndarray, mode: str) -> float:
+    """What counts as white in the pixels of a deep grey image; a `ValueError` if nothing can."""
     if mode.startswith("I;16"):
         return 65535.0
     low, high = float(values.min()), float(values.max())

@@ -28,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 # Twice Pillow's warning threshold, where Pillow itself refuses; 512 MiB as RGB.
 MAX_PIXELS = 178_956_970
 
-_EXTENSIONS = {
+EXTENSIONS = {
     "JPEG": {"jpg", "jpeg", "jpe", "jfif"},
     "PNG": {"png", "apng"},
     "BMP": {"bmp", "dib"},
@@ -130,8 +130,8 @@ def inspect_bytes(name: str, content: bytes) -> Inspected | Skipped:
 def extension_lies(path: str, image_format: str) -> bool:
     """Whether the name's extension is that of another image format than the content's."""
     extension = os.path.splitext(path)[1][1:].lower()
-    known = set().union(*_EXTENSIONS.values())
-    return extension in known and extension not in _EXTENSIONS[image_format]
+    known = set().union(*EXTENSIONS.values())
+    return extension in known and extension not in EXTENSIONS[image_format]
 
 
 def not_a_file(path: str) -> str | None:

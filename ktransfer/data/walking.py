@@ -24,7 +24,7 @@ def walk(folder: str) -> Found:
     """
     found = Found()
     # A stack and no recursion, as folders may nest deeper than Python's limit.
-    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(folder, ())]
+    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(folder, _identities_above(folder))]
     while stack:
         current, ancestors = stack.pop()
         identity = _identity(current)
@@ -72,6 +72,16 @@ def is_hidden(path: str) -> bool:
 def subfolders(folder: str) -> list[str]:
     """The folders directly in `folder` that are not hidden, sorted."""
     return [each for each in list_folder(folder, []) if is_folder(each) and not is_hidden(each)]
+
+
+def _identities_above(folder: str) -> tuple[tuple[int, int], ...]:
+    # A link to the folder of all classes would make every image one of this class.
+    above = os.path.dirname(os.path.abspath(folder))
+    identities: list[tuple[int, int]] = []
+    while not identities or above != os.path.dirname(above):
+        identities.append(_identity(above))
+        above = os.path.dirname(above)
+    return tuple(identities)
 
 
 def _identity(folder: str) -> tuple[int, int]:
