@@ -61,6 +61,12 @@ def test_lp_ft_trains_the_head_before_the_rest():
     plan = lp_ft()
     assert [stage.unfreeze for stage in plan.stages] == [0, "all"]
     assert [stage.unfreeze for stage in plan.resolve(7).stages] == [0, 7]
+    # Everything at one rate, a quarter of the new head's, to the end of the schedule.
+    head, rest = plan.resolve(7).stages
+    assert set(rest.multipliers(7).values()) == {1.0}
+    assert rest.learning_rate == head.learning_rate / 4
+    assert (rest.warmup_epochs, rest.patience) == (1, None)
+    assert lp_ft(1).stages[1].warmup_epochs == last_blocks(2, 1).stages[1].warmup_epochs == 0
 
 
 def test_last_blocks_leaves_the_first_ones_frozen():
@@ -251,7 +257,7 @@ def test_epochs_are_those_of_every_stage_and_the_warm_up_keeps_its_share():
 def test_settings_that_are_given_hold_in_every_stage_and_none_leaves_them():
     plan = choose_plan("lp_ft", few(), 7, patience=None, batch_size=8, dropout=0.0)
     assert plan == lp_ft().with_settings(batch_size=8, dropout=0.0).resolve(7)
-    assert [stage.patience for stage in plan.stages] == [10, 5]
+    assert [stage.patience for stage in plan.stages] == [10, None]
     assert choose_plan("lp_ft", few(), 7, epochs=None) == lp_ft().resolve(7)
 
 
@@ -492,8 +498,8 @@ def test_auto_stays_until_the_images_are_known_and_then_has_a_reason():
     assert frozen.startswith("stage 'head': augmentation none: every block is frozen")
     assert "'last 2': augmentation standard, 4 views of each image: 60 images a class" in few
     assert "mirrored: whether that keeps the label, only the images say" in mirrored
-    assert augmentation_notes(lp_ft(), 7, 60) == ()
-    assert augmentation_notes(classic(), 7, 60) == (mirrored,)
+    assert augmentation_notes(last_blocks(2), 7, 60) == ()
+    assert augmentation_notes(lp_ft(), 7, 60) == augmentation_notes(classic(), 7, 60) == (mirrored,)
 
 
 @pytest.mark.parametrize(
