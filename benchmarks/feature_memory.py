@@ -12,45 +12,19 @@ count. Needs 4 bytes of disk per number.
 from __future__ import annotations
 
 import argparse
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from reporting import table, write_results
+from reporting import own_memory_mb, peak_memory, table, write_results
 
 from ktransfer.data.batches import num_batches, ordered_batches, shuffled_batches
 from ktransfer.features import Features, extract
 from ktransfer.heads import build_classifier
 
 BATCH_SIZE = 1_024
-
-
-def own_memory_mb() -> float:
-    """Memory of this process that is not backed by a file, in megabytes."""
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) / 1_024
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[float]]:
-    """Samples of `own_memory_mb` during a `with` block, twenty a second."""
-    samples, done = [own_memory_mb()], threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.05):
-            samples.append(own_memory_mb())
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    yield samples
-    done.set()
-    thread.join()
 
 
 def random_features(num_images: int, width: int, budget_mb: float) -> Features:

@@ -102,7 +102,7 @@ def train(pictures: Path, run: Path) -> None:
             epochs=40,
             learning_rate=5e-3,
             batch_norm="train",
-            augmentation="flip",
+            augmentation="light",
             schedule="cosine",
             warmup_epochs=1,
             **common,

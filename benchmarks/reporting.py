@@ -10,8 +10,10 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +94,26 @@ def write_results(folder: Path, name: str, body: str, data: Any) -> None:
     everything = {**circumstances, "measurements": data}
     (folder / f"{name}.json").write_text(json.dumps(everything, indent=1), encoding="utf-8")
     print(text)
+
+
+def own_memory_mb() -> float:
+    """Memory of this process that is not backed by a file, in megabytes."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 1_024
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """Samples of `own_memory_mb` during a `with` block, twenty a second."""
+    samples, done = [own_memory_mb()], threading.Event()
+
+    def sample() -> None:
+        while not done.wait(0.05):
+            samples.append(own_memory_mb())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    yield samples
+    done.set()
+    thread.join()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ktransfer._checks import InputError, RunError
     from ktransfer.advisor import Advice, advise
     from ktransfer.backbones import Backbone, Block, load_backbone
+    from ktransfer.doctor import examine
     from ktransfer.finetuner import FineTuner
     from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
     from ktransfer.plan import Plan, Stage
@@ -38,6 +39,7 @@ _HOME = {
     "Stage": "plan",
     "advise": "advisor",
     "auto_rgn": "optimizers",
+    "examine": "doctor",
     "grouped": "optimizers",
     "layer_decay": "optimizers",
     "load_backbone": "backbones",
@@ -58,6 +60,7 @@ __all__ = [
     "Stage",
     "advise",
     "auto_rgn",
+    "examine",
     "grouped",
     "layer_decay",
     "load_backbone",

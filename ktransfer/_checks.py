@@ -30,3 +30,30 @@ def unknown_name(kind: str, name: str, known: Sequence[str]) -> InputError:
     """The error for a `name` that is none of `known`, with the three nearest names."""
     nearest = ", ".join(near_names(name, known))
     return InputError(f"unknown {kind} {name!r}: did you mean {nearest}?")
+
+
+def check_pixel_range(low: float, high: float, integers: bool) -> None:
+    """Raises an `InputError` if images are not RGB in [0, 255], or evidently scaled already.
+
+    Args:
+        low: the smallest value.
+        high: the largest value.
+        integers: whether the values are of an integer type.
+    """
+    received = f"got values from {low:g} to {high:g}"
+    # An integer 1 is one of 256 grey levels; a float maximum of 1 is a scaled image.
+    if not integers and -1 <= low < 0 and high <= 1:
+        raise InputError(
+            f"images must be RGB in [0, 255], {received}: they look scaled to [-1, 1]; use "
+            "127.5 * (x + 1)"
+        )
+    if not integers and low >= 0 and 0 < high <= 1:
+        raise InputError(
+            f"images must be RGB in [0, 255], {received}: they look scaled to [0, 1]; multiply "
+            "by 255"
+        )
+    if low < 0 or high > 255:
+        raise InputError(
+            f"images must be RGB in [0, 255], {received}: give the pixels as they were read, the "
+            "preprocessing is inside the backbone"
+        )

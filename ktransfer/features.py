@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +28,10 @@ FORWARD_BATCH_SIZE = 32
 
 Forward = Callable[[Any], np.ndarray]
 OnProgress = Callable[[int, int], None]
+
+
+class NoSpaceError(InputError):
+    """What is to be kept fits neither into the memory budget nor on the disk."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def extract(
         `Features` of the images that could be decoded, in the dataset's order.
 
     Raises:
-        InputError: the features do not fit on the disk.
+        NoSpaceError: the features do not fit on the disk.
     """
     store = into
     indices = np.empty(num_images, np.int32)
@@ -169,7 +175,7 @@ def allocate(
     """An array in memory, or mapped from an unnamed file when it is over the budget.
 
     Raises:
-        InputError: it does not fit on the disk.
+        NoSpaceError: it does not fit on the disk.
     """
     num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if num_bytes <= budget_mb * 2**20:
@@ -177,11 +183,14 @@ def allocate(
     folder = Path(directory or tempfile.gettempdir())
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
+            # A look first: to find out by trying would fill the disk up, if only for a moment.
+            if num_bytes > shutil.disk_usage(folder).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             # Reserved before the first write: writing into a hole of a mapped file on a full disk
             # kills the process with SIGBUS, which nobody can catch.
             _reserve(file.fileno(), num_bytes)
         except OSError as error:
-            raise InputError(
+            raise NoSpaceError(
                 f"the features need {num_bytes / 2**20:,.0f} MB of disk in {folder}: "
                 f"{error.strerror}. Free some space, or set TMPDIR to a folder on a larger disk"
             ) from error

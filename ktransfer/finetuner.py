@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -20,11 +20,15 @@ from ktransfer.backbones import Backbone, check_rgb_range, load_backbone
 from ktransfer.data import (
     Part,
     Skipped,
-    read_folder,
-    read_part,
-    read_paths,
+    Splits,
+    explain_failures,
+    read_data,
+    read_images,
+    read_labelled,
     resize_array,
 )
+from ktransfer.data.held_back import held_back, record_of
+from ktransfer.doctor import check_name, preflight
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -34,11 +38,13 @@ from ktransfer.features import (
 )
 from ktransfer.fitting import Fit, FitOptions
 from ktransfer.heads import check_dropout, pool
-from ktransfer.metrics import score
+from ktransfer.looking import Look, look
+from ktransfer.metrics import Score, score
 from ktransfer.plan import Plan
 from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
 from ktransfer.results import Evaluation, FitResult, Predictions, Summary, SummaryRow
 from ktransfer.runs import read_run, write_run
+from ktransfer.shift import predict_under_shift
 from ktransfer.training import (
     Checkpoints,
     Settings,
@@ -54,8 +60,6 @@ from ktransfer.training import (
 )
 
 _ONLY_OF_FIT = ("out", "resume", "overwrite")
-
-Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class FineTuner:
@@ -154,22 +158,26 @@ class FineTuner:
 
     def fit(
         self,
-        data: str | os.PathLike[str],
+        data: Any,
         *,
         plan: Plan | str = "auto",
         unfreeze: int | None = None,
         similarity: float | str | None = None,
+        augmentation: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         patience: int | None = None,
         validation_fraction: float = 0.2,
+        class_names: Sequence[str] | None = None,
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
         cache: str = "auto",
         cache_dtype: str = "float32",
         memory_budget_mb: float = DEFAULT_BUDGET_MB,
+        balance: str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        check: str = "auto",
     ) -> FitResult:
         """Look at the images, decide what to freeze, train the rest.
 
@@ -178,20 +186,26 @@ class FineTuner:
 
         Args:
             data: a folder `train/ val/ [test/]` of class folders, or class folders alone, which are
-                split.
+                split; or any other source of `ktransfer.data.read_data`: a CSV file or DataFrame,
+                `"tfds:NAME"`, arrays `(images, labels)`, a dataset of (image, label), or a dict of
+                such with the keys train, validation and test.
             plan: what trains when: `"auto"` (what the 2x2 rule says), the name of a plan
                 (`"lp_ft"`, `"gradual_unfreeze"`, ...: `ktransfer.plan.PLAN_NAMES`), or a `Plan`.
             unfreeze: how many last blocks train in the end, for the plans that leave it open; with
                 `"auto"` it is `last_blocks`, or for 0 `linear_probe`.
             similarity: how similar the images are to the backbone's own: a number in [0, 1],
                 `"similar"` or `"different"`; None assumes similar and says so.
+            augmentation: random views of the training images in every stage: a name of
+                `ktransfer.augment.AUGMENTATIONS`, or `"auto"`, which goes by the number of images
+                and says why; None: the plan's.
             epochs: most epochs of every stage; None: the plan's.
             batch_size: images a training step; None: the plan's, or an eighth of them, from 4 to
                 32. Halved where memory runs out.
             patience: epochs without a better one after which a stage ends; None: the
                 plan's.
-            validation_fraction: share of each class held back where the folder has no validation
+            validation_fraction: share of each class held back where the data has no validation
                 part.
+            class_names: names of the labels, where the data has none, or another order is wanted.
             out: a folder for the run: checkpoints while it trains, the saved run afterwards.
             resume: go on with the training in `out` that was killed; begins one where there is
                 none. On a CPU the weights come out as if nothing had happened, bit for bit.
@@ -201,7 +215,13 @@ class FineTuner:
                 is sound, `"off"` never, and nothing is kept on disk for later runs.
             cache_dtype: what they are kept in: `"float32"`, or `"float16"` for half the space.
             memory_budget_mb: what goes beyond is memory-mapped from a file.
+            balance: what is done about classes of unequal size: `"class_weights"` lets each class
+                weigh the same in the loss, `"sampling"` draws as many images of each in an epoch,
+                `"none"` neither; `"auto"` weights them from a ratio of 3 to 1 on, and says so in
+                the notes. Validation is never weighted.
             callbacks: Keras callbacks, given to every stage.
+            check: `"auto"` looks for leaks, duplicates, contradicting labels and more before the
+                training, up to 10,000 images (`ktransfer.examine`); `"off"` does not.
 
         Returns:
             A `FitResult`; it is also kept as `result`.
@@ -214,23 +234,29 @@ class FineTuner:
             plan=plan,
             unfreeze=unfreeze,
             similarity=similarity,
+            augmentation=augmentation,
             epochs=epochs,
             batch_size=batch_size,
             patience=patience,
             validation_fraction=validation_fraction,
+            class_names=class_names,
             out=out,
             resume=resume,
             overwrite=overwrite,
             cache=cache,
             cache_dtype=cache_dtype,
             memory_budget_mb=memory_budget_mb,
+            balance=balance,
             callbacks=callbacks,
         )
         options.check()
+        check_name(check)
         seconds: dict[str, float] = {}
         with timed(seconds, "scan"):
-            splits = read_folder(data, validation_fraction=validation_fraction, seed=self.seed)
+            splits = self._read(data, options)
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
+        with timed(seconds, "check"):
+            findings = preflight(splits, check, verbose=self.verbose)
         self._use_pretrained()
         settings = self._settings(callbacks, cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.verbose)
@@ -243,12 +269,8 @@ class FineTuner:
         self.class_names = fitted.result.classes
         self._blocks = fitted.blocks
         self._request = begun.request
-        self._data = {
-            "folder": os.path.realpath(data),
-            "validation_fraction": validation_fraction,
-            "train_fingerprint": splits.train.fingerprint(),
-        }
-        self.result = fitted.result
+        self._data = record_of(data, splits)
+        self.result = dataclasses.replace(fitted.result, findings=findings)
         if out is not None:
             with timed(seconds, "save"):
                 self.save(out, overwrite=True)
@@ -272,9 +294,7 @@ class FineTuner:
             )
         return self.result
 
-    def find_learning_rate(
-        self, data: str | os.PathLike[str], *, num_steps: int = 100, **options: Any
-    ) -> RangeTest:
+    def find_learning_rate(self, data: Any, *, num_steps: int = 100, **options: Any) -> RangeTest:
         """Search for the learning rate of a plan's last stage, by raising it from step to step.
 
         The stages before it are carried out. What `fit` has made is lost.
@@ -297,7 +317,7 @@ class FineTuner:
 
     def sweep_learning_rates(
         self,
-        data: str | os.PathLike[str],
+        data: Any,
         rates: Sequence[float] = SWEEP_RATES,
         **options: Any,
     ) -> Sweep:
@@ -318,30 +338,51 @@ class FineTuner:
         """
         return sweep(self._training(data, options), rates)
 
-    def evaluate(self, data: str | os.PathLike[str]) -> Evaluation:
+    def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
         """How good the model is on labelled images.
 
         Args:
-            data: a folder of class folders, or one with `test/` (taken first) or `val/` inside.
-                Where it is the folder that `fit` was given, the part that was held back there is
-                evaluated.
+            data: a folder of class folders, or one with `test/` (taken first) or `val/` inside; or
+                any other source that `fit` takes. Where it is the data that `fit` was given, the
+                part that was held back there is evaluated.
+            corruptions: judge it also on the same images turned grey, blurred, noisy and of another
+                colour, each at 3 strengths: 13 times the work, but for the decoding.
 
         Raises:
-            InputError: the folder cannot be used, or has a class that the model does not know.
+            InputError: the data cannot be used, or has a class that the model does not know.
         """
-        part, skipped, notes = self._evaluated_part(data)
-        probabilities, rows, failed = self._probabilities(part)
+        _ = self.model  # before fit there is nothing to evaluate: say so before reading the data
+        part, skipped, remarks = read_labelled(data, self.class_names)
+        part, notes = held_back(data, part, self._data)
+        if corruptions:
+            with progress_bar("predicting", len(part), shown=self.verbose) as show:
+                size = self.backbone.input_size
+                found = predict_under_shift(self._infer, part, size, on_progress=show)
+            predicted, rows, corrupted = found.plain, found.indices, found.corrupted
+            failed = explain_failures(part, np.setdiff1d(np.arange(len(part)), rows))
+        else:
+            probabilities, rows, failed = self._probabilities(part)
+            predicted, corrupted = probabilities.argmax(axis=1), None
         if not len(rows):
-            raise InputError(f"none of the {len(part)} images in {str(data)!r} can be decoded")
-        found = score(probabilities.argmax(axis=1), part.labels[rows], self.class_names)
-        return Evaluation(found, part.name, (*skipped, *failed), notes)
+            raise InputError(f"none of the {len(part)} images of the data can be decoded")
 
-    def predict(self, images: np.ndarray | Paths) -> Predictions:
+        def scored(classes: np.ndarray) -> Score:
+            return score(classes, part.labels[rows], self.class_names)
+
+        shifted = None
+        if corrupted is not None:
+            shifted = {name: tuple(map(scored, each)) for name, each in corrupted.items()}
+        every_note = (*notes, *remarks)
+        return Evaluation(scored(predicted), part.name, (*skipped, *failed), every_note, shifted)
+
+    def predict(self, images: Any) -> Predictions:
         """The class probabilities of images.
 
         Args:
             images: RGB images in [0, 255], uint8 or float `(batch, height, width, 3)` or one
-                `(height, width, 3)` of any size; or a path, or several, of image files and folders.
+                `(height, width, 3)` of any size; a path, or several, of image files, folders and
+                CSV files with the column path; or any other source that `fit` takes, labelled or
+                not.
 
         Returns:
             `Predictions`: one row for each readable image, in order; unreadable files are named in
@@ -350,12 +391,35 @@ class FineTuner:
         Raises:
             InputError: a path does not exist, or an array is not RGB in [0, 255].
         """
-        if hasattr(images, "__array__"):
+        if hasattr(images, "__array__") and not hasattr(images, "columns"):
             return Predictions(self.class_names, self._predict_array(np.asarray(images)), (), ())
-        part, skipped = read_paths(images)
+        part, skipped = read_images(images)
         probabilities, rows, failed = self._probabilities(part)
-        paths = tuple(part.files[row].path for row in rows)
+        paths = tuple(part.images.name(row) for row in rows)
         return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
+
+    def look(
+        self,
+        data: Any,
+        path: str | os.PathLike[str],
+        *,
+        augmentation: str | None = None,
+    ) -> Look:
+        """Draw a page of training images before and after augmentation, as a PNG file.
+
+        A row for an image: the file as it is, what the backbone sees of it, and views of it.
+
+        Args:
+            data: as in `fit`.
+            path: where to write the page; it must end in `.png`.
+            augmentation: a name of `ktransfer.augment.AUGMENTATIONS`; None: a few rows for each.
+
+        Raises:
+            InputError: the data cannot be used, the name is unknown, or the page cannot be
+                written.
+        """
+        size = self.backbone.input_size
+        return look(data, path, augmentation=augmentation, input_size=size, seed=self.seed)
 
     def summary(self, num_classes: int | None = None) -> Summary:
         """Frozen and trainable parameters per block and in all; print it for a table.
@@ -478,7 +542,15 @@ class FineTuner:
             verbose=self.verbose,
         )
 
-    def _training(self, data: str | os.PathLike[str], options: dict[str, Any]) -> Training:
+    def _read(self, data: Any, options: FitOptions) -> Splits:
+        return read_data(
+            data,
+            validation_fraction=options.validation_fraction,
+            seed=self.seed,
+            class_names=options.class_names,
+        )
+
+    def _training(self, data: Any, options: dict[str, Any]) -> Training:
         """A training for searches: it is not saved, and leaves no model."""
         known = [each.name for each in fields(FitOptions) if each.name not in _ONLY_OF_FIT]
         for name in options:
@@ -486,8 +558,7 @@ class FineTuner:
                 raise unknown_name("option", name, known)
         chosen = FitOptions(**options)
         chosen.check()
-        fraction = chosen.validation_fraction
-        splits = read_folder(data, validation_fraction=fraction, seed=self.seed)
+        splits = self._read(data, chosen)
         advice = self.advise(len(splits.train), len(splits.class_names), chosen.similarity)
         self._use_pretrained()
         self._model = self._forward = self.result = None
@@ -520,20 +591,6 @@ class FineTuner:
         starts = range(0, len(images), FORWARD_BATCH_SIZE)
         rows = [self._infer(images[start : start + FORWARD_BATCH_SIZE]) for start in starts]
         return np.concatenate(rows)
-
-    def _evaluated_part(
-        self, data: str | os.PathLike[str]
-    ) -> tuple[Part, tuple[Skipped, ...], tuple[str, ...]]:
-        _ = self.model  # before fit there is nothing to evaluate: say so before reading the folder
-        if os.path.realpath(data) != self._data.get("folder"):
-            return read_part(data, self.class_names)
-        fraction = self._data["validation_fraction"]
-        splits = read_folder(data, validation_fraction=fraction, seed=self.seed)
-        part = splits.test or splits.validation
-        notes = [f"this is the folder of the training: its {part.name} part is evaluated"]
-        if splits.train.fingerprint() != self._data["train_fingerprint"]:
-            notes.append("the folder has changed since: some of these may have been trained on")
-        return part, splits.skipped, (*notes, *splits.notes)
 
 
 def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -19,12 +20,13 @@ from ktransfer.advisor import Advice
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
+from ktransfer.data.balance import Balance, check_balance, choose_balance
 from ktransfer.diagnosis import Diagnosis, diagnose
 from ktransfer.features import DEFAULT_BUDGET_MB
 from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
-from ktransfer.plan import Plan, choose_plan
+from ktransfer.plan import Plan, augmentation_notes, choose_plan
 from ktransfer.plan.fields import whole
 from ktransfer.results import FitResult, StageResult
 from ktransfer.runs import RECORD_NAME, check_output_folder
@@ -50,16 +52,19 @@ class FitOptions:
     plan: Plan | str = "auto"
     unfreeze: int | None = None
     similarity: float | str | None = None
+    augmentation: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     patience: int | None = None
     validation_fraction: float = 0.2
+    class_names: Sequence[str] | None = None
     out: str | os.PathLike[str] | None = None
     resume: bool = False
     overwrite: bool = False
     cache: str = "auto"
     cache_dtype: str = "float32"
     memory_budget_mb: float = DEFAULT_BUDGET_MB
+    balance: str = "auto"
     callbacks: Sequence[keras.callbacks.Callback] = ()
 
     def check(self) -> None:
@@ -74,6 +79,7 @@ class FitOptions:
             if value is not None:
                 whole("fit", name, value, 1)
         check_cache_mode(self.cache)
+        check_balance(self.balance)
         if self.cache_dtype not in CACHE_DTYPES:
             raise unknown_name("cache_dtype", str(self.cache_dtype), CACHE_DTYPES)
         if self.out is None:
@@ -104,12 +110,14 @@ class Begun:
         advice: what the 2x2 rule says of the images.
         plan: resolved for the backbone.
         source: of the images and of what the network says of them.
+        balance: what is done about classes of unequal size.
         request: what the training is made of, as plain data.
     """
 
     advice: Advice
     plan: Plan
     source: RowSource
+    balance: Balance
     request: dict[str, Any]
 
 
@@ -162,15 +170,23 @@ class Fit:
             epochs=options.epochs,
             batch_size=options.batch_size,
             patience=options.patience,
+            augmentation=options.augmentation,
         )
+        blocks, per_class = len(self.backbone.blocks), len(splits.train) / len(splits.class_names)
+        notes = augmentation_notes(plan, blocks, per_class)
+        plan = plan.resolve(blocks, per_class)
         source = self._source(plan, splits)
-        return Begun(advice, plan, source, self._request(plan, source))
+        source.notes.extend(notes)
+        balance = choose_balance(options.balance, splits.train.labels, splits.class_names)
+        request = self._request(plan, source, balance)
+        return Begun(advice, plan, source, balance, request)
 
     def training(self, begun: Begun) -> Training:
         """The training, ready to be searched for a learning rate; nothing of it is saved."""
         if not begun.plan.pretrained:
             randomize(self.backbone, self.settings.seed)
-        return Training(begun.plan, begun.source.network, begun.source, self.settings)
+        settings = self._settings(begun)
+        return Training(begun.plan, begun.source.network, begun.source, settings)
 
     def run(self, begun: Begun, seconds: dict[str, float]) -> Fitted:
         """Train.
@@ -187,7 +203,8 @@ class Fit:
         if not begun.plan.pretrained:
             randomize(self.backbone, self.settings.seed)
         before = _values(self.backbone)
-        training = Training(begun.plan, source.network, source, self.settings, checkpoints)
+        settings = self._settings(begun)
+        training = Training(begun.plan, source.network, source, settings, checkpoints)
         training.run()
         seconds["decode_and_extract"] = source.seconds
         seconds["train"] = time.perf_counter() - started - source.seconds
@@ -204,7 +221,12 @@ class Fit:
             classes=splits.class_names,
             part_sizes={part.name: len(part) for part in splits.parts},
             skipped=splits.skipped,
-            notes=(*splits.notes, *source.notes, *_stage_notes(training)),
+            notes=(
+                *splits.notes,
+                *([begun.balance.reason] if begun.balance.reason else []),
+                *source.notes,
+                *_stage_notes(training),
+            ),
             advice=begun.advice,
             plan=begun.plan,
             stages=tuple(training.results),
@@ -247,7 +269,10 @@ class Fit:
             check_same(then, begun.request, str(self.options.out))
         return checkpoints
 
-    def _request(self, plan: Plan, source: RowSource) -> dict[str, Any]:
+    def _settings(self, begun: Begun) -> Settings:
+        return dataclasses.replace(self.settings, balance=begun.balance.method)
+
+    def _request(self, plan: Plan, source: RowSource, balance: Balance) -> dict[str, Any]:
         request = {
             "data": {
                 part.name: {"images": len(part), "contents": source.contents[part.name]}
@@ -268,6 +293,7 @@ class Fit:
                 "precision": self.settings.precision,
                 "jit_compile": self.settings.jit_compile,
                 "cache_dtype": self.options.cache_dtype,
+                "balance": balance.method,
             },
         }
         # As it will be read back: JSON knows no tuples.
@@ -317,6 +343,7 @@ def _diagnosis(training: Training) -> Diagnosis | None:
         num_classes=len(splits.class_names),
         trained=trained,
         learning_rate=stage.learning_rate,
+        majority_share=float(np.bincount(splits.train.labels).max() / len(splits.train)),
     )
 
 

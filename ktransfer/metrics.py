@@ -18,7 +18,13 @@ class Score:
         accuracy: share of images whose most probable class is their label.
         interval: 95 % Wilson interval of the accuracy.
         balanced_accuracy: mean over classes of the share found, classes without images left out.
-        per_class: for each class, the share of its images found; None for a class without images.
+        macro_f1: mean over classes of F1, the harmonic mean of precision and the share found;
+            classes without images left out, as by scikit-learn where `labels` names the present.
+        per_class: for each class, the share of its images found (its recall); None for a class
+            without images.
+        precision: for each class, the share of the images given its name that are of it; 0 where
+            none is, None for a class without images.
+        f1: for each class, likewise.
         confusion: int `(classes, classes)`: rows are labels, columns predictions.
         num_images: how many images.
     """
@@ -26,7 +32,10 @@ class Score:
     accuracy: float
     interval: tuple[float, float]
     balanced_accuracy: float
+    macro_f1: float
     per_class: dict[str, float | None]
+    precision: dict[str, float | None]
+    f1: dict[str, float | None]
     confusion: np.ndarray
     num_images: int
 
@@ -36,7 +45,10 @@ class Score:
             "accuracy": self.accuracy,
             "interval": list(self.interval),
             "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
             "per_class": self.per_class,
+            "precision": self.precision,
+            "f1": self.f1,
             "confusion": self.confusion.tolist(),
             "num_images": self.num_images,
         }
@@ -59,17 +71,24 @@ def score(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str])
     classes = len(class_names)
     confusion = np.bincount(labels * classes + predicted, minlength=classes**2)
     confusion = confusion.reshape(classes, classes)
-    found, images = np.diag(confusion), confusion.sum(axis=1)
-    shares = {
-        name: float(right / total) if total else None
-        for name, right, total in zip(class_names, found, images, strict=True)
-    }
-    present = [share for share in shares.values() if share is not None]
+    found, images, named = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    present = images > 0
+    recall = found / np.maximum(images, 1)
+    # F1 is twice the hits over all that are of the class or named so.
+    f1 = 2 * found / np.maximum(images + named, 1)
+
+    def by_name(values: np.ndarray) -> dict[str, float | None]:
+        pairs = zip(class_names, values, present, strict=True)
+        return {name: float(value) if here else None for name, value, here in pairs}
+
     return Score(
         accuracy=float(found.sum() / len(labels)),
         interval=wilson_interval(int(found.sum()), len(labels)),
-        balanced_accuracy=float(np.mean(present)),
-        per_class=shares,
+        balanced_accuracy=float(recall[present].mean()),
+        macro_f1=float(f1[present].mean()),
+        per_class=by_name(recall),
+        precision=by_name(found / np.maximum(named, 1)),
+        f1=by_name(f1),
         confusion=confusion,
         num_images=len(labels),
     )

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ktransfer.advisor import Advice
+from ktransfer.augment import STRENGTHS
 from ktransfer.data import Skipped
 from ktransfer.diagnosis import Diagnosis, history_table
+from ktransfer.doctor import Finding
 from ktransfer.freezing import FrozenProof
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
@@ -23,6 +25,23 @@ def _plain(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
 def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
     """Plain data as JSON gives it back, with the tuples that it made lists of."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def _rows(corruptions: Mapping[str, tuple[Score, ...]]) -> dict[str, list[dict[str, Any]]]:
+    """The figures of each strength, the weakest first, without their confusion matrices."""
+    return {
+        name: [
+            {
+                "strength": strength,
+                "accuracy": each.accuracy,
+                "interval": list(each.interval),
+                "balanced_accuracy": each.balanced_accuracy,
+                "macro_f1": each.macro_f1,
+            }
+            for strength, each in zip(STRENGTHS, scores, strict=True)
+        ]
+        for name, scores in corruptions.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +125,10 @@ class FitResult:
             validation images; above 1 where training made the network too sure of itself.
         trainable_parameters: how many numbers were trained.
         total_parameters: how many numbers the model has.
-        seconds: wall time by phase: `scan`, `prepare` (reading the bytes of the files for the keys
-            of the cache, building the network), `decode_and_extract`, `train` (without the former),
-            `score`.
+        findings: what is wrong with the images, the most severe first, as `ktransfer doctor` says.
+        seconds: wall time by phase: `scan`, `check`, `prepare` (reading the bytes of the files for
+            the keys of the cache, building the network), `decode_and_extract`, `train` (without the
+            former), `score`.
     """
 
     validation: Score
@@ -126,6 +146,7 @@ class FitResult:
     trainable_parameters: int
     total_parameters: int
     seconds: dict[str, float]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def carried_out(self) -> str:
@@ -166,6 +187,8 @@ class FitResult:
         return {
             "val_accuracy": self.val_accuracy,
             "val_interval": list(self.validation.interval),
+            "val_balanced_accuracy": self.validation.balanced_accuracy,
+            "val_macro_f1": self.validation.macro_f1,
             "validation": self.validation.to_dict(),
             "test_accuracy": self.test.accuracy if self.test else None,
             "test": self.test.to_dict() if self.test else None,
@@ -174,6 +197,7 @@ class FitResult:
             "part_sizes": self.part_sizes,
             "skipped": _plain(self.skipped),
             "notes": list(self.notes),
+            "findings": [each.to_dict() for each in self.findings],
             "advice": self.advice.to_dict(),
             "cell": self.advice.cell,
             "strategy": self.advice.strategy,
@@ -213,6 +237,7 @@ class FitResult:
             trainable_parameters=data["trainable_parameters"],
             total_parameters=data["total_parameters"],
             seconds=data["seconds"],
+            findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
         )
 
 
@@ -226,17 +251,27 @@ class Evaluation:
             on.
         skipped: every file left out, with its reason.
         notes: remarks on the data.
+        corruptions: the same images corrupted: for each of `augment.CORRUPTIONS` a score at each of
+            `augment.STRENGTHS`, the weakest first; None where it was not asked for.
     """
 
     score: Score
     part: str
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
+    corruptions: dict[str, tuple[Score, ...]] | None = None
 
     @property
     def accuracy(self) -> float:
         """Share of images whose most probable class is their label, in [0, 1]."""
         return self.score.accuracy
+
+    @property
+    def mean_corruption_accuracy(self) -> float | None:
+        """Mean accuracy over all corruptions and strengths; None where it was not asked for."""
+        if self.corruptions is None:
+            return None
+        return float(np.mean([each.accuracy for row in self.corruptions.values() for each in row]))
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
@@ -245,6 +280,8 @@ class Evaluation:
             "part": self.part,
             "skipped": _plain(self.skipped),
             "notes": list(self.notes),
+            "corruptions": _rows(self.corruptions) if self.corruptions else None,
+            "mean_corruption_accuracy": self.mean_corruption_accuracy,
         }
 
 

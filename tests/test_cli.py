@@ -16,6 +16,8 @@ from ktransfer import FineTuner, cli
 from ktransfer.backbones import list_backbones
 from ktransfer.cli.terminal import print_evaluation, print_json, printable
 from ktransfer.demo import draw_demo_photos
+from ktransfer.metrics import score
+from ktransfer.results import Evaluation
 
 MINI = ("--weights", "mini", "--epochs", "3")
 
@@ -77,6 +79,8 @@ def test_train_prints_the_decision_for_people(photos, tmp_path):
     assert "linear_probe (small_similar), because: - 20 training images of 5 classes" in text
     assert "6,405 of 416,613 parameters trained" in text
     assert "95 % interval" in text
+    assert "mean over classes" in text
+    assert "macro F1 on validation images" in text
     assert "2 files" in text
     assert "bro\\nken.jpg: not an image" in text
     assert f"ktransfer evaluate {shlex.quote(str(tmp_path / 'run'))}" in text
@@ -86,6 +90,7 @@ def test_options_reach_the_fine_tuner(photos, tmp_path):
     out = tmp_path / "run"
     options = ("--backbone-option", "alpha=0.5", "--weights", "none", "--input-size", "64")
     more = ("--pooling", "max", "--dropout", "0.25", "--seed", "7", "--epochs", "1")
+    more += ("--balance", "sampling")
     assert run("train", photos, "--out", out, *options, *more).exit_code == 0
     record = json.loads((out / "run.json").read_text())
     described = record["backbone"]
@@ -93,6 +98,7 @@ def test_options_reach_the_fine_tuner(photos, tmp_path):
     assert (described["weights"], described["input_size"]) == (None, [64, 64])
     assert (record["pooling"], record["dropout"], record["seed"]) == ("max", 0.25, 7)
     assert len(record["result"]["history"]) == 1
+    assert record["request"]["settings"]["balance"] == "sampling"
 
 
 def test_evaluate_agrees_with_the_fine_tuner(trained, tuner, photos, capsys):
@@ -104,6 +110,31 @@ def test_evaluate_agrees_with_the_fine_tuner(trained, tuner, photos, capsys):
     print_evaluation(evaluation)
     text = words(capsys.readouterr().out)
     assert f"Accuracy {expected['accuracy']:.1%} on 5 test images" in text
+
+
+def test_corruptions_are_a_table_for_people_and_figures_for_programs(
+    trained, tuner, photos, capsys
+):
+    found = last_json(run("evaluate", trained[0], photos, "--corruptions", "--json"))
+    evaluation = tuner.evaluate(photos, corruptions=True)
+    expected = json.loads(json.dumps(evaluation.to_dict()))
+    assert {name: found[name] for name in expected} == expected
+    print_evaluation(evaluation)
+    text = words(capsys.readouterr().out)
+    rows = expected["corruptions"]
+    for name in ("grey", "blur", "noise", "colour_shift"):
+        shares = " ".join(f"{row['accuracy']:.1%}" for row in rows[name])
+        assert f"{name.replace('_', ' ')} {shares}" in text
+    assert f"{expected['mean_corruption_accuracy']:.1%} on average" in text
+
+
+def test_figures_of_classes_are_printed_the_worst_first(capsys):
+    found = score(np.array([0, 0, 0, 1, 1, 0]), np.array([0, 0, 0, 1, 1, 1]), ("ant", "bee", "cat"))
+    print_evaluation(Evaluation(found, "test", (), ()))
+    text = words(capsys.readouterr().out)
+    assert "83.3% mean over classes, 82.9% macro F1" in text
+    assert "found precise F1 66.7% 100.0% 80.0% bee 100.0% 75.0% 85.7% ant" in text
+    assert "cat" not in text
 
 
 def test_predict_csv_holds_what_the_fine_tuner_predicts(trained, tuner, photos, tmp_path):

@@ -38,8 +38,11 @@ def photos(tmp_path_factory):
 
 def test_unfreeze_trains_the_last_blocks(photos, tmp_path):
     out = tmp_path / "run"
-    result = run("train", photos, *MINI, "--unfreeze", 2, "--epochs", 1, "--out", out, "--json")
+    options = ("--unfreeze", 2, "--epochs", 1, "--augmentation", "light", "--out", out, "--json")
+    result = run("train", photos, *MINI, *options)
     assert result.exit_code == 0, result.stderr
+    stages = last_json(result)["plan"]["stages"]
+    assert [stage["augmentation"] for stage in stages] == ["light", "light"]
     found = last_json(result)
     assert found["carried_out"] == "last_blocks"
     assert [stage["unfreeze"] for stage in found["stages"]] == [0, 2]

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ktransfer.data.batches import epoch_order, num_batches, ordered_batches, shuffled_batches
+from ktransfer.data.batches import (
+    epoch_order,
+    even_order,
+    num_batches,
+    ordered_batches,
+    shuffled_batches,
+)
 
 IMAGES, VIEWS = 23, 4
 LABELS = (np.arange(IMAGES) % 5).astype(np.int32)
@@ -170,6 +176,91 @@ def test_values_keep_their_type_and_shape(dtype, mapped, tmp_path):
     joined = [np.concatenate(each) for each in zip(*ordered.as_numpy_iterator(), strict=True)]
     np.testing.assert_array_equal(joined[0], values)
     np.testing.assert_array_equal(joined[1], LABELS)
+
+
+UNEVEN = np.repeat(np.arange(4), (150, 40, 9, 1)).astype(np.int32)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_weights_come_with_the_images_that_they_belong_to(name):
+    values, options = WAYS[name]
+    weights = np.arange(IMAGES, dtype=np.float32) / 7
+    batches = shuffled_batches(values, LABELS, batch_size=6, seed=3, weights=weights, **options)
+    plain = shuffled_batches(values, LABELS, batch_size=6, seed=3, **options)
+    for (rows, labels, found), (as_before, _) in zip(batches.take(8), plain.take(8), strict=True):
+        np.testing.assert_array_equal(rows, as_before)
+        images = rows.numpy()[:, 0].astype(int)
+        np.testing.assert_array_equal(found, weights[images])
+        np.testing.assert_array_equal(labels, LABELS[images])
+
+
+def test_an_even_order_has_as_many_images_of_every_class_and_repeats_them_evenly():
+    for epoch in range(3):
+        order = even_order(UNEVEN, 5, epoch)
+        assert len(order) == len(UNEVEN)
+        np.testing.assert_array_equal(np.bincount(UNEVEN[order]), [50, 50, 50, 50])
+        for each in range(4):
+            rows = np.flatnonzero(each == UNEVEN)
+            counts = np.bincount(order, minlength=len(UNEVEN))[rows]
+            # Each as often as the others, give or take one: 50 of 150, 40, 9 and 1.
+            assert {*counts} <= {50 // len(rows), -(-50 // len(rows))}
+
+
+def test_the_rest_of_an_even_order_goes_to_classes_by_turns():
+    labels = np.repeat(np.arange(7), (20, 3, 1, 1, 1, 1, 1))
+    drawn = [np.bincount(labels[even_order(labels, 0, epoch)]) for epoch in range(60)]
+    assert {*np.ravel(drawn)} == {4}
+    labels = np.append(labels, 0)
+    drawn = np.array([np.bincount(labels[even_order(labels, 0, epoch)]) for epoch in range(60)])
+    assert {*drawn.ravel()} == {4, 5}
+    assert (drawn.max(axis=0) == 5).all()
+
+
+def test_an_even_order_is_that_of_the_seed_and_the_epoch_and_is_shuffled():
+    orders = [tuple(even_order(UNEVEN, seed, epoch)) for seed in (0, 1) for epoch in range(3)]
+    assert len(set(orders)) == 6
+    assert orders[0] == tuple(even_order(UNEVEN, 0, 0))
+    # Shuffled: the classes of neighbours have nothing to do with each other, 1 in 4 is alike.
+    classes = UNEVEN[np.array(orders)]
+    assert np.mean(classes[:, 1:] == classes[:, :-1]) == pytest.approx(0.25, abs=0.05)
+    # Of the largest class another third comes in every epoch.
+    largest = [{row for row in order if UNEVEN[row] == 0} for order in orders[:3]]
+    assert len(set.union(*largest)) > 90
+
+
+def test_classes_without_images_are_left_out_of_an_even_order():
+    labels = np.array([0, 0, 0, 2, 2, 5])
+    np.testing.assert_array_equal(np.bincount(labels[even_order(labels, 0, 0)]), [2, 0, 2, 0, 0, 2])
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_even_epochs_are_as_long_as_others_and_can_be_had_again(name):
+    values, options = WAYS[name]
+    whole = epochs_of(values, 4, evenly=True, **options)
+    rest = epochs_of(values, 2, first_epoch=2, evenly=True, **options)
+    for epoch, (rows, labels, sizes) in enumerate(whole):
+        assert sizes == [6, 6, 6, 5]
+        np.testing.assert_array_equal(rows[:, 0], even_order(LABELS, 3, epoch))
+        np.testing.assert_array_equal(labels, LABELS[rows[:, 0].astype(int)])
+    for expected, found in zip(whole[2:], rest, strict=True):
+        np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_a_repeated_image_has_a_new_view_every_time():
+    values = np.arange(len(UNEVEN), dtype=np.float32)[:, None]
+    seen = []
+    batches = shuffled_batches(
+        values,
+        UNEVEN,
+        batch_size=len(UNEVEN),
+        seed=0,
+        views=None,
+        evenly=True,
+        render=lambda image, row, view: tf.stack([row, view]),
+    )
+    for rows, _ in batches.take(3):
+        seen += [tuple(each) for each in rows.numpy()]
+    assert len(set(seen)) == len(seen) == 3 * len(UNEVEN)
 
 
 def test_neighbouring_seeds_do_not_share_orders():

@@ -18,6 +18,7 @@ from ktransfer.data import (
     image_dataset,
     read_folder,
     read_paths,
+    resizing,
 )
 from ktransfer.data.resizing import resize_array
 
@@ -116,6 +117,32 @@ def test_centre_is_cut_out_and_scaled_without_changing_its_aspect(tmp_path, size
     means = cut.reshape(rows, factor, columns, factor, 3).mean(axis=(1, 3))
     # One level where the exact value lies next to a half.
     assert np.abs(image.astype(int) - bilinear(means, *size)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(24, 24), (30, 20), (9, 7)])
+def test_large_images_shrunk_in_little_memory_have_the_same_pixels(monkeypatch, size):
+    pixels = np.stack([smooth(100, 75), smooth(100, 75, 1)])
+    as_a_whole = resize_array(pixels, size)
+    monkeypatch.setattr(resizing, "_MOST_AT_ONCE", 0)
+    np.testing.assert_array_equal(resize_array(pixels, size), as_a_whole)
+
+
+@pytest.mark.slow
+def test_a_large_image_takes_little_more_memory_than_its_pixels(tmp_path):
+    Image.new("RGB", (9_000, 8_000), "red").save(tmp_path / "large.png", compress_level=1)
+    Image.new("RGB", (300, 300), "red").save(tmp_path / "small.png")
+    done = run_python(
+        "import resource",
+        "from ktransfer.data import image_dataset, read_paths",
+        "def most(name):",
+        f"    part, _ = read_paths({str(tmp_path)!r} + '/' + name)",
+        "    list(image_dataset(part, (224, 224)))",
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024",
+        "before = most('small.png')",
+        "print((most('large.png') - before) / (9_000 * 8_000 * 3))",
+    )
+    # The pixels and their centre; as float32 it was another four times as much, twice.
+    assert float(done.stdout) < 3.5
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

@@ -6,7 +6,7 @@ import pytest
 from conftest import COLOURS, small_network, write_pictures
 from PIL import Image
 
-from ktransfer import FineTuner, InputError, RunError, load_backbone
+from ktransfer import FineTuner, InputError, Plan, RunError, Stage, load_backbone
 from ktransfer.data import decode_image, image_dataset, read_folder, read_paths
 
 
@@ -291,3 +291,17 @@ def test_ants_and_bees_are_told_apart(shared):
     # DATA.md: a logistic regression on these features reaches 0.908.
     assert result.val_accuracy >= 0.9
     assert result.part_sizes == {"train": 245, "validation": 153}
+
+
+def test_guessing_the_larger_class_is_not_taken_for_learning(tmp_path, network):
+    random = np.random.default_rng(0)
+    for name, number in (("common", 40), ("rare", 10)):
+        (tmp_path / name).mkdir()
+        for at in range(number):
+            noise = random.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+            Image.fromarray(noise).save(tmp_path / name / f"{at}.png")
+    tuner = tuner_of(network)
+    head = Stage(name="head", unfreeze=0, epochs=3, learning_rate=1e-6)
+    result = tuner.fit(tmp_path, plan=Plan("still", (head,)), balance="none")
+    assert result.val_accuracy == 0.8
+    assert result.diagnosis.verdict == "not_learning"

@@ -56,6 +56,21 @@ def test_all_named_plans_are_tried():
     assert set(DEPTHS) == set(PLAN_NAMES)
 
 
+def test_augmentation_is_set_in_all_stages_and_auto_says_why(folder):
+    tuner = tuner_of()
+    named = tuner.fit(folder, plan="lp_ft", epochs=1, augmentation="noise")
+    assert [stage.augmentation for stage in named.plan.stages] == ["noise", "noise"]
+    assert not any("augmentation" in note or "mirrored" in note for note in named.notes)
+    auto = tuner.fit(folder, unfreeze=1, epochs=1, augmentation="auto")
+    chosen = [(stage.augmentation, stage.views) for stage in auto.plan.stages]
+    assert chosen == [("none", None), ("standard", 4)]
+    said = [note for note in auto.notes if "augmentation" in note or "mirrored" in note]
+    assert len(said) == 3
+    assert "augmentation standard, 4 views of each image: 6 images a class" in said[1]
+    with pytest.raises(InputError, match="unknown augmentation 'stronk': did you mean strong"):
+        tuner.fit(folder, augmentation="stronk")
+
+
 @pytest.mark.parametrize("name", PLAN_NAMES)
 def test_a_named_plan_is_carried_out(folder, name):
     tuner = tuner_of()

@@ -15,6 +15,8 @@ from ktransfer.plan import (
     PLAN_NAMES,
     Plan,
     Stage,
+    augmentation_notes,
+    choose_augmentation,
     choose_plan,
     classic,
     from_scratch,
@@ -59,6 +61,12 @@ def test_lp_ft_trains_the_head_before_the_rest():
     plan = lp_ft()
     assert [stage.unfreeze for stage in plan.stages] == [0, "all"]
     assert [stage.unfreeze for stage in plan.resolve(7).stages] == [0, 7]
+    # Everything at one rate, a quarter of the new head's, to the end of the schedule.
+    head, rest = plan.resolve(7).stages
+    assert set(rest.multipliers(7).values()) == {1.0}
+    assert rest.learning_rate == head.learning_rate / 4
+    assert (rest.warmup_epochs, rest.patience) == (1, None)
+    assert lp_ft(1).stages[1].warmup_epochs == last_blocks(2, 1).stages[1].warmup_epochs == 0
 
 
 def test_last_blocks_leaves_the_first_ones_frozen():
@@ -88,7 +96,7 @@ def test_gradual_unfreezing_adds_blocks_from_the_top():
 def test_the_textbook_has_its_exact_settings():
     stage = classic().stages[0]
     assert (stage.optimizer, stage.momentum, stage.batch_size) == ("sgd", 0.9, 4)
-    assert (stage.augmentation, stage.batch_norm) == ("crop_flip", "train")
+    assert (stage.augmentation, stage.batch_norm) == ("standard", "train")
     rates = classic().resolve(2).learning_rates(61)  # 244 images in batches of 4
     expected = [0.001] * 7 + [0.0001] * 7 + [0.00001] * 7 + [0.000001] * 4
     assert rates["head"] == rates["block -2"]
@@ -134,8 +142,8 @@ def test_unknown_strategy_names_near_ones():
 
 
 def test_named_plan_passes_options_on_and_settings_to_every_stage():
-    plan = named_plan("lp_ft", epochs=2, batch_size=16, augmentation="flip")
-    assert plan == lp_ft(2).with_settings(batch_size=16, augmentation="flip")
+    plan = named_plan("lp_ft", epochs=2, batch_size=16, augmentation="light")
+    assert plan == lp_ft(2).with_settings(batch_size=16, augmentation="light")
     assert [stage.batch_size for stage in plan.stages] == [16, 16]
     assert [stage.epochs for stage in plan.stages] == [30, 2]
 
@@ -249,12 +257,12 @@ def test_epochs_are_those_of_every_stage_and_the_warm_up_keeps_its_share():
 def test_settings_that_are_given_hold_in_every_stage_and_none_leaves_them():
     plan = choose_plan("lp_ft", few(), 7, patience=None, batch_size=8, dropout=0.0)
     assert plan == lp_ft().with_settings(batch_size=8, dropout=0.0).resolve(7)
-    assert [stage.patience for stage in plan.stages] == [10, 5]
+    assert [stage.patience for stage in plan.stages] == [10, None]
     assert choose_plan("lp_ft", few(), 7, epochs=None) == lp_ft().resolve(7)
 
 
 def test_views_are_a_setting_of_a_stage_with_an_augmentation():
-    plan = choose_plan("lp_ft", few(), 7, augmentation="flip", views=4)
+    plan = choose_plan("lp_ft", few(), 7, augmentation="light", views=4)
     assert [stage.views for stage in plan.stages] == [4, 4]
     assert Plan.from_json(plan.to_json()) == plan
     with pytest.raises(InputError, match="stage 'head': views=4 needs an augmentation"):
@@ -296,14 +304,14 @@ def test_views_are_a_setting_of_a_stage_with_an_augmentation():
         ({"warmup_epochs": 4}, r"warmup_epochs must be fewer than the 4 epochs, got 4\.0"),
         ({"warmup_epochs": -1}, "warmup_epochs .* at least 0, got -1"),
         ({"batch_norm": "frosen"}, "unknown batch_norm 'frosen': did you mean frozen"),
-        ({"augmentation": "flips"}, "unknown augmentation 'flips': did you mean flip"),
+        ({"augmentation": "lite"}, "unknown augmentation 'lite': did you mean light"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
         ({"dropout": 1}, "dropout .* at least 0 and under 1, got 1"),
         ({"dropout": "0.5"}, r"dropout must be a finite number .* got '0\.5'"),
         ({"views": 4}, "views=4 needs an augmentation, got augmentation='none'"),
-        ({"views": 0, "augmentation": "flip"}, "views must be at least 1, got 0"),
-        ({"views": 2.0, "augmentation": "flip"}, r"views must be a whole number, got 2\.0"),
+        ({"views": 0, "augmentation": "light"}, "views must be at least 1, got 0"),
+        ({"views": 2.0, "augmentation": "light"}, r"views must be a whole number, got 2\.0"),
         ({"scale_features": 1}, "stage 'one': scale_features must be true or false, got 1"),
         ({"scale_features": None}, "scale_features must be true or false, got None"),
         ({"scale_features": "no"}, "scale_features must be true or false, got 'no'"),
@@ -458,3 +466,60 @@ def test_importing_plans_imports_neither_keras_nor_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Augmentation by the size of the data.
+
+
+def choice(images_per_class, unfreeze, epochs=10):
+    found = choose_augmentation(images_per_class, unfreeze=unfreeze, num_blocks=19, epochs=epochs)
+    return found.augmentation, found.views
+
+
+def test_augmentation_is_chosen_by_what_is_frozen_and_then_by_the_number_of_images():
+    # A head alone reads what frozen blocks said once, however few images there are.
+    assert {choice(each, 0) for each in (3, 300, 30_000)} == {("none", None)}
+    assert choice(100, 4) == ("standard", 4)
+    assert choice(101, 4) == ("none", None)
+    assert choice(4_999, 19) == ("standard", None)
+    assert choice(4_999, 19, epochs=50) == ("strong", None)
+    assert choice(5_000, 19, epochs=50) == ("light", None)
+
+
+def test_auto_stays_until_the_images_are_known_and_then_has_a_reason():
+    plan = last_blocks(2).with_settings(augmentation="auto").resolve(7)
+    assert {stage.augmentation for stage in plan.stages} == {"auto"}
+    assert Plan.from_json(plan.to_json()) == plan
+    head, last = plan.resolve(7, 60).stages
+    assert (head.augmentation, head.views) == ("none", None)
+    assert (last.augmentation, last.views) == ("standard", 4)
+    assert plan.resolve(7, 60).resolve(7, 9_000) == plan.resolve(7, 60)
+    frozen, few, mirrored = augmentation_notes(plan, 7, 60)
+    assert frozen.startswith("stage 'head': augmentation none: every block is frozen")
+    assert "'last 2': augmentation standard, 4 views of each image: 60 images a class" in few
+    assert "mirrored: whether that keeps the label, only the images say" in mirrored
+    assert augmentation_notes(last_blocks(2), 7, 60) == ()
+    assert augmentation_notes(lp_ft(), 7, 60) == augmentation_notes(classic(), 7, 60) == (mirrored,)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"images_per_class": 0}, "images_per_class must be above 0, got 0"),
+        ({"images_per_class": float("nan")}, "images_per_class must be above 0, got nan"),
+        ({"unfreeze": -1}, "unfreeze must be at least 0, got -1"),
+        ({"unfreeze": 8}, "unfreeze must be at most the 7 blocks, got 8"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+    ],
+)
+def test_an_augmentation_of_impossible_numbers_is_refused(values, message):
+    good = {"images_per_class": 50, "unfreeze": 2, "num_blocks": 7, "epochs": 5}
+    with pytest.raises(InputError, match=message):
+        choose_augmentation(**{**good, **values})
+
+
+def test_views_of_what_is_mixed_or_chosen_later_are_refused():
+    with pytest.raises(InputError, match=r"views=4 keeps .*='strong' mixes the images of a batch"):
+        lp_ft().with_settings(augmentation="strong", views=4)
+    with pytest.raises(InputError, match=r"'auto' says itself how many views, got views=4"):
+        lp_ft().with_settings(augmentation="auto", views=4)

@@ -24,7 +24,7 @@ from ktransfer.training import checkpoint as checkpoint_module
 PLAN = make_plan(
     make_stage(name="head", epochs=3, dropout=0.3),
     make_stage(name="last", unfreeze=1, epochs=3, batch_norm="train", learning_rate=0.05),
-    make_stage(name="again", unfreeze=1, epochs=3, batch_norm="train", augmentation="crop_flip"),
+    make_stage(name="again", unfreeze=1, epochs=3, batch_norm="train", augmentation="standard"),
 )
 
 
@@ -166,6 +166,18 @@ def test_a_kill_between_two_stages_that_train_the_same(folder, tmp_path):
     expected = fit(folder, plan=plan)
     with pytest.raises(Killed):
         fit(folder, plan=plan, out=tmp_path / "run", more=[KillAt(epoch=2)])
+    check_same(fit(folder, plan=plan, out=tmp_path / "run", resume=True), expected)
+
+
+@pytest.mark.parametrize("where", [{"batch": 13}, {"epoch": 1}])
+def test_mixed_batches_are_mixed_again_alike(folder, tmp_path, where):
+    plan = make_plan(
+        make_stage(name="head", epochs=1),
+        make_stage(name="mixed", unfreeze=1, epochs=3, augmentation="strong"),
+    )
+    expected = fit(folder, plan=plan)
+    with pytest.raises(Killed):
+        fit(folder, plan=plan, out=tmp_path / "run", more=[KillAt(**where)])
     check_same(fit(folder, plan=plan, out=tmp_path / "run", resume=True), expected)
 
 

@@ -43,8 +43,9 @@ def test_modes_are_checked_and_near_names_given():
     ("fields", "why"),
     [
         ({"unfreeze": 3}, "nothing is frozen: only the decoded images are kept"),
-        ({"augmentation": "flip"}, r"flip makes a new view .* \(views=4 would fix four views"),
-        ({"augmentation": "crop_flip", "unfreeze": 1}, "crop_flip makes a new view of each image"),
+        ({"augmentation": "light"}, r"light makes a new view .* \(views=4 would fix four views"),
+        ({"augmentation": "standard", "unfreeze": 1}, "standard makes a new view of each image"),
+        ({"augmentation": "strong"}, "strong mixes the images of each batch, so the frozen blocks"),
     ],
 )
 def test_unsound_caching_is_named_and_refused_where_asked_for(source, fields, why):
@@ -99,7 +100,7 @@ def test_features_for_the_head_are_always_kept(source, monkeypatch):
         ({"unfreeze": 1}, 15, (4, 4, 5)),
         ({"unfreeze": 2}, 15, (8, 8, 4)),
         # Four views of each of the 12 training images, one of the 3 others.
-        ({"unfreeze": 2, "augmentation": "flip", "views": 4}, 51, (8, 8, 4)),
+        ({"unfreeze": 2, "augmentation": "light", "views": 4}, 51, (8, 8, 4)),
     ],
 )
 def test_the_sentence_has_the_true_figures(source, monkeypatch, fields, rows, shape):

@@ -19,6 +19,7 @@ from training_networks import (
 )
 
 from ktransfer import InputError
+from ktransfer.data.batches import shuffled_batches
 from ktransfer.freezing import FrozenMovedError
 from ktransfer.training import engine as engine_module
 from ktransfer.training import stages as stages_module
@@ -54,11 +55,11 @@ def check_equal(one, two):
     ("model", "fields"),
     [
         (lambda: three_blocks(dropout=0.3), {"unfreeze": 1, "batch_norm": "train"}),
-        (lambda: three_blocks(dropout=0.3), {"augmentation": "flip", "views": 3, "unfreeze": 1}),
-        (three_blocks, {"augmentation": "crop_flip", "views": 3}),
+        (lambda: three_blocks(dropout=0.3), {"augmentation": "light", "views": 3, "unfreeze": 1}),
+        (three_blocks, {"augmentation": "standard", "views": 3}),
         (two_tensor_cells, {"unfreeze": 2}),
     ],
-    ids=["batch norm and dropout", "flip", "crop_flip", "two tensors"],
+    ids=["batch norm and dropout", "light", "standard", "two tensors"],
 )
 def test_cached_and_uncached_training_make_the_same_model(folder, model, fields):
     plan = make_plan(make_stage(**fields, epochs=3))
@@ -75,8 +76,55 @@ def test_cached_and_uncached_training_make_the_same_model(folder, model, fields)
 
 def test_views_are_views_and_not_the_plain_images(folder):
     plain = trained(make_plan(make_stage(epochs=3)), folder)
-    views = trained(make_plan(make_stage(epochs=3, augmentation="crop_flip", views=3)), folder)
+    views = trained(make_plan(make_stage(epochs=3, augmentation="standard", views=3)), folder)
     assert plain.results[0].history[-1]["loss"] != views.results[0].history[-1]["loss"]
+
+
+def test_mixed_batches_train_on_shares_and_are_judged_as_classes_are(folder):
+    plan = make_plan(make_stage(unfreeze=1, epochs=2, augmentation="strong"))
+    training = training_of(plan, folder)
+    watched = []
+    task_of = training._task
+
+    def watch(stage, decision, data, batch_size):
+        watched.append(list(data.train(batch_size, 0).take(4).as_numpy_iterator()))
+        return task_of(stage, decision, data, batch_size)
+
+    training._task = watch
+    training.run()
+    labels = np.concatenate([labels for _, labels in watched[0]])
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+    assert np.any((labels > 0.01) & (labels < 0.99))
+    # The validation loss and accuracy of the epoch kept, by hand from the logits.
+    last = training.results[0]
+    held_back = training.source.splits.validation.labels
+    model = training.network.trainee(0, dropout=0.0, cached=True)
+    logits = model.predict(training.source.rows("validation", 0), verbose=0)
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    loss = -np.log(chances[np.arange(len(held_back)), held_back]).mean()
+    assert last.val_loss == pytest.approx(loss, abs=1e-4)
+    assert last.val_accuracy == pytest.approx((logits.argmax(axis=1) == held_back).mean())
+
+
+def test_weights_are_mixed_as_their_images_are(folder):
+    training = training_of(make_plan(make_stage(unfreeze=1)), folder)
+    values = training.source.rows("train", 0)
+    labels = training.source.splits.train.labels
+    weight_of_class = np.array([1.0, 3.0, 10.0], np.float32)
+    batches = shuffled_batches(
+        values,
+        labels,
+        batch_size=8,
+        seed=0,
+        weights=weight_of_class[labels],
+        mix=training.source.mix(),
+    )
+    mixed = False
+    for _, shares, weights in batches.take(8).as_numpy_iterator():
+        np.testing.assert_allclose(weights, shares @ weight_of_class, rtol=1e-5)
+        mixed |= bool(np.any((shares > 0.05) & (shares < 0.95)))
+    assert mixed
 
 
 @pytest.mark.parametrize("in_pipeline", [True, False])

@@ -22,7 +22,8 @@ from ktransfer import FineTuner
 pictures, run = sys.argv[1:]
 tuner = FineTuner(small_network(), verbose=False)
 before = [np.array(each) for each in tuner.backbone.blocks[0].layers[0].weights]
-result = tuner.fit(pictures, plan="last_blocks", unfreeze=1, epochs=12, out=run)
+result = tuner.fit(pictures, plan="last_blocks", unfreeze=1, epochs=12, out=run,
+                   balance="class_weights")
 after = [np.array(each) for each in tuner.backbone.blocks[0].layers[0].weights]
 losses = [row["loss"] for row in result.history]
 print(json.dumps({

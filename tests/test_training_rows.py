@@ -1,14 +1,17 @@
 """What the stages read: equal to what the network says, found again by content, never stale."""
 
+import errno
 import os
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import write_pictures
 from training_networks import (
     SIZE,
+    all_values,
     make_plan,
     make_stage,
     network_of,
@@ -22,6 +25,8 @@ from ktransfer import InputError
 from ktransfer.augment import augment, source_size, view_seed
 from ktransfer.cache import Store
 from ktransfer.data import image_dataset, read_folder
+from ktransfer.data.streaming import ImageRows
+from ktransfer.features import NoSpaceError, allocate
 from ktransfer.training import rows as rows_module
 from ktransfer.training.rows import Views
 
@@ -139,7 +144,7 @@ def test_memory_that_rows_take_is_no_longer_free(folder):
 # Views.
 
 
-@pytest.mark.parametrize("augmentation", ["flip", "crop_flip"])
+@pytest.mark.parametrize("augmentation", ["light", "standard"])
 def test_views_are_those_rendered_one_by_one_first_view_first(folder, store, augmentation):
     source = source_of(folder, store=store)
     part, views = source.splits.train, Views(augmentation, 3, seed=5)
@@ -158,10 +163,10 @@ def test_views_are_those_rendered_one_by_one_first_view_first(folder, store, aug
 
 
 def test_views_are_found_in_the_store_again(folder, store, monkeypatch):
-    views = Views("flip", 2, seed=5)
+    views = Views("light", 2, seed=5)
     source_of(folder, store=store).rows("train", 2, views)
     assert found_in(store, folder, monkeypatch, views=views)
-    for other in (Views("flip", 3, 5), Views("flip", 2, 6), Views("trivial_augment", 2, 5)):
+    for other in (Views("light", 3, 5), Views("light", 2, 6), Views("strong", 2, 5)):
         assert not found_in(store, folder, monkeypatch, views=other)
 
 
@@ -305,7 +310,7 @@ def test_unreadable_images_are_dropped_with_their_labels_and_named(damaged, stor
 def test_views_of_what_can_be_read_only(damaged, store):
     folder, _ = damaged
     source = source_of(folder, store=store)
-    views = Views("flip", 2)
+    views = Views("light", 2)
     rows = source.rows("train", 1, views)
     assert len(rows) == 2 * len(source.splits.train) == 2 * 16
     again = source_of(folder, store=store)
@@ -329,3 +334,92 @@ def test_a_class_without_a_readable_image_is_an_error(tmp_path, store):
     for _ in range(2):  # also where the store knows already
         with pytest.raises(InputError, match=r"no training image of class 'red' .*truncated"):
             source_of(folder, store=store).rows("train", 1)
+
+
+# Images that there is no room for.
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    """A disk that has room for rows of blocks, but not for decoded images."""
+
+    def allocate_rows(shape, dtype="float32", **options):
+        if dtype == "uint8":
+            raise NoSpaceError("the features need 7 MB of disk in /tmp: No space left on device")
+        return allocate(shape, dtype, **options)
+
+    monkeypatch.setattr(rows_module, "allocate", allocate_rows)
+
+
+def test_images_without_room_are_streamed_and_a_note_says_so(damaged, no_room):
+    folder, broken = damaged
+    source = source_of(folder, budget_mb=64)
+    rows = source.rows("train", 0)
+    assert isinstance(rows, ImageRows)
+    np.testing.assert_array_equal(rows[:], images_of(source.splits.train))
+    assert len(rows) == len(source.splits.train) == 16
+    named = {each.path for each in source.splits.skipped}
+    assert len(named) == 2
+    assert named < set(broken)
+    (note,) = source.notes
+    assert "decoded train images are kept nowhere and decoded anew in every epoch: " in note
+    assert "need 7 MB" in note
+    assert source.memory_left_mb() == 64
+
+
+def test_rows_behind_streamed_images_are_what_the_network_says(folder, no_room):
+    source = source_of(folder)
+    streamed = source.rows("train", 0)
+    np.testing.assert_allclose(source.rows("train", 2), directly(source, 2, streamed[:]), atol=1e-5)
+
+
+def test_rows_of_blocks_without_room_are_an_error(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(NoSpaceError, match=r"need 0 MB of disk in .*No space left"):
+        source_of(folder, budget_mb=0).rows("train", 2)
+
+
+def test_streamed_training_ends_with_the_weights_of_a_held_one(folder, monkeypatch):
+    plan = make_plan(make_stage(unfreeze=1, augmentation="crop_flip"))
+
+    def trained():
+        training = training_of(plan, folder, cache="off")
+        training.run()
+        return training, all_values(training.network), training.predict_classes("validation")
+
+    _, weights, classes = trained()
+
+    def nowhere(*_, **__):
+        raise NoSpaceError("full")
+
+    monkeypatch.setattr(rows_module, "allocate", nowhere)
+    streamed, streamed_weights, streamed_classes = trained()
+    assert isinstance(streamed.source.sources("train", "crop_flip"), ImageRows)
+    np.testing.assert_array_equal(classes, streamed_classes)
+    for one, other in zip(weights, streamed_weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("augmentation", "budget_mb"), [("none", 0), ("crop_flip", 64)])
+def test_held_images_are_decoded_once_and_then_read_as_pixels(tmp_path, augmentation, budget_mb):
+    """Without the cache every epoch needs pixels: they come though all files are gone."""
+    folder = write_pictures(tmp_path / "pictures", 8)
+    stage = make_stage(unfreeze=1, augmentation=augmentation, epochs=3)
+    epochs = []
+
+    def delete(epoch, logs):
+        epochs.append(epoch)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=delete)
+    training = training_of(
+        make_plan(stage), folder, cache="off", callbacks=[watch], budget_mb=budget_mb
+    )
+    training.run()
+    assert epochs == [0, 1, 2]
+    rows = training.source.sources("train", augmentation)
+    assert rows.dtype == np.uint8
+    assert isinstance(rows, np.memmap) == (budget_mb == 0)

@@ -69,10 +69,10 @@ def source_of(folder, network=None, *, store=None, seed=0, **options):
     return RowSource(network, splits, store=store, verbose=False, **options)
 
 
-def training_of(plan, folder, model=None, *, network=None, store=None, **settings):
+def training_of(plan, folder, model=None, *, network=None, store=None, budget_mb=1_024, **settings):
     """A training of a plan from fresh pretrained weights."""
     network = network or network_of(model or three_blocks())
-    source = source_of(folder, network, store=store)
+    source = source_of(folder, network, store=store, budget_mb=budget_mb)
     plan = plan.resolve(len(network.backbone.blocks))
     return Training(plan, network, source, Settings(**settings))
 

@@ -1,5 +1,60 @@
-"""Random views of training images that can be had again: pure functions of image and seed."""
+"""Random views of training images that can be had again: pure functions of image and seed.
 
-from ktransfer.augment.views import AUGMENTATIONS, augment, source_size, view_seed
+    view = augment(image, view_seed(0, rows=5, view=2), "standard", (224, 224))
+    layer = Augmentation("standard", seed=0)          # the same as a Keras layer
 
-__all__ = ["AUGMENTATIONS", "augment", "source_size", "view_seed"]
+Names load on first use (PEP 562), so that `ktransfer.plan` can name the policies without importing
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ktransfer.augment.corruptions import CORRUPTIONS, STRENGTHS, corrupt
+    from ktransfer.augment.layer import Augmentation
+    from ktransfer.augment.mixing import mix
+    from ktransfer.augment.policies import AUGMENTATIONS, POLICIES, Policy, policy_of
+    from ktransfer.augment.views import augment, source_size, view_seed
+
+__all__ = [
+    "AUGMENTATIONS",
+    "CORRUPTIONS",
+    "POLICIES",
+    "STRENGTHS",
+    "Augmentation",
+    "Policy",
+    "augment",
+    "corrupt",
+    "mix",
+    "policy_of",
+    "source_size",
+    "view_seed",
+]
+
+_HOME = {
+    "AUGMENTATIONS": "policies",
+    "CORRUPTIONS": "corruptions",
+    "POLICIES": "policies",
+    "STRENGTHS": "corruptions",
+    "Augmentation": "layer",
+    "Policy": "policies",
+    "augment": "views",
+    "corrupt": "corruptions",
+    "mix": "mixing",
+    "policy_of": "policies",
+    "source_size": "views",
+    "view_seed": "views",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

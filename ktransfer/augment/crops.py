@@ -6,6 +6,8 @@ import math
 
 import tensorflow as tf
 
+Range = tuple[float, float]
+
 AREA_SHARES = (0.08, 1.0)
 ASPECTS = (3 / 4, 4 / 3)
 TRIES = 10
@@ -42,17 +44,35 @@ def crop_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     Returns:
         int32 `(4,)`: top, left, height and width in pixels.
     """
+    box, any_fits = drawn_box(size, draws, AREA_SHARES, ASPECTS)
+    largest = _largest(size)
+    return tf.where(any_fits, box, tf.concat([(size - largest) // 2, largest], axis=0))
+
+
+def drawn_box(
+    size: tf.Tensor, draws: tf.Tensor, area_shares: Range, aspects: Range
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first of 10 boxes that fits inside an image.
+
+    Args:
+        size: int32 `(2,)`, the height and width of the image in pixels.
+        draws: float64 `(CROP_DRAWS,)`, uniform from 0, below 1.
+        area_shares: its smallest and largest area as a share of the image's; uniform.
+        aspects: its smallest and largest width by height; log-uniform.
+
+    Returns:
+        int32 `(4,)`: top, left, height and width in pixels; and whether any fits, without which
+        they mean nothing.
+    """
     shares, logs, place = tf.split(draws, (TRIES, TRIES, 2))
-    areas = _between(shares, *AREA_SHARES) * tf.cast(tf.reduce_prod(size), tf.float64)
-    aspects = tf.exp(_between(logs, *map(math.log, ASPECTS)))
-    sides = tf.sqrt(tf.stack([areas / aspects, areas * aspects], axis=1))
+    areas = _between(shares, *area_shares) * tf.cast(tf.reduce_prod(size), tf.float64)
+    drawn_aspects = tf.exp(_between(logs, *map(math.log, aspects)))
+    sides = tf.sqrt(tf.stack([areas / drawn_aspects, areas * drawn_aspects], axis=1))
     tries = tf.cast(tf.round(sides), tf.int32)
     fits = tf.reduce_all((tries > 0) & (tries <= size), axis=1)
-    any_fits = tf.reduce_any(fits)
-    chosen = tf.where(any_fits, tries[tf.argmax(fits)], _largest(size))
-    free = size - chosen
-    drawn = tf.cast(place * tf.cast(free + 1, tf.float64), tf.int32)
-    return tf.concat([tf.where(any_fits, drawn, free // 2), chosen], axis=0)
+    chosen = tries[tf.argmax(fits)]
+    place = tf.cast(place * tf.cast(size - chosen + 1, tf.float64), tf.int32)
+    return tf.concat([place, chosen], axis=0), tf.reduce_any(fits)
 
 
 def resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -12,21 +12,25 @@ from typing import Any
 
 import tensorflow as tf
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer._checks import InputError
+from ktransfer.augment.corruptions import CORRUPTIONS, STRONGEST
 from ktransfer.augment.crops import CROP_DRAWS, random_crop, resize
+from ktransfer.augment.erasing import ERASING_DRAWS, random_erase
+from ktransfer.augment.policies import policy_of
 from ktransfer.augment.trivial import TRIVIAL_DRAWS, trivial_augment
 
-AUGMENTATIONS = ("none", "flip", "crop_flip", "trivial_augment")
-
 _BITS = 31
+
+#: How many uniform numbers a view takes: the flip or the strength, and what its parts take.
+_DRAWS = (1, CROP_DRAWS, TRIVIAL_DRAWS, ERASING_DRAWS)
 
 
 def source_size(augmentation: str, input_size: tuple[int, int]) -> tuple[int, int]:
     """The size at which to decode images that are to be augmented.
 
-    For "crop_flip" it is 1.5 times the input, in whole pairs of pixels: a crop of 44 % (1 / 1.5^2)
-    of the area still has as many pixels as the input, smaller ones are enlarged. It takes 2.25
-    times the memory; the other policies keep the input's size.
+    For "standard" and "strong" it is 1.5 times the input, in whole pairs of pixels: a crop of 44 %
+    (1 / 1.5^2) of the area still has as many pixels as the input, smaller ones are enlarged. It
+    takes 2.25 times the memory; the other policies keep the input's size.
 
     Args:
         augmentation: one of `AUGMENTATIONS`.
@@ -39,12 +43,12 @@ def source_size(augmentation: str, input_size: tuple[int, int]) -> tuple[int, in
         InputError: the policy is unknown, or `input_size` is not two positive integers.
 
     Example:
-        >>> source_size("crop_flip", (224, 224)), source_size("flip", (224, 224))
+        >>> source_size("standard", (224, 224)), source_size("light", (224, 224))
         ((336, 336), (224, 224))
     """
-    _check_name(augmentation)
-    height, width = _checked_size(input_size)
-    if augmentation != "crop_flip":
+    crops = policy_of(augmentation).crops
+    height, width = checked_size(input_size)
+    if not crops:
         return height, width
     return 2 * round(0.75 * height), 2 * round(0.75 * width)
 
@@ -56,13 +60,15 @@ def augment(
 ) -> tf.Tensor:
     """One random view of one image, in eager code or in a graph (`tf.data.Dataset.map`).
 
-    "none" changes nothing. "flip" swaps left and right in half of the views. "crop_flip" resizes a
-    random part of the image, 8 to 100 % of its area, and flips. "trivial_augment" applies one of 14
-    operations, from a rotation to a change of colour, at a random strength, and flips.
+    "none" changes nothing. "light" mirrors half of the views. "standard" resizes a random part of
+    the image, 8 to 100 % of its area, and mirrors. "strong" then applies one of 14 operations, from
+    a rotation to a change of colour, at a random strength, and paints a rectangle over in a tenth
+    of the views; batches of it are for `mix`. "grey", "blur", "noise" and "colour_shift" imitate
+    another domain: they are `CORRUPTIONS` at a strength from 0 to 3.
 
     Args:
         image: uint8 `(height, width, 3)`, of the size that `source_size` says; where it has another
-            one, the policies other than "crop_flip" resize it first.
+            one, the policies that do not crop resize it first.
         seed: int64 `(2,)`, as `view_seed` gives it.
         augmentation: one of `AUGMENTATIONS`.
         input_size: `(height, width)` of the view in pixels.
@@ -78,29 +84,29 @@ def augment(
     Example:
         >>> image = tf.cast(tf.reshape(tf.range(12), (2, 2, 3)), tf.uint8)
         >>> seed = view_seed(0, rows=5, view=4)
-        >>> augment(image, seed, "flip", (2, 2)).numpy()[0]
+        >>> augment(image, seed, "light", (2, 2)).numpy()[0]
         array([[3, 4, 5],
                [0, 1, 2]], dtype=uint8)
 
     Source:
-        "crop_flip": Szegedy et al. 2014, arXiv 1409.4842, with the numbers of torchvision's
+        "standard": Szegedy et al. 2014, arXiv 1409.4842, with the numbers of torchvision's
         RandomResizedCrop; the source is a centred crop of the photo, not the whole of it.
-        "trivial_augment": Müller and Hutter 2021, arXiv 2103.10158, its wide ranges; the flip after
-        it is as in the paper's ImageNet training, whose random crop is left out here.
+        "strong": torchvision's training recipe (Vryniotis 2021, How to Train State-Of-The-Art
+        Models Using TorchVision's Latest Primitives): TrivialAugment (Müller and Hutter 2021, arXiv
+        2103.10158, its wide ranges), which needs no strength to be chosen as RandAugment does, and
+        random erasing in a tenth of the views.
     """
-    _check_name(augmentation)
-    size = _checked_size(input_size)
+    policy = policy_of(augmentation)
+    size = checked_size(input_size)
     image, seed = _checked_tensors(image, seed)
-    if augmentation == "crop_flip":
-        draws = _draws(seed, 1 + CROP_DRAWS)
-        view = _flip(random_crop(image, draws[1:], size), draws[0])
-    elif augmentation == "trivial_augment":
-        draws = _draws(seed, 1 + TRIVIAL_DRAWS)
-        view = _flip(trivial_augment(resize(image, size), draws[1:]), draws[0])
-    elif augmentation == "flip":
-        view = _flip(resize(image, size), _draws(seed, 1)[0])
-    else:
-        view = resize(image, size)
+    draws = _draws(seed, sum(_DRAWS))
+    once, crop, trivial, erase = tf.split(draws, _DRAWS)
+    view = random_crop(image, crop, size) if policy.crops else resize(image, size)
+    view = _flip(view, once[0]) if policy.mirrors else view
+    if augmentation == "strong":
+        return random_erase(trivial_augment(view, trivial), erase)
+    if augmentation in CORRUPTIONS:
+        return CORRUPTIONS[augmentation](view, once[0] * STRONGEST, seed)
     return view
 
 
@@ -127,7 +133,7 @@ def view_seed(seed: int, rows: Any, view: Any) -> tf.Tensor:
         array([[4, 1],
                [7, 1]])
     """
-    packed = tf.constant(_checked_seed(seed) << _BITS, tf.int64)
+    packed = tf.constant(checked_seed(seed) << _BITS, tf.int64)
     rows, view = tf.cast(rows, tf.int64), tf.cast(view, tf.int64)
     # The shift keeps the sign, so that a negative number is refused as well.
     excess = tf.bitwise.right_shift(tf.bitwise.bitwise_or(*_broadcast(rows, view)), _BITS)
@@ -139,12 +145,8 @@ def view_seed(seed: int, rows: Any, view: Any) -> tf.Tensor:
         return tf.stack(_broadcast(packed + rows, view), axis=-1)
 
 
-def _check_name(augmentation: str) -> None:
-    if augmentation not in AUGMENTATIONS:
-        raise unknown_name("augmentation", augmentation, AUGMENTATIONS)
-
-
-def _checked_size(input_size: tuple[int, int]) -> tuple[int, int]:
+def checked_size(input_size: Any) -> tuple[int, int]:
+    """Height and width as two integers of at least 1; `InputError` if they are not."""
     try:
         height, width = (operator.index(each) for each in input_size)
     except (TypeError, ValueError):
@@ -166,7 +168,8 @@ def _checked_tensors(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.T
     return image, seed
 
 
-def _checked_seed(seed: int) -> int:
+def checked_seed(seed: int) -> int:
+    """The seed as an integer from 0, below 2^31; `InputError` if it is none."""
     try:
         number = operator.index(seed)
     except TypeError:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer._checks import InputError, check_pixel_range, unknown_name
 
 # The mean colours and deviations of ImageNet in the two conventions of
 # keras.applications.imagenet_utils.
@@ -82,24 +82,4 @@ def check_rgb_range(images: np.ndarray) -> None:
         raise InputError(
             f"images must be finite, got {bad} (check how they were read or augmented)"
         )
-    _check_range(float(images.min()), float(images.max()), integers=images.dtype.kind in "iu")
-
-
-def _check_range(low: float, high: float, integers: bool) -> None:
-    received = f"got values from {low:g} to {high:g}"
-    # An integer 1 is one of 256 grey levels; a float maximum of 1 is a scaled image.
-    if not integers and -1 <= low < 0 and high <= 1:
-        raise InputError(
-            f"images must be RGB in [0, 255], {received}: they look scaled to [-1, 1]; use "
-            "127.5 * (x + 1)"
-        )
-    if not integers and low >= 0 and 0 < high <= 1:
-        raise InputError(
-            f"images must be RGB in [0, 255], {received}: they look scaled to [0, 1]; multiply "
-            "by 255"
-        )
-    if low < 0 or high > 255:
-        raise InputError(
-            f"images must be RGB in [0, 255], {received}: give the pixels as they were read, the "
-            "preprocessing is inside the backbone"
-        )
+    check_pixel_range(float(images.min()), float(images.max()), integers=images.dtype.kind in "iu")

@@ -14,7 +14,9 @@ import click
 from ktransfer import __version__
 from ktransfer.cli.backbones import backbones
 from ktransfer.cli.demo import demo
+from ktransfer.cli.doctor import doctor
 from ktransfer.cli.evaluate import evaluate, predict
+from ktransfer.cli.look import look
 from ktransfer.cli.program import Program
 from ktransfer.cli.train import train
 
@@ -31,5 +33,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (train, evaluate, predict, backbones, demo):
+for _command in (train, evaluate, predict, doctor, look, backbones, demo):
     main.add_command(_command)

@@ -51,20 +51,38 @@ def similarity(value: str | None) -> float | str | None:
     return given
 
 
-def check_labelled_folder(folder: str) -> None:
-    """Raises the error of `read_folder` for a folder that does not exist."""
-    if not os.path.isdir(folder):
-        from ktransfer.data import read_folder
+def check_labelled(data: str) -> None:
+    """Raises the error of `read_data` for what is no folder, CSV file or TFDS name.
 
-        read_folder(folder)
+    Of a CSV file the rows are looked at, too, but no image. TensorFlow is not imported.
+    """
+    from ktransfer.data import catalog
+    from ktransfer.data.layout import existing_source
+    from ktransfer.data.tables import read_table
+
+    kind = existing_source(data)
+    if kind == "tfds":
+        catalog.check_installed(data)
+    elif kind == "table":
+        read_table(data).check(needs_train=False)
+
+
+def absolute(data: str) -> str:
+    """A path from the root, for a later run in another folder; a TFDS name as it is."""
+    from ktransfer.data.layout import TFDS_PREFIX
+
+    return data if data.startswith(TFDS_PREFIX) else os.path.abspath(data)
 
 
 def check_paths(paths: Sequence[str]) -> None:
-    """Raises the error of `read_paths` for a path that does not exist."""
-    from ktransfer.data import read_paths
+    """Raises the error of `read_images` for a path that does not exist."""
+    from ktransfer.data import catalog, read_paths
+    from ktransfer.data.layout import TFDS_PREFIX
 
     for path in paths:
-        if not os.path.lexists(path):
+        if path.startswith(TFDS_PREFIX) and len(paths) == 1:
+            catalog.check_installed(path)
+        elif not os.path.lexists(path):
             read_paths(path)
 
 
@@ -92,12 +110,12 @@ def new_training(
         own_weights = os.path.abspath(own_weights)
     command = {
         **options,
-        "data": os.path.abspath(data),
+        "data": absolute(data),
         "weights": own_weights,
         "similarity": similarity(options["similarity"]),
         "plan": plan(options["plan"]),
     }
-    check_labelled_folder(data)
+    check_labelled(data)
     check_no_training(out, overwrite=overwrite)
     check_output(out, overwrite=overwrite)
     from ktransfer.runs import write_command
@@ -112,8 +130,8 @@ def training_to_resume(run: str, data: str | None) -> dict[str, Any]:
 
     command = read_command(run)
     if data is not None:
-        command["data"] = os.path.abspath(data)
-    check_labelled_folder(command["data"])
+        command["data"] = absolute(data)
+    check_labelled(command["data"])
     if command["weights"]:
         weights(command["weights"])
     return command

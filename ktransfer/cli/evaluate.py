@@ -18,19 +18,25 @@ from ktransfer.cli.started import elapsed
 @click.command()
 @click.argument("run")
 @click.argument("data")
+@click.option(
+    "--corruptions",
+    is_flag=True,
+    help="Also on the images grey, blurred, noisy and of another colour.",
+)
 @json_option
-def evaluate(run: str, data: str, as_json: bool) -> None:
+def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     """Measure how good RUN is on the labelled images in DATA.
 
-    DATA holds a folder for each class, or test/ (taken first) or val/ with such folders inside.
+    DATA holds a folder for each class, or test/ (taken first) or val/ with such folders inside; or
+    it is a CSV file with the columns path, label[, split], or tfds:NAME.
     """
     early.check_run(run)
-    early.check_labelled_folder(data)
+    early.check_labelled(data)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         tuner = loaded(run, seconds)
         with timed(seconds, "evaluate"):
-            evaluation = tuner.evaluate(data)
+            evaluation = tuner.evaluate(data, corruptions=corruptions)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json({**evaluation.to_dict(), "run": run, "seconds": seconds})
@@ -45,7 +51,7 @@ def evaluate(run: str, data: str, as_json: bool) -> None:
 @click.option("--csv", "csv_file", metavar="FILE", help="Write path, label, and all probabilities.")
 @json_option
 def predict(run: str, paths: Sequence[str], csv_file: str | None, as_json: bool) -> None:
-    """Classify image files, and all images in folders, with RUN."""
+    """Classify image files, all images in folders, and those that CSV files name, with RUN."""
     early.check_run(run)
     early.check_paths(paths)
     early.check_csv(csv_file)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ktransfer.data import Skipped
     from ktransfer.demo import Demo
     from ktransfer.diagnosis import Diagnosis
+    from ktransfer.looking import Look
     from ktransfer.metrics import Score
     from ktransfer.results import Evaluation, FitResult, Predictions, StageResult
 
@@ -46,6 +47,9 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _accuracy("Accuracy", result.validation, "validation")
     if result.test:
         _accuracy("", result.test, "test")
+    _balanced(result.validation, "validation")
+    if result.test:
+        _balanced(result.test, "test")
     _row("Decision", f"{advice.strategy} ({advice.cell}), because:")
     _row("", *advice.reasons, bullet="- ")
     widest = max(stage.unfreeze for stage in result.stages)
@@ -66,6 +70,10 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _row("Images", f"{sum(result.part_sizes.values()):,} used: {sizes}")
     _row("Classes", f"{len(result.classes)}: {classes}{more}")
     print_skipped(result.skipped)
+    worth = [each for each in result.findings if each.severity != "info"]
+    _row(
+        "Findings", *[f"{each.severity} {each.kind}: {each.message}" for each in worth], bullet="- "
+    )
     _row("Notes", *result.notes, bullet="- ")
     if result.interrupted:
         _row("Interrupted", "by Ctrl-C; the model has the best weights until then")
@@ -97,11 +105,17 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """Accuracy with its interval, and the share found of each class, the worst first."""
     found = evaluation.score
     _accuracy("Accuracy", found, evaluation.part)
-    _row("Balanced", f"{found.balanced_accuracy:.1%} (mean over classes)")
-    shares = sorted((share, name) for name, share in found.per_class.items() if share is not None)
-    _row("Per class", *[f"{share:6.1%}  {name}" for share, name in shares[:_MOST_CLASSES]])
-    if len(shares) > _MOST_CLASSES:
-        _row("", f"and {len(shares) - _MOST_CLASSES} better ones")
+    _balanced(found)
+    names = sorted((share, name) for name, share in found.per_class.items() if share is not None)
+    _row("Per class", " found  precise     F1")
+    for share, name in names[:_MOST_CLASSES]:
+        # Not wrapped, which would close up the columns.
+        figures = f"{share:6.1%}  {found.precision[name]:7.1%} {found.f1[name]:6.1%}"
+        click.echo(f"{'':<{_LABEL_WIDTH}}{figures}  {printable(name)}")
+    if len(names) > _MOST_CLASSES:
+        _row("", f"and {len(names) - _MOST_CLASSES} better ones")
+    if evaluation.corruptions:
+        _corruptions(evaluation)
     print_skipped(evaluation.skipped)
     _row("Notes", *evaluation.notes, bullet="- ")
 
@@ -194,6 +208,15 @@ def _print_next(*commands: Sequence[str]) -> None:
         click.echo(f"  {printable(shlex.join(command))}")
 
 
+def print_look(page: Look) -> None:
+    """Where the page lies and what is on it."""
+    _row("Page", f"{page.path}, {page.width:,} x {page.height:,} pixels")
+    _row("Policies", ", ".join(page.augmentations))
+    _row("Images", f"{len(page.images)} of {page.num_images:,}:")
+    _row("", *[f"{label}: {path}" for path, label in page.images], bullet="- ")
+    print_skipped(page.skipped)
+
+
 def print_backbones(rows: Iterable[BackboneInfo]) -> None:
     """A table of names, sizes and blocks."""
     click.echo(
@@ -208,7 +231,7 @@ def print_backbones(rows: Iterable[BackboneInfo]) -> None:
 
 def print_note(text: str) -> None:
     """A paragraph."""
-    click.echo("\n".join(textwrap.wrap(text, _width())))
+    click.echo("\n".join(textwrap.wrap(text, width())))
 
 
 def _accuracy(label: str, found: Score, part: str) -> None:
@@ -217,6 +240,25 @@ def _accuracy(label: str, found: Score, part: str) -> None:
     interval = f"(95 % interval {low:.1%} to {high:.1%})"
     # Not wrapped: colour codes would be counted as width.
     click.echo(f"{_label(label)}{figure} on {found.num_images:,} {part} images {interval}")
+
+
+def _balanced(found: Score, part: str = "") -> None:
+    on = f" on {part} images" if part else ""
+    _row(
+        "Balanced",
+        f"{found.balanced_accuracy:.1%} mean over classes, {found.macro_f1:.1%} macro F1{on}",
+    )
+
+
+def _corruptions(evaluation: Evaluation) -> None:
+    """Accuracy under each corruption, from the weakest to the strongest."""
+    rows = evaluation.corruptions or {}
+    click.echo(f"{_label('Under shift')}{'strength':<14}{'1':>6}{'2':>8}{'3':>8}")
+    for name, scores in rows.items():
+        figures = "".join(f"{each.accuracy:8.1%}" for each in scores)
+        click.echo(f"{'':<{_LABEL_WIDTH}}{name.replace('_', ' '):<12}{figures}")
+    mean = evaluation.mean_corruption_accuracy
+    _row("", f"{mean:.1%} on average, {evaluation.accuracy:.1%} as they are")
 
 
 def _label(text: str) -> str:
@@ -228,13 +270,14 @@ def _row(label: str, *lines: str, bullet: str = "") -> None:
     indent = _LABEL_WIDTH + len(bullet)
     for index, line in enumerate(lines):
         wrapped = textwrap.wrap(
-            printable(line), _width() - indent, break_long_words=False, break_on_hyphens=False
+            printable(line), width() - indent, break_long_words=False, break_on_hyphens=False
         )
         start = _label(label if index == 0 else "") + bullet
         click.echo(start + f"\n{'':<{indent}}".join(wrapped))
 
 
-def _width() -> int:
+def width() -> int:
+    """Columns to wrap text at."""
     return max(40, min(_MAX_WIDTH, shutil.get_terminal_size((100, 24)).columns))
 
 

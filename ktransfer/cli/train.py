@@ -11,6 +11,7 @@ import click
 
 from ktransfer._checks import RunError
 from ktransfer._timing import timed
+from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import INTERRUPTED, KeyValue, json_option
 from ktransfer.cli.session import at_work, loaded
@@ -28,7 +29,10 @@ _FIT_OPTIONS = (
     "patience",
     "validation_fraction",
     "cache",
+    "balance",
     "similarity",
+    "augmentation",
+    "check",
 )
 
 
@@ -100,6 +104,11 @@ _FIT_OPTIONS = (
     help="Epochs without a better one until a stage ends; default the plan's.",
 )
 @click.option(
+    "--augmentation",
+    type=click.Choice([*AUGMENTATIONS, "auto"]),
+    help="Random views of the training images (see `look`); default the plan's.",
+)
+@click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
 )
 @click.option(
@@ -117,6 +126,20 @@ _FIT_OPTIONS = (
     show_default=True,
     help="Whether what frozen blocks say is computed once.",
 )
+@click.option(
+    "--balance",
+    type=click.Choice(["auto", "none", "class_weights", "sampling"]),
+    default="auto",
+    show_default=True,
+    help="What is done about classes of unequal size; auto weights them where it pays.",
+)
+@click.option(
+    "--no-check",
+    "check",
+    flag_value="off",
+    default="auto",
+    help="Do not look for leaks, duplicates and contradicting labels first.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 @json_option
 @click.pass_context
@@ -131,7 +154,8 @@ def train(
 ) -> int:
     """Train a classifier of the images in DATA.
 
-    DATA holds a folder for each class, or train/, val/ and perhaps test/ with such folders inside.
+    DATA holds a folder for each class, or train/, val/ and perhaps test/ with such folders inside;
+    or it is a CSV file with the columns path, label[, split], or tfds:NAME (TensorFlow Datasets).
     A training that was killed goes on with `ktransfer train --resume RUN`.
     """
     if resume is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ktransfer._checks import InputError
-from ktransfer.data.images import Inspected, Skipped, extension_lies, inspect_images
+from ktransfer.data.files import FilesBuilder, ImageFiles
+from ktransfer.data.images import Skipped, extension_lies, inspect_images
 from ktransfer.data.parts import Part, listed
 from ktransfer.data.walking import is_folder, is_hidden, list_folder, subfolders, walk
 
@@ -21,30 +22,42 @@ LAYOUT = (
 
 @dataclass(frozen=True)
 class Reading:
-    """What one folder of class folders holds: the readable images by class name, and the rest."""
+    """What a folder of class folders, or a table, holds: readable images by class, and the rest.
+
+    Attributes:
+        folder: the folder, or that which the table's paths start from.
+        by_class: the readable images by class name; a class may have none.
+        skipped: what cannot be used, with its reason.
+        table: the CSV file's path, or "the DataFrame"; None where it is a folder.
+    """
 
     folder: str
-    by_class: dict[str, list[Inspected]]
+    by_class: dict[str, ImageFiles]
     skipped: list[Skipped]
+    table: str | None = None
 
     @property
-    def images(self) -> list[Inspected]:
-        """The readable images of all classes."""
-        return [each for files in self.by_class.values() for each in files]
+    def num_images(self) -> int:
+        """How many images of all classes are readable."""
+        return sum(len(files) for files in self.by_class.values())
+
+    @property
+    def where(self) -> str:
+        """What it was read from, for a message."""
+        return repr(self.folder) if self.table is None else self.table
 
     def part(self, name: str, class_names: Sequence[str]) -> Part:
         """The images as a part, in the order of `class_names`."""
-        labels = [
-            np.full(len(self.by_class.get(each, [])), at) for at, each in enumerate(class_names)
-        ]
-        files = tuple(each.file for name in class_names for each in self.by_class.get(name, []))
-        return Part(name, files, np.concatenate(labels).astype(np.int32))
+        rows = [self.by_class.get(each, ImageFiles.of(())) for each in class_names]
+        counts = [len(each) for each in rows]
+        labels = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+        return Part(name, ImageFiles.joined(rows), labels)
 
 
 def read_classes(folder: str) -> Reading:
     """Reads every class folder in `folder`, recursively, by the files' headers."""
     skipped: list[Skipped] = []
-    by_class: dict[str, list[Inspected]] = {}
+    by_class: dict[str, ImageFiles] = {}
     for entry in list_folder(folder, skipped):
         if not is_folder(entry):
             skipped.append(Skipped(entry, "lies outside every class folder"))
@@ -55,41 +68,61 @@ def read_classes(folder: str) -> Reading:
     return Reading(folder, by_class, skipped)
 
 
-def _read_class(folder: str, skipped: list[Skipped]) -> list[Inspected]:
+def _read_class(folder: str, skipped: list[Skipped]) -> ImageFiles:
     found = walk(folder)
-    inspected = inspect_images(found.files)
     skipped += found.skipped
-    skipped += [each for each in inspected if isinstance(each, Skipped)]
-    return [each for each in inspected if isinstance(each, Inspected)]
+    return inspected_files(found.files, skipped)
 
 
-def checked_classes(readings: dict[str, Reading]) -> tuple[str, ...]:
-    """The sorted class names, after checking that every part can be used.
+def inspected_files(paths: Iterable[str], skipped: list[Skipped]) -> ImageFiles:
+    """The readable images among files, in order; the others are added to `skipped`."""
+    files = FilesBuilder()
+    for each in inspect_images(paths):
+        if isinstance(each, Skipped):
+            skipped.append(each)
+        else:
+            files.add(each)
+    return files.build()
+
+
+def checked_classes(
+    readings: Mapping[str, Reading], class_names: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """The class names, after checking that every part can be used.
 
     Args:
         readings: by part name; "train" is one of them.
+        class_names: the same names in the order wanted; None: sorted.
 
     Raises:
         InputError: if a part has no images, or other classes than train, or a class without a
-            readable image; if there is only one class.
+            readable image; if there is only one class, or if they are not `class_names`.
     """
     for reading in readings.values():
         check_holds_images(reading)
     names = tuple(sorted(readings["train"].by_class))
+    if class_names is not None and set(names) != set(class_names):
+        raise InputError(
+            f"class_names are {listed(list(class_names))}, but the classes of "
+            f"{readings['train'].where} are {listed(list(names))}"
+        )
     if len(names) == 1:
-        raise _one_class(readings["train"].folder, names[0])
+        raise _one_class(readings["train"], names[0])
     for part, reading in readings.items():
         _check_same_classes(part, reading, set(names))
     for reading in readings.values():
         _check_no_empty_class(reading)
-    return names
+    return names if class_names is None else tuple(class_names)
 
 
 def check_holds_images(reading: Reading) -> None:
     """Raises an `InputError` saying what was found instead, if no image is readable."""
-    if not reading.images:
-        found = _what_was_found(reading.folder, reading.skipped)
-        raise InputError(f"no images in class folders of {reading.folder!r}: {found}; {LAYOUT}")
+    if reading.num_images:
+        return
+    found = _what_was_found(reading.folder, reading.skipped)
+    if reading.table is not None:
+        raise InputError(f"no image of {reading.where} can be used: {found}")
+    raise InputError(f"no images in class folders of {reading.folder!r}: {found}; {LAYOUT}")
 
 
 def check_enough_to_split(reading: Reading) -> None:
@@ -97,18 +130,21 @@ def check_enough_to_split(reading: Reading) -> None:
     for name, files in reading.by_class.items():
         if len(files) < 2:
             raise InputError(
-                f"class {name!r} has {len(files)} readable image in {reading.folder!r}: at least 2 "
-                "are needed, one to train on and one to validate with; add images or a val folder"
+                f"class {name!r} has {len(files)} readable image in {reading.where}: at least 2 "
+                "are needed, one to train on and one to validate with; add images or a "
+                + ("val folder" if reading.table is None else "split column")
             )
 
 
 def extension_notes(readings: Iterable[Reading]) -> list[str]:
     """Notes on files whose extension is that of another image format than their content's."""
     lying: dict[tuple[str, str], list[str]] = {}
-    for file, image_format in (each for reading in readings for each in reading.images):
-        if extension_lies(file.path, image_format):
-            extension = os.path.splitext(file.path)[1]
-            lying.setdefault((extension, image_format), []).append(file.path)
+    for files in (each for reading in readings for each in reading.by_class.values()):
+        for index in range(len(files)):
+            path, image_format = files.name(index), files.format(index)
+            if image_format and extension_lies(path, image_format):
+                extension = os.path.splitext(path)[1]
+                lying.setdefault((extension, image_format), []).append(path)
     return [_extension_note(*key, paths) for key, paths in sorted(lying.items())]
 
 
@@ -120,7 +156,12 @@ def _extension_note(extension: str, image_format: str, paths: list[str]) -> str:
     )
 
 
-def _one_class(folder: str, name: str) -> InputError:
+def _one_class(reading: Reading, name: str) -> InputError:
+    folder = reading.folder
+    if reading.table is not None:
+        return InputError(
+            f"{reading.where} has only one class, {name!r}: expected at least two classes"
+        )
     inside = os.path.join(folder, name)
     inner = [os.path.basename(each) for each in subfolders(inside)]
     hint = f" (it holds the folders {listed(inner)}: give {inside!r} instead?)" if inner else ""
@@ -135,21 +176,26 @@ def _check_same_classes(part: str, reading: Reading, expected: set[str]) -> None
     only = [f"only in train: {listed(missing)}"] if missing else []
     only += [f"only in {part}: {listed(added)}"] if added else []
     if only:
+        kind = "class folders" if reading.table is None else "classes"
         raise InputError(
-            f"train and {part} have different class folders ({'; '.join(only)}): they must have "
-            f"the same, look at {reading.folder!r}"
+            f"train and {part} have different {kind} ({'; '.join(only)}): they must have "
+            f"the same, look at {reading.where}"
         )
 
 
 def _check_no_empty_class(reading: Reading) -> None:
     for name, files in reading.by_class.items():
+        if len(files):
+            continue
+        if reading.table is not None:
+            found = _what_was_found(reading.folder, reading.skipped)
+            raise InputError(f"class {name!r} has no readable image in {reading.where}: {found}")
         folder = os.path.join(reading.folder, name)
-        if not files:
-            inside = [each for each in reading.skipped if _lies_in(each.path, folder)]
-            raise InputError(
-                f"class {name!r} has no readable image in {folder!r}: "
-                f"{_what_was_found(folder, inside)}; add images or remove the folder"
-            )
+        inside = [each for each in reading.skipped if _lies_in(each.path, folder)]
+        raise InputError(
+            f"class {name!r} has no readable image in {folder!r}: "
+            f"{_what_was_found(folder, inside)}; add images or remove the folder"
+        )
 
 
 def _lies_in(path: str, folder: str) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from typing import BinaryIO
+
 import numpy as np
 from PIL import Image
 
@@ -9,7 +13,9 @@ from ktransfer.data.images import (
     FORMATS,
     TURNS,
     ImageFile,
+    Inspected,
     Skipped,
+    inspect_bytes,
     inspect_image,
     not_a_file,
     orientation,
@@ -42,21 +48,35 @@ def decode_image(file: ImageFile) -> np.ndarray:
     return quietly(lambda: _decode(file.path))
 
 
+def decode_bytes(content: bytes) -> np.ndarray:
+    """`decode_image` of an encoded image in memory."""
+    return quietly(lambda: _decode(io.BytesIO(content)))
+
+
 def decoding_fault(file: ImageFile) -> str | None:
     """Why the file cannot be decoded, in words; None if it can."""
-    inspected = inspect_image(file.path)
+    return _fault(inspect_image(file.path), lambda: decode_image(file))
+
+
+def fault_of_bytes(name: str, content: bytes) -> str | None:
+    """Why an encoded image in memory cannot be decoded, in words; None if it can."""
+    return _fault(inspect_bytes(name, content), lambda: decode_bytes(content))
+
+
+def _fault(inspected: Inspected | Skipped, decode: Callable[[], np.ndarray]) -> str | None:
     if isinstance(inspected, Skipped):
         return inspected.reason
     try:
-        decode_image(file)
+        decode()
     # Damaged files make Pillow raise nearly anything: SyntaxError, struct.error, zlib.error,
     # IndexError.
     except Exception as error:
-        return _fault_in_words(inspected.format, error)
+        return fault_in_words(inspected.format, error)
     return None
 
 
-def _fault_in_words(image_format: str, error: Exception) -> str:
+def fault_in_words(image_format: str, error: Exception) -> str:
+    """Why decoding failed, for people, from what Pillow raised."""
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return "too large for this machine's memory"
@@ -65,12 +85,12 @@ def _fault_in_words(image_format: str, error: Exception) -> str:
     return f"damaged {image_format}: {message}"
 
 
-def _decode(path: str) -> np.ndarray:
+def _decode(source: str | BinaryIO) -> np.ndarray:
     # Opening a named pipe would wait for its writer for ever.
-    reason = not_a_file(path)
+    reason = not_a_file(source) if isinstance(source, str) else None
     if reason:
-        raise OSError(f"{path!r}: {reason}")
-    with Image.open(path, formats=FORMATS) as image:
+        raise OSError(f"{source!r}: {reason}")
+    with Image.open(source, formats=FORMATS) as image:
         fault = too_large(image.size)
         if fault:
             raise ValueError(fault)
@@ -110,14 +130,15 @@ def _deep_grey_to_rgb(image: Image.Image) -> np.ndarray:
     # Pillow's own convert("RGB") clips these modes at 255: nearly all of a 16-bit image becomes
     # white.
     values = np.asarray(image)
-    scaled = np.floor(values * (255.0 / _full_scale(values, image.mode)) + 0.5).astype(np.uint8)
+    scaled = np.floor(values * (255.0 / full_scale(values, image.mode)) + 0.5).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         scaled[values == transparent] = 255
     return np.repeat(scaled[..., np.newaxis], 3, axis=-1)
 
 
-def _full_scale(values: np.ndarray, mode: str) -> float:
+def full_scale(values: np.ndarray, mode: str) -> float:
+    """What counts as white in the pixels of a deep grey image; a `ValueError` if nothing can."""
     if mode.startswith("I;16"):
         return 65535.0
     low, high = float(values.min()), float(values.max())

@@ -7,13 +7,15 @@ goes to Pillow.
 
 from __future__ import annotations
 
+import io
+import itertools
 import os
 import re
 import stat
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -26,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 # Twice Pillow's warning threshold, where Pillow itself refuses; 512 MiB as RGB.
 MAX_PIXELS = 178_956_970
 
-_EXTENSIONS = {
+EXTENSIONS = {
     "JPEG": {"jpg", "jpeg", "jpe", "jfif"},
     "PNG": {"png", "apng"},
     "BMP": {"bmp", "dib"},
@@ -49,6 +51,8 @@ _SPECIAL_INFO = {"transparency", "Raw profile type exif"}
 _CHUNKS_WITH_EXIF = (b"eXIf", b"zTXt", b"iTXt")
 # A 178-megapixel PNG has about 65,000 chunks of 8 kB; more of them are made to waste time.
 _MOST_CHUNKS = 100_000
+# Files whose headers are read together.
+_CHUNK = 4_096
 _T = TypeVar("_T")
 _WARNINGS_LOCK = threading.Lock()
 
@@ -83,21 +87,25 @@ class Inspected(NamedTuple):
     format: str
 
 
-def inspect_images(paths: Iterable[str]) -> list[Inspected | Skipped]:
+def inspect_images(paths: Iterable[str]) -> Iterator[Inspected | Skipped]:
     """Looks at every file's type and header, in order; no pixels are decoded.
 
     Args:
-        paths: paths of files, which need not be images, nor regular files, nor exist.
+        paths: paths of files, which need not be images, nor regular files, nor exist. A few
+            thousand are looked at together, so that a million need not be held.
 
-    Returns:
+    Yields:
         One `Inspected` or `Skipped` for each path.
     """
-    # Set once for all threads: a filter per thread would race, as the filters belong to the
-    # process.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-            return list(pool.map(inspect_image, paths))
+    rest = iter(paths)
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+        while chunk := list(itertools.islice(rest, _CHUNK)):
+            # Set once for all threads: a filter per thread would race, as the filters belong to
+            # the process. Not around the yield, or the caller would get them, too.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = list(pool.map(inspect_image, chunk))
+            yield from found
 
 
 def inspect_image(path: str) -> Inspected | Skipped:
@@ -114,11 +122,16 @@ def inspect_image(path: str) -> Inspected | Skipped:
         return Skipped(path, f"cannot be read: {error.strerror or error}")
 
 
+def inspect_bytes(name: str, content: bytes) -> Inspected | Skipped:
+    """`inspect_image` of an encoded image in memory, which is called `name`."""
+    return quietly(lambda: _inspect_stream(name, io.BytesIO(content)))
+
+
 def extension_lies(path: str, image_format: str) -> bool:
     """Whether the name's extension is that of another image format than the content's."""
     extension = os.path.splitext(path)[1][1:].lower()
-    known = set().union(*_EXTENSIONS.values())
-    return extension in known and extension not in _EXTENSIONS[image_format]
+    known = set().union(*EXTENSIONS.values())
+    return extension in known and extension not in EXTENSIONS[image_format]
 
 
 def not_a_file(path: str) -> str | None:
@@ -150,7 +163,8 @@ def _stat_fault(path: str, error: OSError) -> str:
 
 
 def _inspect_stream(path: str, stream: BinaryIO) -> Inspected | Skipped:
-    size = os.fstat(stream.fileno()).st_size
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     if size == 0:
         return Skipped(path, "empty file (0 bytes)")
     try:

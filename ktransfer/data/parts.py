@@ -5,12 +5,36 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from ktransfer.data.images import ImageFile, Skipped
+from ktransfer._checks import InputError
+from ktransfer.data.files import ImageFiles
+from ktransfer.data.held import HeldImages
+from ktransfer.data.images import Skipped
+
+
+class Images(Protocol):
+    """A row of images, wherever they are: in files (`ImageFiles`) or held (`HeldImages`).
+
+    `ktransfer.data.pipeline` decodes both.
+    """
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What an image is called in messages."""
+
+    def full_size(self, index: int) -> np.ndarray:
+        """An image as it is, uint8 `(height, width, 3)`."""
+
+    def fault(self, index: int) -> str | None:
+        """Why an image cannot be decoded, in words; None if it can."""
+
+    def digests(self) -> np.ndarray:
+        """Of each image's content and how it is read, uint8 `(n, 16)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,66 +43,86 @@ class Part:
 
     Attributes:
         name: "train", "validation", "test" or "prediction".
-        files: the readable images.
+        images: the readable images; several `ImageFile` become an `ImageFiles`.
         labels: int32 `(n,)`, positions in the class names; -1 where unlabelled.
     """
 
     name: str
-    files: tuple[ImageFile, ...]
+    images: ImageFiles | HeldImages
     labels: np.ndarray
 
+    def __post_init__(self) -> None:
+        if isinstance(self.images, tuple | list):
+            object.__setattr__(self, "images", ImageFiles.of(self.images))
+
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.images)
+
+    @property
+    def files(self) -> ImageFiles:
+        """The images' files.
+
+        Raises:
+            InputError: the images come from arrays or a dataset, not from files.
+        """
+        if isinstance(self.images, ImageFiles):
+            return self.images
+        raise InputError(f"the {self.name} part has no files: its images come from memory")
 
     def select(self, indices: Iterable[int]) -> Part:
-        """The part made of the files at `indices`, in that order."""
-        chosen = np.asarray(list(indices), np.int64)
-        return Part(self.name, tuple(self.files[each] for each in chosen), self.labels[chosen])
+        """The part made of the images at `indices`, in that order."""
+        chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
+        return Part(self.name, self.images.select(chosen), self.labels[chosen])
 
     def fingerprint(self) -> str:
-        """Tells whether a part is made of the same files, wherever their folder lies now.
+        """Tells whether a part is made of the same images.
 
-        The SHA-256 of the sorted paths from the folder that all of them share.
+        Of files the SHA-256 of the sorted paths from the folder that all of them share, wherever it
+        lies now; else of the images, in any order.
         """
-        root = os.path.commonpath([file.path for file in self.files])
-        names = sorted(os.path.relpath(file.path, root) for file in self.files)
-        return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+        if not isinstance(self.images, ImageFiles):
+            return contents_digest([self])
+        names = [self.images.raw_path(index) for index in range(len(self))]
+        root = os.path.commonpath(names)
+        hashed = sorted(hashlib.blake2b(os.path.relpath(each, root)).digest() for each in names)
+        return hashlib.sha256(b"".join(hashed)).hexdigest()
 
     def content_digest(self) -> str:
-        """The SHA-256 of what the files hold and how they are read, in order; paths do not count.
+        """The SHA-256 of what the images hold and how they are read, in order; names do not count.
 
         It costs about as long as reading the files. One that cannot be read counts as empty.
         """
-        with ThreadPoolExecutor() as threads:  # hashing releases the lock of the interpreter
-            digests = threads.map(_file_digest, self.files)
-        return hashlib.sha256("".join(digests).encode()).hexdigest()
+        return hashlib.sha256(self.images.digests().tobytes()).hexdigest()
 
 
-def _file_digest(file: ImageFile) -> str:
-    try:
-        with open(file.path, "rb") as stream:
-            return file.route + hashlib.file_digest(stream, "blake2b").hexdigest()
-    except OSError:
-        return file.route
+def contents_digest(parts: Sequence[Part]) -> str:
+    """The SHA-256 of what the images of some parts hold, together and in any order."""
+    every = np.concatenate([part.images.digests() for part in parts])
+    order = np.lexsort(every.T[::-1])
+    return hashlib.sha256(every[order].tobytes()).hexdigest()
 
 
 def joined(parts: Sequence[Part]) -> Part:
-    """All files of several parts, one part after the other."""
-    files = tuple(file for part in parts for file in part.files)
-    return Part("all", files, np.concatenate([part.labels for part in parts]))
+    """All images of several parts of one kind, one part after the other."""
+    labels = np.concatenate([part.labels for part in parts])
+    held = [part.images for part in parts if not isinstance(part.images, ImageFiles)]
+    if len(held) == len(parts):
+        return Part("all", HeldImages.joined(held), labels)
+    return Part("all", ImageFiles.joined([part.files for part in parts]), labels)
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A folder of images, divided.
+    """Images, divided.
 
     Attributes:
         train: images to learn from.
         validation: images to decide by.
-        test: images to report on, where the folder has such a part.
+        test: images to report on, where the data has such a part.
         class_names: sorted; a label is a position here.
         skipped: every file left out, with its reason.
         notes: remarks on the data that are no errors, such as a validation part split from train.
+        held_back: whether validation was split from train, as the data has no such part.
     """
 
     train: Part
@@ -87,6 +131,7 @@ class Splits:
     class_names: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
+    held_back: bool = False
 
     @property
     def parts(self) -> tuple[Part, ...]:

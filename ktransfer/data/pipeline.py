@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
 
@@ -9,10 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from ktransfer._checks import InputError
-from ktransfer.data.decoding import decode_image, decoding_fault
+from ktransfer.data.decoding import decode_bytes, decode_image
+from ktransfer.data.files import CHUNK, ImageFiles
+from ktransfer.data.held import HeldImages
 from ktransfer.data.images import ImageFile, Skipped
 from ktransfer.data.parts import Part
 from ktransfer.data.resizing import crop_and_resize, jpeg_halvings
+
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 def image_dataset(
@@ -27,13 +32,13 @@ def image_dataset(
     one by any of these decoders: its lower part is grey.
 
     Args:
-        part: the files; labels are not used.
+        part: the images; labels are not used.
         input_size: `(height, width)` in pixels.
         batch_size: images in a batch; the last batch may be smaller.
 
     Returns:
         A dataset of `(images, indices)`: uint8 `(batch, height, width, 3)` and int32 `(batch,)`,
-        where an index is the file's position in `part.files`. Its order is that of the part on
+        where an index is the image's position in the part. Its order is that of the part on
         every pass.
 
     Raises:
@@ -54,12 +59,18 @@ def image_dataset(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
 
-    # Nothing here is Python control flow; to look for it would take longer than the tracing.
+    read = image_reader(height, width)
+
     @tf.autograph.experimental.do_not_convert
     def load(path: tf.Tensor, plain: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return crop_and_resize(_decode(path, plain, height, width), height, width), index
+        return read(path, plain), index
 
-    decoded = _sources(part).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if isinstance(part.images, ImageFiles):
+        decoded = _sources(part.images).map(
+            load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+    else:
+        decoded = _held_images(part.images, height, width)
     # Before batching: one bad image must not take its batch with it.
     return decoded.ignore_errors().batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
@@ -69,18 +80,19 @@ def explain_failures(part: Part, indices: Iterable[int]) -> tuple[Skipped, ...]:
 
     Args:
         part: the part given to `image_dataset`.
-        indices: positions in `part.files` that never appeared.
+        indices: positions in the part that never appeared.
 
     Returns:
         One `Skipped` for each index, in order, with a reason such as "truncated JPEG: the file ends
         before its pixels do".
     """
-    return tuple(_explain(part.files[index]) for index in indices)
+    return tuple(_explain(part, index) for index in indices)
 
 
-def _explain(file: ImageFile) -> Skipped:
-    fault = decoding_fault(file)
-    return Skipped(file.path, fault or "TensorFlow cannot decode it, Pillow can: save it anew")
+def _explain(part: Part, index: int) -> Skipped:
+    fault = part.images.fault(index)
+    name = part.images.name(index)
+    return Skipped(name, fault or "TensorFlow cannot decode it, Pillow can: save it anew")
 
 
 def _checked_size(input_size: tuple[int, int]) -> tuple[int, int]:
@@ -93,24 +105,111 @@ def _checked_size(input_size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _sources(part: Part) -> tf.data.Dataset:
-    # Paths as bytes, because a file name need not be UTF-8.
-    paths = tf.constant([os.fsencode(file.path) for file in part.files], tf.string)
-    plain = tf.constant([file.route == "tensorflow" for file in part.files], tf.bool)
-    indices = tf.range(len(part), dtype=tf.int32)
-    return tf.data.Dataset.from_tensor_slices((paths, plain, indices))
+def _sources(files: ImageFiles) -> tf.data.Dataset:
+    """The path of each file, whether TensorFlow decodes it, and its index."""
+
+    # Some thousand at a time: a million paths in a constant would be a million strings of a tensor.
+    def some(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = np.arange(start, min(start + CHUNK, len(files)))
+        # Paths as bytes, because a file name need not be UTF-8.
+        paths = [files.raw_path(row) for row in rows]
+        return np.array(paths, object), plain[rows], rows.astype(np.int32)
+
+    @tf.autograph.experimental.do_not_convert
+    def chunk(start: tf.Tensor) -> tf.data.Dataset:
+        found = tf.numpy_function(some, [start], (tf.string, tf.bool, tf.int32))
+        shaped = tuple(tf.ensure_shape(each, (None,)) for each in found)
+        return tf.data.Dataset.from_tensor_slices(shaped)
+
+    plain = files.plain
+    return tf.data.Dataset.range(0, len(files), CHUNK).flat_map(chunk)
+
+
+@functools.lru_cache(maxsize=16)
+def image_reader(height: int, width: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """From a path and whether TensorFlow decodes it to its pixels, uint8 `(height, width, 3)`.
+
+    Traced once: the tracing would take as long as decoding a hundred photos.
+    """
+
+    # Nothing here is Python control flow; to look for it would take longer than the tracing.
+    def read(path: tf.Tensor, plain: tf.Tensor) -> tf.Tensor:
+        return crop_and_resize(_decode(path, plain, height, width), height, width)
+
+    signature = (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.bool))
+    traced = tf.function(read, autograph=False, input_signature=signature)
+    return traced.get_concrete_function()
 
 
 def _decode(path: tf.Tensor, plain: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    image = tf.cond(plain, lambda: _decode_plain(path, height, width), lambda: _decode_other(path))
+    return _checked(
+        tf.cond(
+            plain,
+            lambda: _decode_plain(tf.io.read_file(path), height, width),
+            lambda: _decode_other(path),
+        )
+    )
+
+
+def row_reader(
+    images: ImageFiles | HeldImages, height: int, width: int
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From the position of an image, an integer scalar, to its pixels, for `Dataset.map`."""
+    if not isinstance(images, ImageFiles):
+        return lambda row: crop_and_resize(_decode_held(images, row, height, width), height, width)
+    read, plain = image_reader(height, width), images.plain
+
+    def where(row: int) -> tuple[bytes, bool]:
+        return images.raw_path(row), plain[row]
+
+    def read_row(row: tf.Tensor) -> tf.Tensor:
+        path, is_plain = tf.numpy_function(where, [row], (tf.string, tf.bool))
+        return read(tf.ensure_shape(path, ()), tf.ensure_shape(is_plain, ()))
+
+    return read_row
+
+
+def _held_images(images: HeldImages, height: int, width: int) -> tf.data.Dataset:
+    read = row_reader(images, height, width)
+
+    @tf.autograph.experimental.do_not_convert
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return read(index), index
+
+    indices = tf.data.Dataset.range(len(images), output_type=tf.int32)
+    return indices.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _decode_held(images: HeldImages, index: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    def read(at: int) -> tuple[np.int32, np.ndarray, bytes]:
+        kind = images.kind(at)
+        if kind == "pixels":
+            return np.int32(0), images.pixels(at), b""
+        content = images.content(at).tobytes()
+        if kind == "tensorflow":
+            return np.int32(1), _NO_PIXELS, content
+        return np.int32(0), _pixels_or_none(lambda: decode_bytes(content)), b""
+
+    encoded, pixels, content = tf.numpy_function(read, [index], (tf.int32, tf.uint8, tf.string))
+    pixels = tf.ensure_shape(pixels, (None, None, 3))
+    content = tf.ensure_shape(content, ())
+    return _checked(
+        tf.cond(
+            tf.cast(tf.ensure_shape(encoded, ()), tf.bool),
+            lambda: _decode_plain(content, height, width),
+            lambda: pixels,
+        )
+    )
+
+
+def _checked(image: tf.Tensor) -> tf.Tensor:
     # An empty image is the Pillow route's mark of a failure: an exception raised inside
     # numpy_function would print a traceback to stderr for each bad file.
     with tf.control_dependencies([tf.debugging.assert_positive(tf.size(image))]):
         return tf.identity(image)
 
 
-def _decode_plain(path: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    contents = tf.io.read_file(path)
+def _decode_plain(contents: tf.Tensor, height: int, width: int) -> tf.Tensor:
     # A JPEG can be decoded at a half, a quarter or an eighth of its size, in less time.
     halvings = tf.cond(
         tf.equal(tf.strings.substr(contents, 0, 2), b"\xff\xd8"),
@@ -134,8 +233,12 @@ def _decode_other(path: tf.Tensor) -> tf.Tensor:
 
 
 def _pillow_pixels(path: bytes) -> np.ndarray:
+    return _pixels_or_none(lambda: decode_image(ImageFile(os.fsdecode(path), "pillow")))
+
+
+def _pixels_or_none(decode: Callable[[], np.ndarray]) -> np.ndarray:
     try:
-        return decode_image(ImageFile(os.fsdecode(path), "pillow"))
+        return decode()
     # Damaged files make Pillow raise nearly anything; `explain_failures` names it later.
     except Exception:
-        return np.zeros((0, 0, 3), np.uint8)
+        return _NO_PIXELS

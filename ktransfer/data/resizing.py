@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+#: Larger images (numbers, three for a pixel) are not made into float32 as a whole: of 100
+#: megapixels that would take 1.2 GB.
+_MOST_AT_ONCE = 2**25
+
 
 def crop_and_resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """The largest centred part of the wanted shape, scaled to the wanted size.
@@ -51,12 +55,34 @@ def _whole_factor(size: tf.Tensor, height: int, width: int) -> tf.Tensor:
 
 def _scaled(images: tf.Tensor, size: tf.Tensor, height: int, width: int) -> tf.Tensor:
     factor = _whole_factor(size, height, width)
-    cropped = tf.cast(_centre(images, size, height, width, factor), tf.float32)
-    rows, columns = tf.shape(cropped)[-3] // factor, tf.shape(cropped)[-2] // factor
-    squares = tf.reshape(cropped, (-1, rows, factor, columns, factor, 3))
-    means = tf.reduce_mean(squares, axis=(2, 4))
+    centre = _centre(images, size, height, width, factor)
+    several = tf.reshape(centre, (-1, tf.shape(centre)[-3], tf.shape(centre)[-2], 3))
+    means = tf.cond(
+        factor > 1, lambda: _means(several, factor), lambda: tf.cast(several, tf.float32)
+    )
     resized = tf.image.resize(means, (height, width))
     return tf.reshape(resized, tf.concat([tf.shape(images)[:-3], (height, width, 3)], axis=0))
+
+
+def _means(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """The mean of each square of `factor` by `factor` pixels of `(images, rows, columns, 3)`."""
+    rows, columns = tf.shape(images)[1] // factor, tf.shape(images)[2] // factor
+    strips = tf.reshape(images, (-1, factor, columns * factor * 3))
+
+    # Downwards, then across: one sum over both took up to seven times as long. Sums of so few whole
+    # numbers are exact, hence the same in any order.
+    sums = tf.cond(
+        tf.size(images, tf.int64) > _MOST_AT_ONCE,
+        lambda: tf.numpy_function(_sums_in_little_memory, [strips], tf.float32),
+        lambda: tf.reduce_sum(tf.cast(strips, tf.float32), axis=1),
+    )
+    squares = tf.reshape(sums, (-1, rows, columns, factor, 3))
+    return tf.reduce_sum(squares, axis=3) / tf.cast(factor * factor, tf.float32)
+
+
+def _sums_in_little_memory(strips: np.ndarray) -> np.ndarray:
+    """The sum of each strip: NumPy converts as it adds, TensorFlow would convert all before."""
+    return np.add.reduce(strips, axis=1, dtype=np.float32)
 
 
 def _centre(

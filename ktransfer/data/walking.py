@@ -20,12 +20,11 @@ def walk(folder: str) -> Found:
     """Lists every entry below `folder` that is not itself a folder.
 
     Links to folders are followed, unless they loop. Hidden folders (and `__MACOSX`) are skipped
-    with that
-    reason: `.ipynb_checkpoints`, for one, holds copies of images.
+    with that reason: `.ipynb_checkpoints`, for one, holds copies of images.
     """
     found = Found()
     # A stack and no recursion, as folders may nest deeper than Python's limit.
-    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(folder, ())]
+    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(folder, _identities_above(folder))]
     while stack:
         current, ancestors = stack.pop()
         identity = _identity(current)
@@ -41,8 +40,9 @@ def walk(folder: str) -> Found:
 def _sort_out(folder: str, found: Found) -> list[str]:
     """Adds a folder's files to `found` and returns its visible subfolders."""
     entries = list_folder(folder, found.skipped)
-    folders = [each for each in entries if is_folder(each)]
-    found.files += sorted(set(entries) - set(folders))
+    folders: list[str] = []
+    for each in entries:
+        (folders if is_folder(each) else found.files).append(each)
     found.skipped += [Skipped(each, "hidden folder") for each in folders if is_hidden(each)]
     return [each for each in folders if not is_hidden(each)]
 
@@ -72,6 +72,16 @@ def is_hidden(path: str) -> bool:
 def subfolders(folder: str) -> list[str]:
     """The folders directly in `folder` that are not hidden, sorted."""
     return [each for each in list_folder(folder, []) if is_folder(each) and not is_hidden(each)]
+
+
+def _identities_above(folder: str) -> tuple[tuple[int, int], ...]:
+    # A link to the folder of all classes would make every image one of this class.
+    above = os.path.dirname(os.path.abspath(folder))
+    identities: list[tuple[int, int]] = []
+    while not identities or above != os.path.dirname(above):
+        identities.append(_identity(above))
+        above = os.path.dirname(above)
+    return tuple(identities)
 
 
 def _identity(folder: str) -> tuple[int, int]:

@@ -1,5 +1,10 @@
 """Plans: what trains when, for how long and how fast, as plain data. No training happens here."""
 
+from ktransfer.plan.augmenting import (
+    AugmentationChoice,
+    augmentation_notes,
+    choose_augmentation,
+)
 from ktransfer.plan.choosing import PLAN_NAMES, choose_plan, named_plan, plan_for
 from ktransfer.plan.named import (
     classic,
@@ -16,10 +21,13 @@ from ktransfer.plan.stage import Stage
 
 __all__ = [
     "PLAN_NAMES",
+    "AugmentationChoice",
     "LearningRates",
     "Plan",
     "Stage",
     "StageSpan",
+    "augmentation_notes",
+    "choose_augmentation",
     "choose_plan",
     "classic",
     "from_scratch",

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktransfer._checks import InputError
+from ktransfer.plan.augmenting import with_augmentation
 from ktransfer.plan.drawing import write_svg
 from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
 from ktransfer.plan.rates import LearningRates, simulate
-from ktransfer.plan.stage import ALL, Stage
+from ktransfer.plan.stage import ALL, AUTO, Stage
 from ktransfer.plan.table import table
 
 #: What `with_settings` takes. What trains, and under which name, is what makes a plan.
@@ -83,11 +84,13 @@ class Plan:
         for stage in self.stages:
             _check_blocks(stage, num_blocks, "the backbone has")
 
-    def resolve(self, num_blocks: int) -> Plan:
+    def resolve(self, num_blocks: int, images_per_class: float | None = None) -> Plan:
         """The same plan for a backbone of `num_blocks` blocks: every "all" becomes a number.
 
         Args:
             num_blocks: How many blocks the backbone has, `len(backbone.blocks)`.
+            images_per_class: Training images by classes; where it is given, every augmentation
+                "auto" becomes what `choose_augmentation` says.
 
         Returns:
             A plan whose `num_blocks` says how many the model keeps; resolving it again for the same
@@ -102,6 +105,13 @@ class Plan:
             dataclasses.replace(stage, unfreeze=stage.num_trainable_blocks(kept))
             for stage in self.stages
         )
+        if images_per_class is not None:
+            stages = tuple(
+                with_augmentation(stage, kept, images_per_class)
+                if stage.augmentation == AUTO
+                else stage
+                for stage in stages
+            )
         return dataclasses.replace(self, stages=stages, num_blocks=kept)
 
     def with_settings(self, **settings: Any) -> Plan:

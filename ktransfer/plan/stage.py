@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktransfer._checks import InputError
+from ktransfer.augment.policies import AUGMENTATIONS, POLICIES
 from ktransfer.plan.fields import (
     FACTOR,
     NOT_NEGATIVE,
@@ -29,7 +30,7 @@ HEAD = "head"
 OPTIMIZERS = ("adam", "adamw", "adagrad", "adamax", "lion", "nadam", "rmsprop", "sgd")
 WITH_MOMENTUM = ("rmsprop", "sgd")
 BATCH_NORMS = ("frozen", "affine_only", "train")
-AUGMENTATIONS = ("none", "flip", "crop_flip", "trivial_augment")
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,10 @@ class Stage:
         batch_norm: What batch norm does in the blocks that train. `"frozen"`: it stays as it is,
             statistics, scale and shift; `"affine_only"`: scale and shift train; `"train"`: these
             and the statistics, which come from each batch. Elsewhere it is always frozen.
-        augmentation: `"none"`, `"flip"` (left and right), `"crop_flip"` (a random part, resized,
-            and flip) or `"trivial_augment"`.
+        augmentation: `"none"`, `"light"` (mirrored), `"standard"` (a random part, mirrored),
+            `"strong"` (that, a random operation, erasing, and MixUp or CutMix of each batch), or
+            what imitates a domain: `"grey"`, `"blur"`, `"noise"`, `"colour_shift"`. `"auto"` lets
+            `choose_augmentation` say it by the number of images.
         views: How many augmented views of each image there are; what the frozen blocks say of them
             can be cached. None: a new one in every epoch, and the frozen blocks run in every step.
         batch_size: Images in a step; None lets the training choose.
@@ -146,11 +149,27 @@ class Stage:
             raise InputError(
                 f"{where}: views={self.views} needs an augmentation, got augmentation='none'"
             )
+        if self.views is not None and self.augmentation == AUTO:
+            raise InputError(
+                f"{where}: augmentation='auto' says itself how many views, got views={self.views}: "
+                "leave it out, or name an augmentation"
+            )
+        if self.views is not None and self.mixes:
+            raise InputError(
+                f"{where}: views={self.views} keeps what the frozen blocks say of each image, and "
+                f"augmentation={self.augmentation!r} mixes the images of a batch, always others: "
+                "leave views out, or take 'standard'"
+            )
         if self.warmup_epochs >= self.epochs:
             raise InputError(
                 f"{where}: warmup_epochs must be fewer than the {self.epochs} epochs, "
                 f"got {self.warmup_epochs}"
             )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether batches are mixed, so that their labels are shares of classes."""
+        return self.augmentation != AUTO and POLICIES[self.augmentation].mixes
 
     def to_dict(self) -> dict[str, Any]:
         """The stage as plain data, ready for JSON."""
@@ -239,5 +258,5 @@ _NAMES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "batch_norm": BATCH_NORMS,
-    "augmentation": AUGMENTATIONS,
+    "augmentation": (*AUGMENTATIONS, AUTO),
 }

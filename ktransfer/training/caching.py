@@ -90,6 +90,11 @@ class _Estimate:
 def _why_unsound(stage: Stage, cut: int) -> str:
     if cut == 0:
         return "nothing is frozen: only the decoded images are kept"
+    if stage.mixes:
+        return (
+            f"{stage.augmentation} mixes the images of each batch, so the frozen blocks run in "
+            "every step"
+        )
     if stage.augmentation != "none" and stage.views is None:
         return (
             f"{stage.augmentation} makes a new view of each image in every epoch, so the frozen "

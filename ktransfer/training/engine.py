@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer._progress import stderr_console
-from ktransfer.data.batches import ordered_batches, shuffled_batches
+from ktransfer.data.balance import class_weights
+from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_batches
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
@@ -53,6 +55,7 @@ class Settings:
         cache: as in `training.caching.decide`.
         precision: a dtype policy of Keras.
         jit_compile: whether XLA compiles the steps.
+        balance: "none", "class_weights" or "sampling", as in `data.balance`.
         callbacks: Keras callbacks, given to every stage.
         verbose: whether to say on standard error what is decided, and to show progress.
     """
@@ -62,6 +65,7 @@ class Settings:
     cache: str = "auto"
     precision: str = "float32"
     jit_compile: bool = False
+    balance: str = "none"
     callbacks: Sequence[keras.callbacks.Callback] = ()
     verbose: bool = False
 
@@ -132,10 +136,7 @@ class Training:
         cut = self.network.cut_of(last.unfreeze) if last.cached else 0
         rows = self.source.rows(part_name, cut)
         forward = compile_forward(self.network.trainee(cut, dropout=0.0, cached=True))
-        starts = range(0, len(rows), FORWARD_BATCH_SIZE)
-        return np.concatenate(
-            [forward(rows[start : start + FORWARD_BATCH_SIZE]) for start in starts]
-        )
+        return np.concatenate([forward(piece) for piece in in_pieces(rows, FORWARD_BATCH_SIZE)])
 
     def freeze_as_trained(self) -> None:
         """Leave trainable what the widest stage that ran has trained, and freeze the rest."""
@@ -253,6 +254,7 @@ class Training:
             render = self.source.render(stage.augmentation, seed)
             views = stage.views
         labels = self.source.splits.train.labels
+        balance = self.settings.balance
         position = [each.name for each in self.plan.stages].index(stage.name)
 
         def train(batch_size: int, first_epoch: int) -> Any:
@@ -265,12 +267,18 @@ class Training:
                 first_epoch=first_epoch,
                 views=views,
                 render=render,
+                weights=class_weights(labels) if balance == "class_weights" else None,
+                evenly=balance == "sampling",
+                mix=self.source.mix() if stage.mixes else None,
             )
             return self._past_frozen(batches, stage, decision)
 
         held_back = self.source.splits.validation.labels
         batches = ordered_batches(validation, held_back, batch_size=_validation_batch(validation))
-        return StageData(train, self._past_frozen(batches, stage, decision), len(labels))
+        if stage.mixes:
+            batches = self.source.with_shares(batches)
+        held_back_batches = self._past_frozen(batches, stage, decision)
+        return StageData(train, held_back_batches, len(labels), shares=stage.mixes)
 
     def _past_frozen(self, batches: Any, stage: Stage, decision: CacheDecision) -> Any:
         """The batches as the trainee reads them: what is not cached may run on the way to it."""
@@ -403,20 +411,20 @@ class Training:
             self._decision = CacheDecision(**plain["decision"])
 
 
-def root_mean_square(values: np.ndarray, rows_at_once: int = 8_192) -> float:
+def root_mean_square(values: Rows, rows_at_once: int = 8_192) -> float:
     """The root mean square of all values, read in pieces; 1 where all are zero.
 
     Raises:
         InputError: they are not finite.
     """
-    pieces = (values[start : start + rows_at_once] for start in range(0, len(values), rows_at_once))
+    pieces = in_pieces(values, rows_at_once)
     squares = sum(float(np.sum(np.square(piece, dtype=np.float64))) for piece in pieces)
     if not np.isfinite(squares):
         raise InputError(
             "the backbone's features are not finite (NaN or infinite): its weights may be damaged, "
             "or do not belong to it"
         )
-    return float(np.sqrt(squares / values.size)) or 1.0
+    return float(np.sqrt(squares / math.prod(values.shape))) or 1.0
 
 
 def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.ndarray, np.ndarray]:
@@ -452,7 +460,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _validation_batch(rows: np.ndarray) -> int:
+def _validation_batch(rows: Rows) -> int:
     """Many small rows a step, few large ones: about 16 MB."""
     return int(np.clip(2**24 // max(1, rows[:1].nbytes), 32, 1_024))
 

@@ -20,14 +20,16 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer._progress import progress_bar
-from ktransfer.augment import augment, source_size, view_seed
+from ktransfer.augment import augment, mix, source_size, view_seed
 from ktransfer.cache import CacheUnavailable, Draft, Store, content_key
 from ktransfer.data import Part, Skipped, Splits, explain_failures, image_dataset
-from ktransfer.data.batches import Render, ordered_batches
+from ktransfer.data.batches import Mix, Render, Rows, ordered_batches
+from ktransfer.data.streaming import ImageRows
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
     Forward,
+    NoSpaceError,
     allocate,
     compile_forward,
     extract,
@@ -96,10 +98,10 @@ class RowSource:
         self.contents = {part.name: part.content_digest() for part in splits.parts}
         self._readable: dict[str, np.ndarray] = {}
         #: By what was asked for: the key of the answer, and the answer.
-        self._held: dict[tuple[str, int, Views], tuple[str, np.ndarray]] = {}
+        self._held: dict[tuple[str, int, Views], tuple[str, Rows]] = {}
         self._forwards: dict[str, Forward] = {}
 
-    def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> np.ndarray:
+    def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> Rows:
         """The rows of a part at a cut.
 
         Args:
@@ -108,7 +110,8 @@ class RowSource:
             views: of each image; the rows of the first view come first.
 
         Returns:
-            `(views.count * images, ...)`, in memory or memory-mapped, in the part's order.
+            `(views.count * images, ...)`, in memory or memory-mapped, in the part's order. Images
+            for which there is no room are `ImageRows`: decoded whenever they are read.
         """
         started, before = time.perf_counter(), self.seconds
         asked, key = (part_name, cut, views), self._key(part_name, cut, views)
@@ -121,7 +124,7 @@ class RowSource:
         self.seconds = before + time.perf_counter() - started
         return self._held[asked][1]
 
-    def sources(self, part_name: str, augmentation: str) -> np.ndarray:
+    def sources(self, part_name: str, augmentation: str) -> Rows:
         """The images that an augmentation begins with, uint8; larger ones where it crops."""
         size = source_size(augmentation, self.network.backbone.input_size)
         if size == self.network.backbone.input_size:
@@ -135,8 +138,34 @@ class RowSource:
             image, view_seed(seed, row, view), augmentation, size
         )
 
+    def mix(self) -> Mix:
+        """A function that mixes batches of images and classes, for `data.batches`."""
+        import tensorflow as tf
+
+        classes = len(self.splits.class_names)
+
+        def mixed(
+            images: tf.Tensor, labels: tf.Tensor, *weights_and_seed: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            *weights, seed = weights_and_seed
+            # Weights are mixed as the classes are: they travel as one more column.
+            columns = [tf.one_hot(labels, classes), *(each[:, None] for each in weights)]
+            images, columns = mix(images, tf.concat(columns, axis=1), seed)
+            return images, columns[:, :classes], *(columns[:, classes] for _ in weights)
+
+        return mixed
+
+    def with_shares(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Batches with the share of each class, all or nothing, instead of the class."""
+        import tensorflow as tf
+
+        classes = len(self.splits.class_names)
+        return batches.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
+
     def behind(self, batches: tf.data.Dataset, cut: int) -> tf.data.Dataset:
         """Batches of `(rows at the cut, labels)` from batches of `(images, labels)`.
+
+        Weights behind the labels are kept.
 
         The rows are computed on the way by the program that computes those that are held: their
         bits are the same, and the program, whose weights are constants, is a quarter faster than
@@ -147,10 +176,10 @@ class RowSource:
         forward, shape = self.forward(0, cut), self.network.row_shape(cut)
 
         @tf.autograph.experimental.do_not_convert
-        def run(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def run(images: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
             # As a call from outside: within the pipeline's own graph nothing would be folded.
             rows = tf.numpy_function(lambda each: forward(each), [images], tf.float32)
-            return tf.ensure_shape(rows, (None, *shape)), labels
+            return tf.ensure_shape(rows, (None, *shape)), *targets
 
         return batches.map(run).prefetch(1)
 
@@ -196,7 +225,7 @@ class RowSource:
     def memory_left_mb(self) -> float:
         """Megabytes of the memory budget that no rows take yet."""
         held = [values for _, values in self._held.values()]
-        used = sum(each.nbytes for each in held if not isinstance(each, np.memmap))
+        used = sum(each.nbytes for each in held if not isinstance(each, np.memmap | ImageRows))
         return max(0.0, self._budget_mb - used / 2**20)
 
     def _narrow(self, part_name: str, indices: np.ndarray) -> None:
@@ -217,7 +246,32 @@ class RowSource:
 
     # --- computing rows -------------------------------------------------------------------------
 
-    def _compute(self, key: str, part_name: str, cut: int, views: Views) -> np.ndarray:
+    def _compute(self, key: str, part_name: str, cut: int, views: Views) -> Rows:
+        try:
+            return self._kept(key, part_name, cut, views)
+        except NoSpaceError as error:
+            if cut:
+                raise
+            return self._streamed(part_name, views, error)
+
+    def _streamed(self, part_name: str, views: Views, error: NoSpaceError) -> ImageRows:
+        """Images that there is no room for. Which of them can be decoded must be known before."""
+        height, width, _ = self._stored_shape(0, views)
+        self.notes.append(
+            f"the decoded {part_name} images are kept nowhere and decoded anew in every epoch: "
+            f"{error}"
+        )
+        if part_name not in self._readable:
+            part, indices = self._part(part_name), []
+            dataset = image_dataset(part, (height, width), batch_size=FORWARD_BATCH_SIZE)
+            with progress_bar(f"looking through {part_name}", len(part), shown=self._verbose) as at:
+                for _, several in dataset:
+                    indices.append(several.numpy())
+                    at(int(several[-1]) + 1, len(part))
+            self._narrow(part_name, np.concatenate(indices or [np.empty(0, np.int32)]))
+        return ImageRows(self._part(part_name), (height, width))
+
+    def _kept(self, key: str, part_name: str, cut: int, views: Views) -> np.ndarray:
         part = self._part(part_name)
         dataset, forward = self._work(part, cut, views)
         shape = (views.count * len(part), *self._stored_shape(cut, views))

@@ -47,11 +47,11 @@ def range_test(training: Training, num_steps: int = 100) -> RangeTest:
     with _trial(training) as trial:
         trial.reset(rates[0])
         batches = trial.task.data.train(trial.task.batch_size, 0)
-        for rate, (rows, labels) in zip(rates, itertools.islice(batches, num_steps), strict=True):
+        for rate, batch in zip(rates, itertools.islice(batches, num_steps), strict=True):
             trial.task.trainee.optimizer.learning_rate = rate
             # The loss that Keras returns is a mean since the last reset.
             trial.task.trainee.reset_metrics()
-            logs = trial.task.trainee.train_on_batch(rows, labels, return_dict=True)
+            logs = trial.task.trainee.train_on_batch(*batch, return_dict=True)
             losses.append(float(logs["loss"]))
             # Not below: NaN ends it, too.
             if len(losses) >= 10 and not losses[-1] < _FAR_ABOVE * max(losses[:10]):

@@ -48,11 +48,13 @@ class StageData:
         train: makes endless epochs of batches, given the batch size and the epoch to begin with.
         validation: one pass of batches.
         num_train: training images in an epoch.
+        shares: whether labels are shares of classes, `(batch, classes)`, and not classes.
     """
 
     train: Callable[[int, int], tf.data.Dataset]
     validation: tf.data.Dataset
     num_train: int
+    shares: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,13 +168,19 @@ def compile_trainee(task: Task, steps_per_epoch: int) -> keras.optimizers.Optimi
     optimizer = build_optimizer(task.stage, task.network, steps_per_epoch)
     task.trainee.compile(
         optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        _cross_entropy(task.data),
         metrics=["accuracy", CalibratedLoss()],
         jit_compile=task.jit_compile,
     )
     # Through the model: in mixed_float16 Keras has put a LossScaleOptimizer around ours.
     task.trainee.optimizer.build(task.trainee.trainable_variables)
     return optimizer
+
+
+def _cross_entropy(data: StageData) -> keras.losses.Loss:
+    if data.shares:
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def build_optimizer(

@@ -1,0 +1,80 @@
+"""`ktransfer doctor`: what is wrong with a data set."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ktransfer._checks import InputError
+from ktransfer.cli import terminal
+from ktransfer.cli.program import json_option
+
+if TYPE_CHECKING:
+    from ktransfer.doctor import Report
+
+FOUND_ERRORS = 1
+_COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+
+@click.command()
+@click.argument("data")
+@click.option("--out", metavar="MANIFEST.csv", help="Write path, label, split and findings.")
+@click.option(
+    "--exclude",
+    is_flag=True,
+    help="Leave out of the manifest what should not be trained on: copies, contradictions, the "
+    "training side of leaks.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 if there are errors.")
+@json_option
+def doctor(data: str, out: str | None, exclude: bool, strict: bool, as_json: bool) -> int:
+    """Look for what is wrong with the images in DATA.
+
+    DATA is a folder or a CSV file as for `train`. All images are decoded; nothing is moved,
+    rewritten or deleted. The manifest can be trained on in place of DATA.
+    """
+    _check(data, out, exclude)
+    from ktransfer.doctor import look_through, write_manifest
+
+    examined = look_through(data, verbose=True)
+    report = examined.report
+    written = write_manifest(out, examined, exclude=exclude) if out else None
+    if as_json:
+        terminal.print_json({**report.to_dict(), "manifest": out, "manifest_images": written})
+    else:
+        print_report(report)
+        if out:
+            left = report.num_images - (written or 0)
+            click.echo(f"{written:,} images in {terminal.printable(out)}, {left:,} left out")
+            click.echo(f"next: ktransfer train {shlex.quote(out)} --out runs/mine")
+    return FOUND_ERRORS if strict and report.by_severity("error") else 0
+
+
+def print_report(report: Report) -> None:
+    """The findings, the most severe first, and the verdict."""
+    for finding in report.findings:
+        for line in finding.lines(terminal.width()):
+            shown = terminal.printable(line)
+            word = finding.severity
+            if shown.startswith(word):
+                colour = click.style(word, bold=True, fg=_COLOURS[word])
+                shown = colour + shown.removeprefix(word)
+            click.echo(shown)
+    terminal.print_seconds(report.seconds)
+    click.echo(click.style("verdict", bold=True) + f"  {terminal.printable(report.verdict)}")
+
+
+def _check(data: str, out: str | None, exclude: bool) -> None:
+    if exclude and out is None:
+        raise InputError("--exclude needs --out MANIFEST.csv, the manifest to leave them out of")
+    if out is None:
+        return
+    from ktransfer.doctor.manifest import check_target
+
+    check_target(Path(out))
+    if os.path.exists(out) and os.path.exists(data) and os.path.samefile(out, data):
+        raise InputError(f"--out {out!r} is DATA itself, which is never rewritten; name a new file")

@@ -1,0 +1,71 @@
+"""`ktransfer look`."""
+
+from __future__ import annotations
+
+import click
+
+from ktransfer._checks import InputError
+from ktransfer._timing import timed
+from ktransfer.augment.policies import AUGMENTATIONS
+from ktransfer.cli import early, terminal
+from ktransfer.cli.program import json_option
+from ktransfer.cli.session import at_work
+from ktransfer.cli.started import elapsed
+
+_INPUT_PX = 224
+
+
+@click.command()
+@click.argument("data")
+@click.option("--out", required=True, metavar="PAGE.png", help="Where to write the page.")
+@click.option(
+    "--augmentation",
+    type=click.Choice(AUGMENTATIONS),
+    help="Show this policy; default a few rows of each.",
+)
+@click.option("--backbone", metavar="NAME", help="See the images at this backbone's size.")
+@click.option(
+    "--input-size", type=click.IntRange(1), metavar="N", help="Or at so many pixels; default 224."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@json_option
+def look(
+    data: str,
+    out: str,
+    augmentation: str | None,
+    backbone: str | None,
+    input_size: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Draw a page of the images in DATA, before and after augmentation.
+
+    A row for an image: the file, what the network sees of it, and its views in the first epochs.
+    """
+    early.check_labelled(data)
+    size = _size(backbone, input_size)
+    seconds: dict[str, float] = {}
+    with at_work(seconds):
+        from ktransfer.looking import look as draw
+
+        with timed(seconds, "look"):
+            page = draw(data, out, augmentation=augmentation, input_size=size, seed=seed)
+    seconds["total"] = elapsed()
+    if as_json:
+        terminal.print_json({**page.to_dict(), "input_size": size, "seconds": seconds})
+    else:
+        terminal.print_look(page)
+        terminal.print_seconds(seconds)
+
+
+def _size(backbone: str | None, input_size: int | None) -> tuple[int, int]:
+    """The size of the views in pixels, without building a network."""
+    if input_size is not None or backbone is None:
+        return (input_size or _INPUT_PX,) * 2
+    if backbone.startswith("hub:"):
+        raise InputError(f"the size of {backbone!r} is not known here: give --input-size N")
+    early.check_backbone(backbone)
+    from ktransfer.backbones import list_backbones
+
+    sizes = {each.name.casefold(): each.input_size for each in list_backbones()}
+    return sizes[backbone.casefold()]

@@ -1,0 +1,99 @@
+"""Holds a part of the training images back for validation."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer.data.duplicates import duplicate_notes
+from ktransfer.data.images import Skipped
+from ktransfer.data.parts import Part, Splits
+
+
+def check_split(validation_fraction: float, seed: int) -> None:
+    """Raises an `InputError` if a share or a seed is out of range."""
+    if not isinstance(validation_fraction, int | float) or not 0.0 < validation_fraction < 1.0:
+        raise InputError(
+            f"validation_fraction must lie between 0 and 1, got {validation_fraction!r}"
+        )
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be an integer of at least 0, got {seed!r}")
+
+
+def divide(
+    whole: Part, class_names: Sequence[str], validation_fraction: float, seed: int
+) -> tuple[Part, Part]:
+    """Divides a part into train and validation, each class by itself.
+
+    Args:
+        whole: at least two images of each class.
+        class_names: names of the labels.
+        validation_fraction: the share of each class that goes into validation; at least one image
+            of each class goes to either side.
+        seed: the same images in the same order give the same split.
+
+    Returns:
+        The parts "train" and "validation", each in the order of the whole.
+    """
+    held_back: list[int] = []
+    for label, name in enumerate(class_names):
+        members = np.flatnonzero(whole.labels == label)
+        count = min(max(1, int(len(members) * validation_fraction + 0.5)), max(0, len(members) - 1))
+        # A generator for each class: adding images to one leaves the split of the others as it was.
+        generator = np.random.default_rng([seed, zlib.crc32(os.fsencode(name))])
+        held_back += sorted(generator.permutation(members)[:count].tolist())
+    train = whole.select(np.setdiff1d(np.arange(len(whole)), held_back))
+    validation = whole.select(np.asarray(held_back, np.int64))
+    return replace(train, name="train"), replace(validation, name="validation")
+
+
+def splits_from(
+    parts: Mapping[str, Part],
+    class_names: Sequence[str],
+    *,
+    source: str,
+    skipped: Iterable[Skipped],
+    notes: Iterable[str],
+    validation_fraction: float,
+    seed: int,
+) -> Splits:
+    """The splits of parts whose classes have been checked.
+
+    Args:
+        parts: "train" at least; validation is held back from it where there is none.
+        class_names: names of the labels.
+        source: what validation is held back from, in words.
+        skipped: what was left out.
+        notes: remarks so far; those on duplicates are added.
+        validation_fraction: as in `divide`.
+        seed: as in `divide`.
+    """
+    train, validation, test = parts["train"], parts.get("validation"), parts.get("test")
+    remarks = list(notes)
+    held_back = validation is None
+    if validation is None:
+        train, validation = divide(train, class_names, validation_fraction, seed)
+        remarks.insert(0, _split_note(source, train, validation, validation_fraction, seed))
+    remarks += duplicate_notes([train, validation] + ([test] if test else []), class_names)
+    return Splits(
+        train,
+        validation,
+        test,
+        tuple(class_names),
+        tuple(skipped),
+        tuple(remarks),
+        held_back=held_back,
+    )
+
+
+def _split_note(source: str, train: Part, validation: Part, fraction: float, seed: int) -> str:
+    """What was held back, in words."""
+    return (
+        f"validation was split from {source}: {len(validation)} of "
+        f"{len(train) + len(validation)} images (validation_fraction={fraction:g}, seed={seed})"
+    )

@@ -1,0 +1,237 @@
+"""Images that are in no files: pixels of arrays, and what was read from a dataset, once."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from array import array
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer.data.decoding import decode_bytes, fault_of_bytes
+from ktransfer.data.files import ROUTES
+from ktransfer.data.images import Inspected, Skipped, inspect_bytes
+
+#: More than this is kept in a file of the temporary folder instead of in memory.
+BUDGET_MB = 1_024
+
+#: How an image is held: as pixels, or encoded and decoded by TensorFlow or by Pillow.
+KINDS = ("pixels", *ROUTES)
+
+_DIGEST_BYTES = 16
+
+
+class HeldImages:
+    """A row of images in memory, or in a file without a name; pixels or encoded.
+
+    What is selected from it, and what is joined, shares the images with it.
+    """
+
+    def __init__(
+        self,
+        contents: tuple[np.ndarray, ...],
+        where: np.ndarray,
+        shapes: np.ndarray,
+        kinds: np.ndarray,
+        sources: tuple[str, ...],
+    ) -> None:
+        """Takes bytes, and where in them each image lies.
+
+        Args:
+            contents: uint8 arrays of one axis.
+            where: int64 `(n, 4)`: which of the contents, where it starts there, how many bytes it
+                has, and its number in its source.
+            shapes: int32 `(n, 3)`, height, width, channels (1 or 3); zeros where it is encoded.
+            kinds: uint8 `(n,)`, positions in `KINDS`.
+            sources: what each of the contents was read from, in words.
+        """
+        self._contents = contents
+        self._where = where
+        self._shapes = shapes
+        self._kinds = kinds
+        self._sources = sources
+        self._digests: np.ndarray | None = None
+
+    @classmethod
+    def of_pixels(cls, images: np.ndarray, source: str) -> HeldImages:
+        """Images of one size, uint8 `(n, height, width, 1 or 3)`; not copied where it can be so."""
+        count, size = len(images), int(np.prod(images.shape[1:]))
+        numbers = np.arange(count, dtype=np.int64)
+        where = np.column_stack(
+            [np.zeros_like(numbers), numbers * size, np.full(count, size), numbers]
+        )
+        shapes = np.tile(np.array(images.shape[1:], np.int32), (count, 1))
+        content = np.ascontiguousarray(images).reshape(-1)
+        return cls((content,), where, shapes, np.zeros(count, np.uint8), (source,))
+
+    @classmethod
+    def joined(cls, several: Sequence[HeldImages]) -> HeldImages:
+        """All images of several rows, one row after the other."""
+        shifts = np.cumsum([0, *(len(each._contents) for each in several)])
+        where = [
+            np.add(each._where, [at, 0, 0, 0]) for each, at in zip(several, shifts, strict=False)
+        ]
+        return cls(
+            tuple(content for each in several for content in each._contents),
+            np.concatenate(where),
+            np.concatenate([each._shapes for each in several]),
+            np.concatenate([each._kinds for each in several]),
+            tuple(source for each in several for source in each._sources),
+        )
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def select(self, indices: np.ndarray) -> HeldImages:
+        """The images at `indices`, in that order."""
+        chosen = HeldImages(
+            self._contents,
+            self._where[indices],
+            self._shapes[indices],
+            self._kinds[indices],
+            self._sources,
+        )
+        if self._digests is not None:
+            chosen._digests = self._digests[indices]
+        return chosen
+
+    def name(self, index: int) -> str:
+        """What an image is called in messages: its number in its source, from 0."""
+        home, _, _, number = self._where[index]
+        return f"image {number} of {self._sources[home]}"
+
+    def kind(self, index: int) -> str:
+        """How an image is held: one of `KINDS`."""
+        return KINDS[self._kinds[index]]
+
+    def content(self, index: int) -> np.ndarray:
+        """The bytes of an image, uint8 of one axis: its pixels, or the encoded image."""
+        home, start, length, _ = self._where[index]
+        return self._contents[home][start : start + length]
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The pixels of an image that is held so, uint8 `(height, width, 3)`."""
+        pixels = self.content(index).reshape(self._shapes[index])
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+    def full_size(self, index: int) -> np.ndarray:
+        """An image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`."""
+        if self.kind(index) == "pixels":
+            return self.pixels(index)
+        return decode_bytes(self.content(index).tobytes())
+
+    def fault(self, index: int) -> str | None:
+        """Why an image cannot be decoded, in words; None if Pillow can."""
+        if self.kind(index) == "pixels":
+            return None
+        return fault_of_bytes(self.name(index), self.content(index).tobytes())
+
+    def digests(self) -> np.ndarray:
+        """Of each image's bytes, size and kind, uint8 `(n, 16)`."""
+        if self._digests is None:
+            found = b"".join(self._digest(index) for index in range(len(self)))
+            self._digests = np.frombuffer(found, np.uint8).reshape(-1, _DIGEST_BYTES)
+        return self._digests
+
+    def _digest(self, index: int) -> bytes:
+        hashed = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        hashed.update(f"{self.kind(index)} {self._shapes[index].tolist()}".encode())
+        hashed.update(self.content(index).data)
+        return hashed.digest()
+
+
+class HeldBuilder:
+    """Collects images one by one; over the budget they go to a file.
+
+    Args:
+        source: what they come from, in words.
+        budget_mb: megabytes that may be in memory.
+    """
+
+    def __init__(self, source: str, budget_mb: float = BUDGET_MB) -> None:
+        self.source = source
+        self.skipped: list[Skipped] = []
+        #: The number in the source of each image that was taken.
+        self.numbers = array("q")
+        self._bytes = _Spool(budget_mb)
+        self._rows = array("q")
+        self._shapes = array("i")
+        self._kinds = bytearray()
+        self._seen = 0
+
+    def __len__(self) -> int:
+        return self._seen
+
+    def add_pixels(self, image: np.ndarray) -> None:
+        """Adds pixels, uint8 `(height, width, 1 or 3)`."""
+        self._add(np.ascontiguousarray(image).data, "pixels", image.shape)
+
+    def add_encoded(self, content: bytes) -> None:
+        """Adds an encoded image; one that is none is added to `skipped`."""
+        found = inspect_bytes(f"image {self._seen} of {self.source}", content)
+        if isinstance(found, Inspected):
+            self._add(memoryview(content), found.file.route, (0, 0, 0))
+        else:
+            self.skipped.append(found)
+            self._seen += 1
+
+    def _add(self, content: memoryview, kind: str, shape: tuple[int, ...]) -> None:
+        start = self._bytes.append(content)
+        self._rows.extend((0, start, content.nbytes, self._seen))
+        self._shapes.extend(shape)
+        self._kinds.append(KINDS.index(kind))
+        self.numbers.append(self._seen)
+        self._seen += 1
+
+    def build(self) -> HeldImages:
+        """What was collected."""
+        return HeldImages(
+            (self._bytes.finish(),),
+            np.array(self._rows, np.int64).reshape(-1, 4),
+            np.array(self._shapes, np.int32).reshape(-1, 3),
+            np.frombuffer(bytes(self._kinds), np.uint8),
+            (self.source,),
+        )
+
+
+class _Spool:
+    """Bytes one after the other, in memory until they are too many."""
+
+    def __init__(self, budget_mb: float) -> None:
+        self._budget = budget_mb * 2**20
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        self._end = 0
+
+    def append(self, content: memoryview) -> int:
+        """Adds bytes; where they start."""
+        start = self._end
+        self._end += content.nbytes
+        if self._file is None and self._end <= self._budget:
+            self._memory += content
+            return start
+        try:
+            if self._file is None:
+                # Without a name: it is gone with its last reader, however the process ends.
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115
+                self._file.write(self._memory)
+                self._memory = bytearray()
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                f"the images need more than {start / 2**20:,.0f} MB of disk in "
+                f"{tempfile.gettempdir()}: {error.strerror}. Does the dataset end? If so, free "
+                "some space, or set TMPDIR to a folder on a larger disk"
+            ) from error
+        return start
+
+    def finish(self) -> np.ndarray:
+        """All bytes, uint8, in memory or mapped from the file."""
+        if self._file is None:
+            return np.frombuffer(self._memory, np.uint8)
+        with self._file as file:
+            return np.memmap(file, np.uint8, "r", shape=(self._end,))

@@ -1,0 +1,418 @@
+"""Labelled images from wherever people have them, as the same parts: the front door of this room.
+
+read_data("photos/")                                   # a folder
+read_data("photos.csv"), read_data(frame)              # a table: path, label[, split]
+read_data("tfds:beans"), read_data(builder)            # TensorFlow Datasets
+read_data((images, labels)), read_data(dataset)        # arrays; (image, label) of tf.data, Keras
+read_data({"train": one, "validation": another})       # parts, each of any kind above
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ktransfer._checks import InputError, unknown_name
+from ktransfer.data import catalog
+from ktransfer.data.arrays import held_array
+from ktransfer.data.classes import Reading, checked_classes, read_classes
+from ktransfer.data.datasets import read_dataset
+from ktransfer.data.dividing import check_split, splits_from
+from ktransfer.data.duplicates import duplicate_notes
+from ktransfer.data.folder import (
+    chosen_folder,
+    labelled_part,
+    read_folder,
+    read_paths,
+    splits_of,
+)
+from ktransfer.data.images import Skipped
+from ktransfer.data.labels import check_class_names, positions
+from ktransfer.data.layout import (
+    PART_NAMES,
+    TFDS_PREFIX,
+    existing_folder,
+    existing_source,
+    path_kind,
+)
+from ktransfer.data.listing import listing_of_table
+from ktransfer.data.parts import Part, Splits, listed
+from ktransfer.data.tables import read_table, readings
+
+ACCEPTED = (
+    "expected a folder, a CSV file or DataFrame, a TFDS name (tfds:NAME) or builder, arrays "
+    "(images, labels), a tf.data.Dataset or PyDataset of (image, label), or a dict of such with "
+    "the keys train, validation and test"
+)
+
+_PARTS = ("train", "validation", "test")
+
+#: The parts in the order in which one to evaluate on is looked for.
+EVALUATED = ("test", "validation", "train")
+
+Found = tuple[Part, tuple[Skipped, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Contents:
+    """What a source that is neither a folder nor a table holds."""
+
+    parts: dict[str, Part]
+    class_names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_data(
+    data: Any,
+    *,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+) -> Splits:
+    """Reads labelled images from any source and divides them into parts.
+
+    Args:
+        data: a folder (`read_folder`); a CSV file or DataFrame with the columns path, label and
+            perhaps split (`tables.read_table`); `"tfds:NAME"`, `"tfds:NAME/config:version"`, a
+            builder or a prepared directory of TFDS; arrays `(images, labels)`; a `tf.data.Dataset`
+            or Keras `PyDataset` of (image, label), which is read once; or, for explicit parts, a
+            dict with the keys train, validation and test, or a tuple in this order.
+        validation_fraction: the share of each class held back where there is no validation part.
+        seed: of that split. The same images in the same order give the same split.
+        class_names: the names of the labels, where the source has none or another order is wanted.
+            None: those of the source, sorted, or "0", "1", ...
+
+    Returns:
+        The parts, the class names, what was left out with its reason, and notes.
+
+    Raises:
+        InputError: the source is of no known kind, cannot be read, or holds what cannot be learnt
+            from; the message says what.
+    """
+    check_split(validation_fraction, seed)
+    names = check_class_names(class_names) if class_names is not None else None
+    options: dict[str, Any] = {"validation_fraction": validation_fraction, "seed": seed}
+    kind = source_kind(data)
+    if kind == "folder":
+        return read_folder(data, **options, class_names=names)
+    if kind == "table":
+        table = read_table(data)
+        table.check()
+        listing = listing_of_table(table.named(names))
+        return splits_of(listing, table.where, names, validation_fraction, seed)
+    found = _explicit(data, names) if kind == "parts" else _contents(data, kind, names, "train")
+    _check_train(found, "validation" not in found.parts)
+    return splits_from(
+        found.parts,
+        found.class_names,
+        source="the training images",
+        skipped=found.skipped,
+        notes=found.notes,
+        **options,
+    )
+
+
+def read_labelled(data: Any, class_names: Sequence[str]) -> Found:
+    """Reads labelled images of known classes as one part, to evaluate on.
+
+    Args:
+        data: as in `read_data`; of several parts test is taken first, then validation.
+        class_names: the names that the model knows; labels are positions in them.
+
+    Returns:
+        The part, called "train" where the data has no parts, what was left out with its reason, and
+        notes.
+
+    Raises:
+        InputError: as `read_data`, or a class is not in `class_names`.
+    """
+    return _labelled(data, tuple(class_names), EVALUATED)
+
+
+def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:
+    """Reads images without looking at their labels, to predict on.
+
+    Args:
+        data: a path, or several, of files, folders and CSV files (`read_paths`); else as in
+            `read_data`, where labels may be missing. Of several parts test is taken first, then
+            validation.
+
+    Returns:
+        The part, named "prediction" and with labels -1, and what was left out with its reason.
+
+    Raises:
+        InputError: the source is of no known kind, or cannot be read.
+    """
+    if isinstance(data, list | tuple) and len(data) == 1 and _is_path(data[0]):
+        data = data[0]
+    if isinstance(data, list) and data and all(hasattr(each, "__array__") for each in data):
+        data = (data, np.zeros(len(data)))
+    if not _is_known(data) and isinstance(data, Iterable):
+        return read_paths(data)
+    kind = source_kind(data, labelled=False)
+    if kind in ("folder", "file"):
+        return read_paths(data)
+    if kind == "table":
+        return read_paths(data) if _is_path(data) else _table_images(data)
+    if kind == "parts":
+        parts = _named_sources(data)
+        return read_images(parts[next(name for name in EVALUATED if name in parts)])
+    if kind == "tfds":
+        builder = catalog.builder_of(os.fsdecode(data)) if _is_path(data) else data
+        splits, _ = catalog.parts_of(builder)
+        split = splits[next(name for name in EVALUATED if name in splits)]
+        source = f"{builder.info.full_name} {split}"
+        dataset = catalog.dataset_of(builder, split)
+        images, labels, skipped = read_dataset(dataset, source, labelled=False)
+    elif kind == "arrays":
+        images, skipped = held_array(data[0], "the array"), ()
+        if np.ndim(data[1]) not in (1, 2) or len(data[1]) != len(images):
+            raise InputError(
+                f"two arrays are images and labels, got the shapes {np.shape(data[0])} and "
+                f"{np.shape(data[1])}: give images as one array or as a list"
+            )
+        labels = np.full(len(images), -1)
+    else:
+        images, labels, skipped = read_dataset(data, "the dataset", labelled=False)
+    return Part("prediction", images, labels.astype(np.int32)), skipped
+
+
+def source_kind(data: Any, *, labelled: bool = True) -> str:
+    """What a source is: "folder", "table", "tfds", "arrays", "dataset" or "parts"; or "file".
+
+    Args:
+        data: the source.
+        labelled: False: a path may be that of one file.
+
+    Raises:
+        InputError: it is none of them, or a path that does not exist.
+    """
+    if _is_path(data):
+        return existing_source(os.fsdecode(data)) if labelled else path_kind(os.fsdecode(data))
+    if hasattr(data, "columns") and hasattr(data, "itertuples"):
+        return "table"
+    if catalog.is_builder(data):
+        return "tfds"
+    if _is_dataset(data):
+        return "dataset"
+    if isinstance(data, Mapping):
+        return "parts"
+    if isinstance(data, tuple) and len(data) == 2 and _is_array(data[0]):
+        return "arrays"
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        return "parts"
+    if hasattr(data, "__array__"):
+        raise InputError(f"images of shape {np.shape(data)} come without labels; {ACCEPTED}")
+    raise InputError(f"cannot read images from {_short(data)}; {ACCEPTED}")
+
+
+def source_name(data: Any) -> str | None:
+    """What tells a source again in a later run: a path, or a TFDS name; None for all in memory."""
+    if not _is_path(data):
+        return data.info.full_name if catalog.is_builder(data) else None
+    path = os.fsdecode(data)
+    return path if path.startswith(TFDS_PREFIX) else os.path.realpath(path)
+
+
+def _is_path(data: Any) -> bool:
+    return isinstance(data, str | bytes | os.PathLike)
+
+
+def _is_dataset(data: Any) -> bool:
+    # Whoever has one has imported what it is made of.
+    tensorflow, keras = sys.modules.get("tensorflow"), sys.modules.get("keras")
+    if tensorflow is not None and isinstance(data, tensorflow.data.Dataset):
+        return True
+    return keras is not None and isinstance(data, keras.utils.PyDataset)
+
+
+def _is_array(value: Any) -> bool:
+    if hasattr(value, "itertuples") or _is_dataset(value):
+        return False
+    return hasattr(value, "__array__") or (
+        isinstance(value, list) and not any(_is_path(each) for each in value)
+    )
+
+
+def _is_known(data: Any) -> bool:
+    """Whether it is a source, and not several paths."""
+    if isinstance(data, tuple | list) and all(_is_path(each) for each in data):
+        return False
+    try:
+        source_kind(data, labelled=False)
+    except InputError:
+        return _is_path(data)
+    return True
+
+
+def _short(data: Any) -> str:
+    text = repr(data)
+    return f"{type(data).__name__} {text if len(text) < 60 else text[:57] + '...'}"
+
+
+def _contents(data: Any, kind: str, class_names: tuple[str, ...] | None, name: str) -> _Contents:
+    if kind == "tfds":
+        builder = catalog.builder_of(os.fsdecode(data)) if _is_path(data) else data
+        return _of_builder(builder, class_names)
+    source = "the data" if name == "train" else f"the {name} data"
+    if kind == "arrays":
+        return _of_arrays(data[0], data[1], class_names, source)
+    images, given, skipped = read_dataset(data, source)
+    labels, names = positions(given, class_names, source)
+    return _Contents({"train": Part("train", images, labels)}, names, skipped)
+
+
+def _of_arrays(
+    images: Any, given: Any, class_names: tuple[str, ...] | None, source: str
+) -> _Contents:
+    held = held_array(images, source)
+    labels, names = positions(given, class_names, source)
+    if len(labels) != len(held):
+        raise InputError(
+            f"{source} has {len(held)} images of shape {np.shape(images)[1:]} and {len(labels)} "
+            "labels: expected a label for each image"
+        )
+    return _Contents({"train": Part("train", held, labels)}, names)
+
+
+def _of_builder(builder: Any, class_names: tuple[str, ...] | None) -> _Contents:
+    own = catalog.class_names_of(builder)
+    splits, others = catalog.parts_of(builder)
+    parts: dict[str, Part] = {}
+    skipped: list[Skipped] = []
+    name = builder.info.full_name
+    notes = [f"the splits {listed(list(others))} of {name} are not read"] if others else []
+    for part, split in splits.items():
+        source = f"{name} {split}"
+        images, given, lost = read_dataset(catalog.dataset_of(builder, split), source)
+        skipped += lost
+        # So TFDS says that the labels of a part were never published.
+        if part != "train" and (given == -1).all():
+            notes.append(f"{source} has no labels: not used")
+            continue
+        if own:
+            given = np.array(own, object)[positions(given, own, source)[0]]
+        labels, class_names = positions(given, class_names or own, source)
+        parts[part] = Part(part, images, labels)
+    return _Contents(parts, class_names or own or (), tuple(skipped), tuple(notes))
+
+
+def _named_sources(data: Any) -> dict[str, Any]:
+    """The sources of explicit parts by part, train first."""
+    pairs = data.items() if isinstance(data, Mapping) else zip(_PARTS, data, strict=False)
+    found: dict[str, Any] = {}
+    for key, source in pairs:
+        part = PART_NAMES.get(str(key).casefold())
+        if part is None:
+            raise unknown_name("part", str(key), _PARTS)
+        if part in found:
+            raise InputError(f"the data has two parts named {part}: {listed(list(data))}")
+        found[part] = source
+    if not found:
+        raise InputError(f"the data has no parts; {ACCEPTED}")
+    return {part: found[part] for part in _PARTS if part in found}
+
+
+def _explicit(data: Any, class_names: tuple[str, ...] | None) -> _Contents:
+    sources = _named_sources(data)
+    if "train" not in sources:
+        raise InputError(f"the data has the parts {listed(list(sources))} but no train; {ACCEPTED}")
+    train = _train_of(sources.pop("train"), class_names)
+    parts, skipped, notes = {"train": train.parts["train"]}, [*train.skipped], [*train.notes]
+    for name, source in sources.items():
+        part, lost, remarks = _labelled(source, train.class_names, (name, *EVALUATED), name)
+        parts[name] = replace(part, name=name)
+        skipped += lost
+        notes += remarks
+    return _Contents(parts, train.class_names, tuple(skipped), tuple(notes))
+
+
+def _train_of(data: Any, class_names: tuple[str, ...] | None) -> _Contents:
+    """The training part of a source, alone."""
+    kind = source_kind(data)
+    if kind == "parts":
+        raise InputError(f"the train part is made of parts again: {_short(data)}")
+    if kind == "folder":
+        root = existing_folder(data)
+        reading = read_classes(chosen_folder(root, class_names or (), ("train",))[1])
+    elif kind == "table":
+        table = read_table(data)
+        table.check()
+        reading = readings(table.named(class_names))["train"]
+    else:
+        found = _contents(data, kind, class_names, "train")
+        if "train" not in found.parts:
+            raise InputError(f"the train part has no train, but {listed(list(found.parts))}")
+        return replace(found, parts={"train": found.parts["train"]})
+    names = checked_classes({"train": reading}, class_names)
+    return _Contents({"train": reading.part("train", names)}, names, tuple(reading.skipped))
+
+
+def _labelled(
+    data: Any, class_names: tuple[str, ...], preferred: Sequence[str], name: str = "train"
+) -> Found:
+    """The first of the preferred parts that a source has."""
+    kind = source_kind(data)
+    if kind == "parts":
+        sources = _named_sources(data)
+        own = next(each for each in preferred if each in sources)
+        part, skipped, notes = _labelled(sources[own], class_names, preferred, own)
+        return replace(part, name=own), skipped, notes
+    if kind in ("folder", "table"):
+        chosen, reading = _chosen_reading(data, kind, class_names, preferred)
+        part, skipped, notes = labelled_part(reading, class_names, chosen or "train")
+        return part, skipped, ((f"read from {reading.where}", *notes) if chosen else notes)
+    found = _contents(data, kind, class_names, name)
+    part = next(found.parts[each] for each in preferred if each in found.parts)
+    absent = [each for at, each in enumerate(class_names) if not (part.labels == at).any()]
+    missed = [f"no images of {listed(absent)}"] if absent else []
+    return part, found.skipped, (*found.notes, *missed, *duplicate_notes([part], class_names))
+
+
+def _chosen_reading(
+    data: Any, kind: str, class_names: tuple[str, ...], preferred: Sequence[str]
+) -> tuple[str | None, Reading]:
+    """Which part was chosen, None where there are no parts, and what it holds."""
+    if kind == "folder":
+        chosen, folder = chosen_folder(existing_folder(data), class_names, preferred)
+        return chosen, read_classes(folder)
+    table = read_table(data)
+    table.check(needs_train=False)
+    table = table.named(class_names)
+    parts = {row.part for row in table.rows}
+    chosen = next((each for each in preferred if each in parts), None)
+    table.rows = [row for row in table.rows if row.part == (chosen or "")]
+    return chosen, readings(table)[chosen or "train"]
+
+
+def _table_images(frame: Any) -> tuple[Part, tuple[Skipped, ...]]:
+    table = read_table(frame, labelled=False)
+    table.check()
+    return read_paths([row.path for row in table.rows])
+
+
+def _check_train(found: _Contents, to_be_divided: bool) -> None:
+    """Raises an `InputError` if a class has too few images to learn from, or is the only one."""
+    if "train" not in found.parts:
+        raise InputError(f"the data has {listed(list(found.parts))} but no train part")
+    names, labels = found.class_names, found.parts["train"].labels
+    if len(names) < 2:
+        only = f", {names[0]!r}" if names else ""
+        raise InputError(f"the data has only one class{only}: expected at least two classes")
+    counts = np.bincount(labels, minlength=len(names))
+    for name, count in zip(names, counts, strict=True):
+        if count < (2 if to_be_divided else 1):
+            needed = (
+                "at least 2 are needed, one to train on and one to validate with; add images or a "
+                "validation part"
+                if to_be_divided
+                else "add images, or leave it out of class_names"
+            )
+            images = "1 image" if count == 1 else f"{count or 'no'} images"
+            raise InputError(f"class {name!r} has {images} to train on: {needed}")

@@ -1,0 +1,52 @@
+"""The same checks before a training: what would make its result wrong is said first."""
+
+from __future__ import annotations
+
+from ktransfer._checks import unknown_name
+from ktransfer._progress import stderr_console
+from ktransfer.data.parts import Splits
+from ktransfer.doctor.examining import Examined
+from ktransfer.doctor.findings import Finding
+from ktransfer.doctor.subject import of_splits
+
+CHECKS = ("auto", "off")
+#: Beyond, looking at all pixels takes longer than a training should wait: `ktransfer doctor` does.
+MOST_IMAGES = 10_000
+
+
+def check_name(check: str) -> None:
+    """Raises an `InputError` unless `check` is `"auto"` or `"off"`."""
+    if check not in CHECKS:
+        raise unknown_name("check", str(check), CHECKS)
+
+
+def preflight(splits: Splits, check: str = "auto", *, verbose: bool = True) -> tuple[Finding, ...]:
+    """What is wrong with images that are about to be trained on.
+
+    Args:
+        splits: the images, divided as they will be used.
+        check: `"auto"`: all checks of `ktransfer doctor`, up to 10,000 images; `"off"`: none.
+        verbose: say what is severe on standard error.
+
+    Returns:
+        The findings, the most severe first.
+    """
+    check_name(check)
+    if check == "off" or sum(map(len, splits.parts)) > MOST_IMAGES:
+        return ()
+    examined = Examined(of_splits(splits), data="the parts", verbose=verbose, before_training=True)
+    findings = examined.report.findings
+    if verbose:
+        _say(findings)
+    return findings
+
+
+def _say(findings: tuple[Finding, ...]) -> None:
+    console = stderr_console()
+    for finding in findings:
+        if finding.severity == "error":
+            for line in finding.lines():
+                console.print(line, markup=False)
+    others = [each.kind for each in findings if each.severity == "warning"]
+    if others:
+        console.print(f"worth a look: {', '.join(others)} (`ktransfer doctor` says more)")

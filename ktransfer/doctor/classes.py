@@ -1,0 +1,108 @@
+"""Findings on classes: empty, few, uneven, or not the same in all parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ktransfer.data.parts import listed
+from ktransfer.doctor.findings import Finding
+from ktransfer.doctor.subject import Subject
+
+#: The largest class of a part may have this many times the images of the smallest. At 3, a model
+#: that always says the larger of two classes is right in 75 of 100.
+MOST_UNEVEN = 3.0
+#: Fewer training images in a class than this tell little: 5-shot accuracy varies by several points.
+FEWEST = 10
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+def class_findings(subject: Subject, counts: Counts) -> Iterator[Finding]:
+    """Of the readable images by part and class."""
+    yield from _mismatch(subject)
+    yield from _empty(subject, counts)
+    yield from _imbalance(subject, counts)
+    yield from _few(subject, counts)
+
+
+def _mismatch(subject: Subject) -> Iterator[Finding]:
+    if len(subject.parts) < 2:
+        return
+    everywhere = set.intersection(*(set(subject.declared[part]) for part in subject.parts))
+    torn = [
+        (name, [part for part in subject.parts if name in subject.declared[part]])
+        for name in subject.classes
+        if name not in everywhere
+    ]
+    if torn:
+        yield Finding(
+            "class_mismatch",
+            "error",
+            len(torn),
+            f"{listed([name for name, _ in torn])} {'is' if len(torn) == 1 else 'are'} not in all "
+            f"parts ({', '.join(subject.parts)})",
+            "give every part the same classes: mind spelling and capitals, move images or rename "
+            "folders",
+            tuple(tuple(subject.place(part, name) for part in parts) for name, parts in torn),
+            tuple(f"only in {', '.join(parts)}" for _, parts in torn),
+        )
+
+
+def _empty(subject: Subject, counts: Counts) -> Iterator[Finding]:
+    empty = [(part, name) for part in counts for name, count in counts[part].items() if not count]
+    if empty:
+        yield Finding(
+            "empty_class",
+            "error",
+            len(empty),
+            f"{len(empty)} class{'es have' if len(empty) > 1 else ' has'} no readable image",
+            "add images or remove the class; a folder above or below the class folders may have "
+            "been given",
+            tuple((subject.place(part, name),) for part, name in empty),
+            tuple(f"{name} in {part}" for part, name in empty),
+        )
+
+
+def _imbalance(subject: Subject, counts: Counts) -> Iterator[Finding]:
+    uneven = []
+    for part, classes in counts.items():
+        filled = {name: count for name, count in classes.items() if count}
+        if len(filled) > 1 and max(filled.values()) >= MOST_UNEVEN * min(filled.values()):
+            uneven.append((part, max(filled, key=filled.__getitem__), filled))
+    if not uneven:
+        return
+    reasons, paths = [], []
+    for part, largest, filled in uneven:
+        smallest = min(filled, key=filled.__getitem__)
+        times = filled[largest] / filled[smallest]
+        reasons.append(
+            f"{part}: {largest} has {filled[largest]:,}, {smallest} {filled[smallest]:,}, "
+            f"{times:.1f} times fewer"
+        )
+        paths.append((subject.place(part, largest), subject.place(part, smallest)))
+    yield Finding(
+        "imbalance",
+        "warning",
+        len(uneven),
+        f"the classes are uneven in {', '.join(part for part, _, _ in uneven)}",
+        "judge by balanced accuracy and by class, not by accuracy; weight the classes or sample "
+        "them evenly, or add images to the small ones",
+        tuple(paths),
+        tuple(reasons),
+    )
+
+
+def _few(subject: Subject, counts: Counts) -> Iterator[Finding]:
+    train = counts.get("train", {})
+    few = [(name, count) for name, count in train.items() if 0 < count < FEWEST]
+    if few:
+        yield Finding(
+            "few_images",
+            "warning",
+            len(few),
+            f"{len(few)} class{'es have' if len(few) > 1 else ' has'} fewer than {FEWEST} training "
+            "images",
+            "add images; results on so few change much from one photo to the next",
+            tuple((subject.place("train", name),) for name, _ in few),
+            tuple(f"{count}" for _, count in few),
+        )

@@ -1,0 +1,188 @@
+"""Watched processes that look at many images: what crashes or hangs is named and passed by."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from ktransfer.doctor.looking import LOOK, look
+from ktransfer.doctor.worker import BIG, READY
+
+#: A file that takes longer is given up; the largest allowed, 178 megapixels, takes about 5 s.
+FILE_LIMIT_S = 60.0
+
+_CHUNK = 32
+_START_LIMIT_S = 120.0
+
+
+def look_at_all(
+    paths: Sequence[str],
+    *,
+    processes: int | None = None,
+    file_limit_s: float = FILE_LIMIT_S,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Looks at every file.
+
+    Args:
+        paths: regular files.
+        processes: how many decode at a time; None: one for each core that this process may use.
+        file_limit_s: seconds after which a file is given up.
+        progress: called with how many are done, and of how many.
+
+    Returns:
+        Records `LOOK` `(n,)`, and by position why an image cannot be decoded.
+    """
+    looks, faults = np.zeros(len(paths), LOOK), dict[int, str]()
+    if not paths:
+        return looks, faults
+    chunks = queue.SimpleQueue[range]()
+    for start in range(0, len(paths), _CHUNK):
+        chunks.put(range(start, min(start + _CHUNK, len(paths))))
+    one_big, lock, done = threading.Lock(), threading.Lock(), 0
+
+    def note(index: int, answer: bytes | str) -> None:
+        nonlocal done
+        if isinstance(answer, bytes):
+            looks[index] = np.frombuffer(answer[: LOOK.itemsize], LOOK)[0]
+            answer = answer[LOOK.itemsize :].decode("utf-8")
+        with lock:
+            done += 1
+            if answer:
+                faults[index] = answer
+            progress(done, len(paths))
+
+    def work() -> None:
+        worker = _Worker(one_big, file_limit_s)
+        with contextlib.closing(worker), contextlib.suppress(queue.Empty):
+            while True:
+                worker.look(paths, chunks.get_nowait(), note)
+
+    count = processes or len(os.sched_getaffinity(0))
+    count = min(count, -(-len(paths) // _CHUNK))
+    with ThreadPoolExecutor(count) as threads:
+        for each in [threads.submit(work) for _ in range(count)]:
+            each.result()
+    return looks, faults
+
+
+def look_in_threads(
+    paths: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, of: None
+) -> tuple[np.ndarray, dict[int, str]]:
+    """`look_at_all` in this process: it starts at once, and a crash of a decoder is its own.
+
+    For files that this process is about to decode anyway.
+    """
+    looks, faults, one_big = np.zeros(len(paths), LOOK), dict[int, str](), threading.Lock()
+
+    def work(path: str) -> tuple[np.ndarray, str | None]:
+        with contextlib.ExitStack() as held:
+
+            def before_big() -> None:
+                held.enter_context(one_big)
+
+            return look(path, before_big)
+
+    with warnings.catch_warnings():
+        # Once for all threads: filters belong to the process.
+        warnings.simplefilter("ignore")
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            for index, (found, fault) in enumerate(threads.map(work, paths)):
+                looks[index] = found
+                if fault:
+                    faults[index] = fault
+                progress(index + 1, len(paths))
+    return looks, faults
+
+
+class _Worker:
+    """One process, started anew where it died."""
+
+    def __init__(self, one_big: threading.Lock, file_limit_s: float) -> None:
+        self._one_big = one_big
+        self._limit_s = file_limit_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def look(
+        self, paths: Sequence[str], chunk: range, note: Callable[[int, bytes | str], None]
+    ) -> None:
+        """Has all of a chunk looked at; the rest of it anew after a file that ended the process."""
+        rest = list(chunk)
+        while rest:
+            if self._process is None:
+                self._start()
+            try:
+                self._ask.send([paths[index] for index in rest])
+                while rest:
+                    note(rest[0], self._answer())
+                    rest.pop(0)
+            except TimeoutError:
+                note(rest.pop(0), f"its decoder took longer than {self._limit_s:g} s")
+                self.close()
+            except (EOFError, OSError):
+                note(rest.pop(0), f"its decoder crashed ({self._last_words()})")
+                self.close()
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._ask.close()
+            self._hear.close()
+            self._process = None
+
+    def _start(self) -> None:
+        # A process by its own command, not by multiprocessing, which would run the caller's script
+        # again.
+        asked, ask = os.pipe()
+        hear, answered = os.pipe()
+        command = [sys.executable, "-W", "ignore", "-m", "ktransfer.doctor.worker"]
+        self._process = subprocess.Popen(
+            [*command, str(asked), str(answered)],
+            pass_fds=(asked, answered),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # One thread each: the processes are as many as the cores.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        )
+        os.close(asked)
+        os.close(answered)
+        self._ask, self._hear = Connection(ask, readable=False), Connection(hear, writable=False)
+        # A process that cannot start is no fault of the files.
+        with contextlib.suppress(EOFError):
+            if self._hear.poll(_START_LIMIT_S) and self._hear.recv_bytes() == READY:
+                return
+        raise RuntimeError(f"{sys.executable!r} does not start, it is needed to look at images")
+
+    def _answer(self) -> bytes:
+        answer = self._next()
+        if answer != BIG:
+            return answer
+        with self._one_big:
+            self._ask.send_bytes(b"go")
+            return self._next()
+
+    def _next(self) -> bytes:
+        if not self._hear.poll(self._limit_s):
+            raise TimeoutError
+        return self._hear.recv_bytes()
+
+    def _last_words(self) -> str:
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            return "it stopped answering"
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
