@@ -313,6 +313,7 @@ class Training:
         cut = self._cut(stage) if plain else 0
         rows = self.source.rows("train", cut)
         if cut == blocks:
+            assert isinstance(rows, np.ndarray)  # only images are streamed
             return rows
         sample = np.linspace(0, len(rows) - 1, min(_SCALE_SAMPLE, len(rows))).astype(int)
         forward = self.source.forward(cut, blocks)
