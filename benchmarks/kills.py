@@ -1,6 +1,6 @@
 """Kills at random moments: every training goes on, and ends as if nothing had happened.
 
-    python benchmarks/kills.py [--kills 200] [--jobs 2] [--seed 0] [--smoke]
+    python benchmarks/kills.py [--kills 200] [--jobs 2] [--seed 0] [--minutes M] [--smoke]
 
 A residual network with batch norm and dropout trains on 60 drawn pictures of 24 px in three stages,
 about 6 s from the request to the saved run, half of it in epochs and half in tracing, with
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -385,6 +386,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--minutes", type=float, help="begin no trial after so long")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--smoke", action="store_true", help="4 kills")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
@@ -397,7 +399,10 @@ def main() -> None:
             time.sleep(PATIENCE_S)
         return
     trials, duration_s, total_s = run_trials(
-        4 if arguments.smoke else arguments.kills, arguments.jobs, arguments.seed
+        4 if arguments.smoke else arguments.kills,
+        arguments.jobs,
+        arguments.seed,
+        arguments.minutes or math.inf,
     )
     body = report(trials, duration_s, total_s)
     folder = results_folder(arguments.out, smoke=arguments.smoke)
@@ -409,7 +414,9 @@ def _unreadable(trials: list[Trial]) -> bool:
     return any(not kill.readable for trial in trials for kill in trial.kills)
 
 
-def run_trials(kills: int, jobs: int, seed: int) -> tuple[list[Trial], float, float]:
+def run_trials(
+    kills: int, jobs: int, seed: int, minutes: float
+) -> tuple[list[Trial], float, float]:
     """The trials, the duration of an uninterrupted training, and that of all trials, in seconds."""
     with tempfile.TemporaryDirectory(prefix="ktransfer-kills-") as name:
         scratch = Path(name)
@@ -417,14 +424,16 @@ def run_trials(kills: int, jobs: int, seed: int) -> tuple[list[Trial], float, fl
         reference, duration_s = uninterrupted(jobs, pictures, scratch)
         started = time.perf_counter()
 
-        def trial(numbered: tuple[int, list[float]]) -> Trial:
+        def trial(numbered: tuple[int, list[float]]) -> Trial | None:
+            if time.perf_counter() - started > 60 * minutes:
+                return None
             done = one_trial(*numbered, pictures, reference, scratch)
             print(json.dumps(asdict(done)), file=sys.stderr, flush=True)
             return done
 
         with ThreadPoolExecutor(jobs) as pool:
             delays = draw_delays(kills, duration_s, seed)
-            trials = list(pool.map(trial, enumerate(delays)))
+            trials = [done for done in pool.map(trial, enumerate(delays)) if done]
         return trials, duration_s, time.perf_counter() - started
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ktransfer.augment import CORRUPTIONS, STRENGTHS, corrupt, view_seed
 from ktransfer.data import Part, image_dataset
+from ktransfer.data.parallel import PARALLEL_CALLS, PREFETCHED, untuned
 from ktransfer.features import FORWARD_BATCH_SIZE, Forward, OnProgress
 
 if TYPE_CHECKING:
@@ -97,5 +98,5 @@ def _versions(part: Part, input_size: tuple[int, int], at_once: int) -> tf.data.
         return tf.stack([image, *made]), index
 
     decoded = image_dataset(part, input_size).unbatch()
-    made = decoded.map(all_versions, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return made.batch(at_once).prefetch(tf.data.AUTOTUNE)
+    made = decoded.map(all_versions, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
+    return untuned(made.batch(at_once).prefetch(PREFETCHED))

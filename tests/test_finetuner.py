@@ -293,6 +293,25 @@ def test_ants_and_bees_are_told_apart(shared):
     assert result.part_sizes == {"train": 245, "validation": 153}
 
 
+def test_model_has_the_temperature_that_suits_the_validation_images(pictures):
+    tuner = tuner_of()
+    result = tuner.fit(pictures, epochs=3)
+    assert 0.25 < result.temperature < 1.0  # three epochs leave a head too unsure
+    part = read_folder(pictures).validation
+    said = np.log(tuner.predict([file.path for file in part.files]).probabilities.astype(float))
+    rows = np.arange(len(part))
+
+    def loss(temperature):
+        logits = said / temperature
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return -logits[rows, part.labels].mean()
+
+    assert loss(1 / result.temperature) == pytest.approx(result.stages[0].val_loss, abs=1e-4)
+    assert loss(1) < result.stages[0].val_loss
+    # Not beyond what suits best: the prior holds it back.
+    assert min(np.geomspace(0.1, 10, 200), key=loss) < 1.03
+
+
 def test_guessing_the_larger_class_is_not_taken_for_learning(tmp_path, network):
     random = np.random.default_rng(0)
     for name, number in (("common", 40), ("rare", 10)):

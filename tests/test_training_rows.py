@@ -383,12 +383,12 @@ def test_rows_of_blocks_without_room_are_an_error(folder, monkeypatch):
 
 
 def test_streamed_training_ends_with_the_weights_of_a_held_one(folder, monkeypatch):
-    plan = make_plan(make_stage(unfreeze=1, augmentation="crop_flip"))
+    plan = make_plan(make_stage(unfreeze=1, augmentation="standard"))
 
     def trained():
         training = training_of(plan, folder, cache="off")
         training.run()
-        return training, all_values(training.network), training.predict_classes("validation")
+        return training, all_values(training.network), training.logits("validation")
 
     _, weights, classes = trained()
 
@@ -397,13 +397,13 @@ def test_streamed_training_ends_with_the_weights_of_a_held_one(folder, monkeypat
 
     monkeypatch.setattr(rows_module, "allocate", nowhere)
     streamed, streamed_weights, streamed_classes = trained()
-    assert isinstance(streamed.source.sources("train", "crop_flip"), ImageRows)
+    assert isinstance(streamed.source.sources("train", "standard"), ImageRows)
     np.testing.assert_array_equal(classes, streamed_classes)
     for one, other in zip(weights, streamed_weights, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(("augmentation", "budget_mb"), [("none", 0), ("crop_flip", 64)])
+@pytest.mark.parametrize(("augmentation", "budget_mb"), [("none", 0), ("standard", 64)])
 def test_held_images_are_decoded_once_and_then_read_as_pixels(tmp_path, augmentation, budget_mb):
     """Without the cache every epoch needs pixels: they come though all files are gone."""
     folder = write_pictures(tmp_path / "pictures", 8)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ktransfer.data.parallel import PARALLEL_CALLS, PREFETCHED, untuned
 from ktransfer.data.streaming import ImageRows
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ def shuffled_batches(
     if mix:
         start = first_epoch * num_batches(num_images, batch_size)
         batches = batches.enumerate(start).map(
-            _mixer(mix, seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            _mixer(mix, seed), num_parallel_calls=PARALLEL_CALLS, deterministic=True
         )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return untuned(batches.prefetch(PREFETCHED))
 
 
 def ordered_batches(values: Rows, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
@@ -95,14 +96,15 @@ def ordered_batches(values: Rows, labels: np.ndarray, *, batch_size: int) -> tf.
 
     rows = tf.data.Dataset.range(len(labels))
     if isinstance(values, ImageRows):
-        return _decoded(rows, values, (labels,)).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        decoded = _decoded(rows, values, (labels,)).batch(batch_size)
+        return untuned(decoded.prefetch(PREFETCHED))
     read = _row_reader(values)
 
     @tf.autograph.experimental.do_not_convert
     def labelled(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return read(rows), tf.gather(labels, rows)
 
-    return rows.batch(batch_size).map(labelled).prefetch(tf.data.AUTOTUNE)
+    return untuned(rows.batch(batch_size).map(labelled).prefetch(PREFETCHED))
 
 
 def in_pieces(values: Rows, rows_at_once: int) -> Iterator[np.ndarray]:
@@ -182,7 +184,7 @@ def _held(
     @tf.autograph.experimental.do_not_convert
     def rendered(rows: tf.Tensor, view: tf.Tensor) -> tf.data.Dataset:
         each = tf.data.Dataset.from_tensor_slices((read(rows), rows, view))
-        made = each.map(render, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        made = each.map(render, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
         size = tf.cast(tf.size(rows), tf.int64)
         whole = map(tf.data.Dataset.from_tensors, of_rows(rows))
         return tf.data.Dataset.zip((made.batch(size), *whole))
@@ -206,7 +208,7 @@ def _decoded(
         return viewed, *(tf.gather(each, row) for each in targets)
 
     # One by one and not in batches: so many as there are cores are decoded at a time.
-    return rows.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return rows.map(decode, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
 
 
 def _mixer(mix: Mix, seed: int) -> Callable[..., tuple[tf.Tensor, ...]]:

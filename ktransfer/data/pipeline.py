@@ -14,6 +14,7 @@ from ktransfer.data.decoding import decode_bytes, decode_image
 from ktransfer.data.files import CHUNK, ImageFiles
 from ktransfer.data.held import HeldImages
 from ktransfer.data.images import ImageFile, Skipped
+from ktransfer.data.parallel import PARALLEL_CALLS, PREFETCHED, untuned
 from ktransfer.data.parts import Part
 from ktransfer.data.resizing import crop_and_resize, jpeg_halvings
 
@@ -67,12 +68,12 @@ def image_dataset(
 
     if isinstance(part.images, ImageFiles):
         decoded = _sources(part.images).map(
-            load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            load, num_parallel_calls=PARALLEL_CALLS, deterministic=True
         )
     else:
         decoded = _held_images(part.images, height, width)
     # Before batching: one bad image must not take its batch with it.
-    return decoded.ignore_errors().batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return untuned(decoded.ignore_errors().batch(batch_size).prefetch(PREFETCHED))
 
 
 def explain_failures(part: Part, indices: Iterable[int]) -> tuple[Skipped, ...]:
@@ -177,7 +178,7 @@ def _held_images(images: HeldImages, height: int, width: int) -> tf.data.Dataset
         return read(index), index
 
     indices = tf.data.Dataset.range(len(images), output_type=tf.int32)
-    return indices.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return indices.map(load, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
 
 
 def _decode_held(images: HeldImages, index: tf.Tensor, height: int, width: int) -> tf.Tensor:

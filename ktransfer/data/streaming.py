@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ktransfer._checks import InputError
+from ktransfer.data.parallel import PARALLEL_CALLS, untuned
 from ktransfer.data.parts import Part
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ class ImageRows:
         import tensorflow as tf
 
         chosen = np.arange(len(self))[rows]
-        read = tf.data.Dataset.from_tensor_slices(chosen).map(self.read, tf.data.AUTOTUNE)
+        read = tf.data.Dataset.from_tensor_slices(chosen).map(self.read, PARALLEL_CALLS)
         try:
-            images = list(read.as_numpy_iterator())
+            images = list(untuned(read).as_numpy_iterator())
         except tf.errors.OpError as error:
             raise InputError(
                 "an image could be read before and cannot be read now: was the folder changed? "

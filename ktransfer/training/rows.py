@@ -24,6 +24,7 @@ from ktransfer.augment import augment, mix, source_size, view_seed
 from ktransfer.cache import CacheUnavailable, Draft, Store, content_key
 from ktransfer.data import Part, Skipped, Splits, explain_failures, image_dataset
 from ktransfer.data.batches import Mix, Render, Rows, ordered_batches
+from ktransfer.data.parallel import PARALLEL_CALLS, PREFETCHED, untuned
 from ktransfer.data.streaming import ImageRows
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
@@ -339,12 +340,13 @@ class RowSource:
                     render(image, row, view),
                     tf.cast(row + view * len(images), tf.int32),
                 ),
-                num_parallel_calls=tf.data.AUTOTUNE,
+                num_parallel_calls=PARALLEL_CALLS,
                 deterministic=True,
             )
             return each.batch(FORWARD_BATCH_SIZE)
 
-        return tf.data.Dataset.range(views.count).flat_map(view_of).prefetch(tf.data.AUTOTUNE)
+        batches = tf.data.Dataset.range(views.count).flat_map(view_of)
+        return untuned(batches.prefetch(PREFETCHED))
 
     def forward(self, cut: int, later_cut: int) -> Forward:
         """The network between two cuts, compiled with its weights as they are now."""
