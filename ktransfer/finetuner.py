@@ -438,7 +438,8 @@ class FineTuner:
         preprocessing = self.backbone.parameters - in_blocks
         if preprocessing:  # EfficientNet keeps the statistics of its pixels as weights
             rows.insert(0, SummaryRow("preprocessing", preprocessing, 0))
-        head = (self._num_features(len(self._blocks)) + 1) * num_classes
+        features = self.result.plan.features if self.result else "last"
+        head = (self._num_features(len(self._blocks), features) + 1) * num_classes
         return Summary((*rows, SummaryRow("head", 0, head)))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -527,9 +528,10 @@ class FineTuner:
             self._forward = compile_forward(self.model)
         return self._forward
 
-    def _num_features(self, num_blocks: int) -> int:
-        """The width of the pooled features behind the first `num_blocks` blocks."""
-        return int(pool(body(self.backbone, num_blocks).output, self.pooling).shape[-1])
+    def _num_features(self, num_blocks: int, features: str = "last") -> int:
+        """How many features the head of a model of the first `num_blocks` blocks reads."""
+        read = body(self.backbone, num_blocks, features=features, pooling=self.pooling).output
+        return int(pool(read, self.pooling).shape[-1])
 
     def _settings(self, callbacks: Sequence[keras.callbacks.Callback], cache: str) -> Settings:
         return Settings(

@@ -246,6 +246,7 @@ class Fit:
             len(splits.class_names),
             self.pooling,
             self.settings.seed,
+            features=plan.features,
         )
         return RowSource(
             network,

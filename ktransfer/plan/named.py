@@ -21,7 +21,11 @@ HEAD_LEARNING_RATE = 2e-3
 
 
 def linear_probe(
-    epochs: int = 30, learning_rate: float = HEAD_LEARNING_RATE, *, patience: int | None = 10
+    epochs: int = 30,
+    learning_rate: float = HEAD_LEARNING_RATE,
+    *,
+    patience: int | None = 10,
+    features: str = "last",
 ) -> Plan:
     """The head alone, on a frozen backbone: what `FineTuner.fit` does.
 
@@ -29,12 +33,15 @@ def linear_probe(
         epochs: Most epochs.
         learning_rate: The head's, on features of unit root mean square, decayed to 0 by a cosine.
         patience: Epochs without a better one after which it ends.
+        features: What the head reads, as in `Plan`; those of all blocks help where images are far
+            from the backbone's own (Evci et al. 2021, Head2Toe, arXiv 2201.03529).
 
     Source: Donahue et al. 2013, DeCAF (arXiv 1310.1531); the name from Alain and Bengio 2016
         (arXiv 1610.01644). Changed: Adam instead of a solver for logistic regression; the settings
         are those that the library measured for its heads.
     """
-    return Plan("linear_probe", (_head_stage(epochs, learning_rate, patience),))
+    stage = _head_stage(epochs, learning_rate, patience)
+    return Plan("linear_probe", (stage,), features=features)
 
 
 def lp_ft(

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ktransfer._checks import InputError
+from ktransfer._checks import InputError, unknown_name
 from ktransfer.plan.augmenting import with_augmentation
 from ktransfer.plan.drawing import write_svg
 from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
 from ktransfer.plan.rates import LearningRates, simulate
 from ktransfer.plan.stage import ALL, AUTO, Stage
 from ktransfer.plan.table import table
+from ktransfer.profile import FEATURE_SETS
 
 #: What `with_settings` takes. What trains, and under which name, is what makes a plan.
 SETTINGS = tuple(name for name in field_names(Stage) if name not in ("name", "unfreeze"))
@@ -32,11 +33,14 @@ class Plan:
             from random ones. Every later stage goes on from the one before.
         num_blocks: How many blocks of the backbone the model keeps, counted from the first; the
             head reads what the last of these says. None: all of them.
+        features: What the head reads: `"last"`, what the last block says; `"all_blocks"`, what all
+            of them say, side by side; or `"all_blocks_and_inner"`, with the wider activations
+            inside of them as well. The latter two are for a backbone that stays frozen as a whole.
 
     Raises:
         InputError: There is no stage, two have the same name, one unfreezes more blocks than the
-            model keeps, a field has a wrong type, or a plan from random weights leaves some of them
-            frozen in its first stage.
+            model keeps, a field has a wrong type, a plan from random weights leaves some of them
+            frozen in its first stage, or `features` do not fit the stages.
 
     Example:
         >>> head = Stage(name="head", unfreeze=0, epochs=5, learning_rate=0.002)
@@ -52,6 +56,7 @@ class Plan:
     stages: tuple[Stage, ...]
     pretrained: bool = True
     num_blocks: int | None = None
+    features: str = "last"
 
     def __post_init__(self) -> None:
         where = f"plan {text('a plan', 'name', self.name)!r}"
@@ -62,6 +67,7 @@ class Plan:
             object.__setattr__(self, "num_blocks", kept)
             for stage in self.stages:
                 _check_blocks(stage, kept, f"{where} keeps")
+        _check_features(where, self.features, self.stages)
         if not self.pretrained:
             _check_from_scratch(where, self.stages[0], self.num_blocks)
 
@@ -77,6 +83,11 @@ class Plan:
             InputError: The plan keeps, or a stage unfreezes, more blocks than there are.
         """
         whole("check", "num_blocks", num_blocks, 1)
+        if self.features != "last" and self.num_blocks not in (None, num_blocks):
+            raise InputError(
+                f"plan {self.name!r}: features={self.features!r} are those of all {num_blocks} "
+                f"blocks, got num_blocks={self.num_blocks}: leave one of them out"
+            )
         if self.num_blocks is not None and self.num_blocks > num_blocks:
             raise InputError(
                 f"plan {self.name!r} keeps {self.num_blocks} blocks, got a backbone of {num_blocks}"
@@ -201,6 +212,7 @@ class Plan:
 
     def __str__(self) -> str:
         kept = f", {self.num_blocks} blocks" if self.num_blocks else ""
+        kept += f", a head on {self.features}" if self.features != "last" else ""
         start = "pretrained" if self.pretrained else "random"
         title = f"{self.name}: from {start} weights{kept}, at most {self.epochs} epochs"
         return f"{title}\n\n{table(self.stages, self.num_blocks)}"
@@ -224,6 +236,17 @@ def _check_blocks(stage: Stage, num_blocks: int, owner: str) -> None:
         raise InputError(
             f"stage {stage.name!r} unfreezes {stage.unfreeze} blocks, but {owner} {num_blocks}: "
             "unfreeze fewer, or 'all'"
+        )
+
+
+def _check_features(where: str, features: Any, stages: Sequence[Stage]) -> None:
+    if features not in FEATURE_SETS:
+        raise unknown_name(f"features of {where}", str(features), FEATURE_SETS)
+    tuned = [stage.name for stage in stages if stage.unfreeze != 0]
+    if features != "last" and tuned:
+        raise InputError(
+            f"{where}: a head on {features!r} reads blocks that stay frozen, but stage "
+            f"{tuned[0]!r} unfreezes some: take unfreeze=0, or features='last'"
         )
 
 
