@@ -6,12 +6,14 @@ import pytest
 from PIL import Image
 
 from ktransfer import InputError, load_backbone
+from ktransfer.data import read_data
 from ktransfer.profile import (
     SIMILAR_BELOW,
     Moments,
     compile_moments,
     concatenated,
     domain_gap,
+    measure_gap,
     measure_moments,
     norm_layers,
     taps_of,
@@ -189,3 +191,27 @@ def test_other_families_have_inner_taps_too(name, inner):
     taps = taps_of(backbone, "all_blocks_and_inner")
     assert sum(tap.name.endswith("/inner") for tap in taps) >= inner
     assert concatenated(taps).shape[-1] == sum(tap.width for tap in taps)
+
+
+# Measuring a part.
+
+
+def test_gap_of_a_part_is_that_of_its_whole_images(tmp_path):
+    backbone, images = remembering_network(), noise(40)
+    labels = np.arange(40) % 2
+    part = read_data((images, labels)).train
+    rows = np.arange(len(part))
+    pixels = np.stack([part.images.full_size(row) for row in rows])
+    assert pixels.shape[1:] == (12, 12, 3)
+    expected = domain_gap(*measured(backbone, pixels))
+    assert measure_gap(backbone, part).value == pytest.approx(expected.value, rel=1e-4)
+    with pytest.raises(InputError, match="at least 32 images that can be decoded, got 10"):
+        measure_gap(backbone, part.select(range(10)))
+
+
+def test_backbones_that_remember_no_photos_say_so():
+    part = read_data((noise(40), np.arange(40) % 2)).train
+    for weights, layers in (("mini", 52), (None, 0)):
+        backbone = load_backbone("MobileNetV2", weights, alpha=0.35, input_size=96)
+        with pytest.raises(InputError, match=f"remembers no photos: it has {layers} batch-norm"):
+            measure_gap(backbone, part)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         DomainGap,
         domain_gap,
     )
+    from ktransfer.profile.measuring import measure_gap
     from ktransfer.profile.taps import Tap, concatenated, taps_of
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "compile_moments",
     "concatenated",
     "domain_gap",
+    "measure_gap",
     "measure_moments",
     "norm_layers",
     "taps_of",
@@ -55,6 +57,7 @@ _HOME = {
     "compile_moments": "batch_norm",
     "concatenated": "taps",
     "domain_gap": "gap",
+    "measure_gap": "measuring",
     "measure_moments": "batch_norm",
     "norm_layers": "batch_norm",
     "taps_of": "taps",
