@@ -224,6 +224,14 @@ def test_missing_folder_names_its_neighbours(tmp_path):
         read_folder(tmp_path / "fotos")
     with pytest.raises(InputError, match=r"no such folder: .*none/here'; nothing like it"):
         read_folder(tmp_path / "none" / "here")
+    # A table would do as well, other files would not.
+    (tmp_path / "flowers.csv").touch()
+    (tmp_path / "flowers.cvs.txt").touch()
+    with pytest.raises(
+        InputError,
+        match=r"no such folder: .*flowers\.cvs'; did you mean 'flowers\.csv', 'photos'\?",
+    ):
+        read_folder(tmp_path / "flowers.cvs")
 
 
 def test_a_file_is_no_folder(tmp_path):

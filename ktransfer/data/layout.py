@@ -75,7 +75,9 @@ def existing_folder(path: Path) -> str:
 def missing(kind: str, path: str) -> InputError:
     """The error for a path that does not exist, with those beside it that are named like it."""
     parent, name = os.path.split(os.path.abspath(path))
-    siblings = subfolders(parent) if kind == "folder" else list_folder(parent, [])
+    siblings = list_folder(parent, [])
+    if kind == "folder":  # where one is asked for, a table would do as well
+        siblings = [each for each in siblings if os.path.isdir(each) or is_table(each)]
     near = near_names(name, [os.path.basename(each) for each in siblings])
     hint = f"did you mean {listed(near)}?" if near else f"nothing like it is in {parent!r}"
     return InputError(f"no such {kind}: {path!r}; {hint}")
