@@ -119,6 +119,12 @@ def test_killed_training_goes_on_to_the_same_weights(photos, tmp_path, monkeypat
     again = run(*command, "--out", tmp_path / "killed")
     assert again.exit_code == 2
     assert "holds a training that was not finished: --resume" in again.stderr
+    # As if it had been begun before there were these options.
+    noted = tmp_path / "killed" / "training" / "command.json"
+    command = json.loads(noted.read_text())
+    noted.write_text(
+        json.dumps({k: v for k, v in command.items() if k not in ("check", "balance")})
+    )
     resumed = run("train", "--resume", tmp_path / "killed", "--json")
     assert resumed.exit_code == 0, resumed.stderr
     for one, other in zip(

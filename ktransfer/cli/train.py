@@ -244,4 +244,5 @@ def _built(command: dict[str, Any]) -> FineTuner:
 
 
 def _named(names: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in names}
+    # A run that is resumed may have begun before there was such an option: then the default holds.
+    return {name: options[name] for name in names if name in options}
