@@ -58,7 +58,7 @@ def test_the_same_request_out_of_a_file_is_the_same():
         (
             ("plan", "stages", 1, "learning_rate"),
             0.5,
-            r"plan stages 'everything' learning_rate: 0\.001 then, 0\.5 now",
+            r"plan stages 'everything' learning_rate: 0\.0005 then, 0\.5 now",
         ),
         (("plan", "stages"), [], r"plan stages: .* then, \[\] now"),
         (("settings", "seed"), 1, "settings seed: 0 then, 1 now"),
