@@ -9,8 +9,9 @@ The names load on first use (PEP 562): `import ktransfer` imports neither Keras 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer._checks import InputError, RunError
@@ -66,12 +67,4 @@ __all__ = [
     "load_backbone",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+__getattr__, __dir__ = lazy_names(__name__, _HOME, ("__version__",))

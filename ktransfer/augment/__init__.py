@@ -9,8 +9,9 @@ TensorFlow.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.augment.corruptions import CORRUPTIONS, STRENGTHS, corrupt
@@ -49,12 +50,4 @@ _HOME = {
     "view_seed": "views",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -1,9 +1,13 @@
-"""Backbones: pretrained networks as ordered rows of blocks, with their preprocessing inside."""
+"""Backbones: pretrained networks as ordered rows of blocks, with their preprocessing inside.
+
+Names load on first use: listing the backbones on the command line must not wait 3 s for TensorFlow.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.backbones.backbone import Backbone
@@ -24,7 +28,7 @@ __all__ = [
     "trace",
 ]
 
-_HOMES = {
+_HOME = {
     "Backbone": "backbone",
     "BackboneInfo": "catalog",
     "Block": "blocks",
@@ -35,9 +39,4 @@ _HOMES = {
     "trace": "graph",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy (PEP 562): listing the backbones on the command line must not wait 3 s for TensorFlow.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

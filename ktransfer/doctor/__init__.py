@@ -8,8 +8,9 @@ Neither Keras nor TensorFlow is imported. Names load on first use (PEP 562).
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.doctor.before_training import check_name, preflight
@@ -39,12 +40,4 @@ _HOME = {
     "write_manifest": "manifest",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
