@@ -439,10 +439,10 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
         InputError: they are not finite.
     """
     root_mean_square(values)  # an error where they are not finite
-    starts = range(0, len(values), rows_at_once)
-    pieces = [np.asarray(values[start : start + rows_at_once], np.float64) for start in starts]
-    mean = sum(piece.sum(axis=0) for piece in pieces) / len(values)
-    variance = sum(((piece - mean) ** 2).sum(axis=0) for piece in pieces) / len(values)
+    sums = (piece.sum(axis=0, dtype=np.float64) for piece in in_pieces(values, rows_at_once))
+    mean = sum(sums) / len(values)
+    squares = (((piece - mean) ** 2).sum(axis=0) for piece in in_pieces(values, rows_at_once))
+    variance = sum(squares) / len(values)
     deviation = np.sqrt(variance)
     alive = deviation > 1e-6 * (1.0 + np.abs(mean))
     scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, deviation, 1.0)
