@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ktransfer._checks import InputError
-from ktransfer.probes import probe
+from ktransfer.probes import MOST_IMAGES, even_sample, probe
 
 SHARES = (0.25, 0.5, 1.0)
 
@@ -26,7 +26,8 @@ class LearningCurve:
     """How the accuracy of a linear head grows with the images.
 
     Attributes:
-        num_images: of each measured point, ascending; the last is all of them.
+        num_images: of each measured point, ascending; the last is all of them, or `MOST_IMAGES` of
+            the probes.
         accuracies: mean over the draws, by leaving one image out.
         errors: standard error of each.
         gain: accuracy that twice as many images would add, by extrapolation.
@@ -64,6 +65,9 @@ def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
     labels = np.asarray(labels)
     if len(labels) < 24:
         raise InputError(f"a learning curve needs at least 24 images, got {len(labels)}")
+    everything = len(labels)
+    sample = even_sample(labels, MOST_IMAGES)
+    features, labels = features[sample], labels[sample]
     generator = np.random.default_rng(seed)
     sizes, means, errors = [], [], []
     for share in SHARES:
@@ -76,7 +80,7 @@ def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
         # The draws overlap, so that their spread says too little for the larger part.
         chance = np.sqrt(max(mean * (1 - mean), 1 / number) / len(labels))
         errors.append(float(max(np.std(found) / np.sqrt(draws), chance)))
-    return _extrapolated(sizes, means, errors, generator)
+    return _extrapolated(sizes, means, errors, everything, generator)
 
 
 def _num_draws(num_images: int) -> int:
@@ -93,14 +97,18 @@ def _part(labels: np.ndarray, share: float, generator: np.random.Generator) -> n
 
 
 def _extrapolated(
-    sizes: list[int], means: list[float], errors: list[float], generator: np.random.Generator
+    sizes: list[int],
+    means: list[float],
+    errors: list[float],
+    everything: int,
+    generator: np.random.Generator,
 ) -> LearningCurve:
     numbers, spread = np.array(sizes, float), np.array(errors)
     mistakes = 1.0 - np.array(means)
     slope = _slope(numbers, mistakes, spread)
     drawn = mistakes + spread * generator.normal(size=(400, len(sizes)))
     slopes = [_slope(numbers, each, spread) for each in drawn]
-    step = numbers[-1] ** -0.5 - (2 * numbers[-1]) ** -0.5
+    step = everything**-0.5 - (2 * everything) ** -0.5
     low, high = (float(step * each) for each in np.quantile(slopes, [0.025, 0.975]))
     gain = float(step * slope)
     return LearningCurve(
@@ -109,7 +117,7 @@ def _extrapolated(
         errors=tuple(errors),
         gain=gain,
         gain_interval=(low, high),
-        advice=_advice(sizes[-1], gain, (low, high), slope),
+        advice=_advice(everything, gain, (low, high), slope),
     )
 
 

@@ -151,12 +151,12 @@ def check_only_resume(context: click.Context) -> None:
 
 def plan(value: str) -> str | dict[str, Any]:
     """A plan's name, or the plan that a JSON file holds, as plain data."""
-    from ktransfer.plan import PLAN_NAMES, Plan
+    from ktransfer.plan import ADVISED, PLAN_NAMES, Plan
 
-    if value in ("auto", *PLAN_NAMES):
+    if value in (*ADVISED, *PLAN_NAMES):
         return value
     if not value.endswith(".json") and not os.path.isfile(value):
-        raise unknown_name("plan", value, ("auto", *PLAN_NAMES))
+        raise unknown_name("plan", value, (*ADVISED, *PLAN_NAMES))
     try:
         text = Path(value).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

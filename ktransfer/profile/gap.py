@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,12 @@ class DomainGap:
             "thirds": list(self.thirds),
             "similar_below": SIMILAR_BELOW,
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> DomainGap:
+        """The reverse of `to_dict`."""
+        own = {each.name: data[each.name] for each in fields(cls)}
+        return cls(**{**own, "interval": tuple(own["interval"]), "thirds": tuple(own["thirds"])})
 
 
 def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) -> DomainGap:
