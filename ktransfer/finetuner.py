@@ -270,9 +270,7 @@ class FineTuner:
             findings = preflight(splits, check, verbose=self.verbose)
         self._use_pretrained()
         settings = self._settings(callbacks, cache)
-        fit = Fit(
-            self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose
-        )
+        fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
         with timed(seconds, "prepare"):
             begun = fit.begin(splits, advice)
         seconds["prepare"] -= begun.source.seconds
@@ -340,9 +338,7 @@ class FineTuner:
         splits = self._read(data, options)
         self._use_pretrained()
         settings = self._settings((), cache)
-        fit = Fit(
-            self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose
-        )
+        fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
         return fit.look(splits).advice
 
     def _take_over(self, out: str | os.PathLike[str] | None, request: dict[str, Any]) -> FitResult:

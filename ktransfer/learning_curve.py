@@ -13,7 +13,7 @@ from ktransfer.probes import MOST_IMAGES, even_sample, probe
 SHARES = (0.25, 0.5, 1.0)
 
 #: How often each smaller part is drawn: up to so many times, and until so many images were drawn.
-MOST_DRAWS, ENOUGH_DRAWN = 8, 2_000
+MOST_DRAWS, ENOUGH_DRAWN = 5, 1_200
 
 #: A gain below is not worth photographing for.
 WORTHWHILE = 0.01

@@ -18,7 +18,7 @@ from ktransfer.advisor.rule import (
     size_reason,
 )
 from ktransfer.learning_curve import LearningCurve, learning_curve
-from ktransfer.plan import Plan, from_scratch, linear_probe, lp_ft
+from ktransfer.plan import Plan, Stage, from_scratch, linear_probe, lp_ft
 from ktransfer.probes import Probe, choose_simplest, evidence_scores, probe
 from ktransfer.profile import FEATURE_SETS, SIMILAR_BELOW, Profile
 
@@ -30,6 +30,9 @@ TRIED_FROM_IMAGES = 100
 
 #: And where the head is wrong at least so often: else there is next to nothing to gain.
 TRIED_FROM_MISTAKES = 0.05
+
+#: A try that would take longer here is left out; the reasons say so.
+LONGEST_TRY_S = 30 * 60
 
 #: Classes with a single image cannot be judged by leaving it out.
 _LEAST_OF_A_CLASS = 2
@@ -71,8 +74,8 @@ def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
     Heads on three fixed feature sets are judged by leaving out one training image after the other.
     Where the images are like the backbone's own, or nobody knows, the simplest within one standard
     error of the best is taken; where they differ, the best: there the wider sets are what the 2x2
-    rule hopes to find in earlier blocks. Fine-tuning is tried by `fit` on the validation images, and
-    kept only where it is better.
+    rule hopes to find in earlier blocks. Fine-tuning is tried by `fit` on the validation images,
+    and kept only where it is better.
 
     Args:
         profile: of the training images, or of as many of them, evenly by class.
@@ -87,8 +90,8 @@ def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
     probes, excuse = _probes(profile)
     chosen = _chosen(probes, rule.similar)
     mistakes = 1.0 - probes[chosen].accuracy if probes else None
-    tried, why_tried = _fine_tuning(situation, mistakes)
-    plan = _plan(chosen, tried, situation.num_blocks)
+    tries, why_tried = _fine_tuning(situation, mistakes)
+    plan = _plan(chosen, tries, situation.num_blocks)
     unfreeze = max(int(stage.unfreeze) for stage in plan.stages)
     head = (profile.widths[chosen] + 1) * situation.num_classes
     trainable = head + sum(situation.costs.parameters[situation.num_blocks - unfreeze :])
@@ -101,7 +104,7 @@ def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
         num_blocks=situation.num_blocks,
         num_trainable_blocks=unfreeze,
         overfitting_risk=risk,
-        candidates=_candidates(profile, probes, situation, tried=tried, why=why_tried),
+        candidates=_candidates(profile, probes, situation, tries, why_tried),
         plan=plan,
         more_data=_more_data(profile, chosen, seed),
     )
@@ -179,37 +182,60 @@ def _chosen(probes: Mapping[str, Probe], similar: bool | None) -> str:
     return names[choose_simplest(list(probes.values()), tolerance)]
 
 
-def _fine_tuning(situation: Situation, mistakes: float | None) -> tuple[bool, str]:
-    """Whether fine-tuning is tried, and why, in a sentence."""
+def _fine_tuning(situation: Situation, mistakes: float | None) -> tuple[tuple[Stage, ...], str]:
+    """The stages that are tried, and why these, in a sentence."""
+    every = _every(situation)
     if situation.fine_tuning == "off":
-        return False, "Fine-tuning is not tried: it was switched off."
+        return (), "Fine-tuning is not tried: it was switched off."
     if situation.fine_tuning == "on":
-        return True, "Fine-tuning is tried on the validation images, as asked for."
+        return every, "Fine-tuning is tried on the validation images, as asked for."
     if situation.num_images < TRIED_FROM_IMAGES or mistakes is None:
-        return False, (
+        return (), (
             f"Fine-tuning is not tried with under {TRIED_FROM_IMAGES} training images: too few "
             "are held back to tell whether it helped."
         )
     if mistakes < TRIED_FROM_MISTAKES:
-        return False, (
+        return (), (
             f"Fine-tuning is not tried: the head is wrong in {mistakes:.1%} of the images only, so "
             "there is little to gain."
         )
-    return True, (
+    short = tuple(each for each in every if _seconds(each, situation) <= LONGEST_TRY_S)
+    left_out = _left_out(every, short, situation)
+    return short, (
         f"Fine-tuning is tried, since the head is wrong in {mistakes:.1%} of the images, and kept "
-        "only where the validation images say that it is better."
+        f"only where the validation images say that it is better.{left_out}"
     )
 
 
-def _plan(features: str, tried: bool, num_blocks: int) -> Plan:
-    if tried:
-        return _tuning(num_blocks, features).resolve(num_blocks)
-    return replace(linear_probe(features=features), name=head_name(features)).resolve(num_blocks)
+def _seconds(stage: Stage, situation: Situation) -> float:
+    unfreeze = int(stage.unfreeze)
+    return situation.costs.tuning(situation.num_images, unfreeze, stage.epochs)[0]
 
 
-def _tuning(num_blocks: int, features: str = "last") -> Plan:
-    """The last third first, from the cache and cheap; then everything. What is no better is dropped."""
-    return lp_ft(last_first=max(1, num_blocks // 3), features=features)
+def _left_out(every: Sequence[Stage], short: Sequence[Stage], situation: Situation) -> str:
+    long = [each for each in every if each not in short]
+    if not long:
+        return ""
+    names = " and ".join(each.name for each in long)
+    hours = sum(_seconds(each, situation) for each in long) / 3_600
+    return (
+        f" Left out is {names}, which would take about {hours:.1f} hours here: "
+        "fine_tuning='on' tries it all the same."
+    )
+
+
+def _every(situation: Situation) -> tuple[Stage, ...]:
+    """What may be tried: the last third, from the cache and cheap, then everything."""
+    blocks = situation.num_blocks
+    return lp_ft(last_first=max(1, blocks // 3)).resolve(blocks).stages[1:]
+
+
+def _plan(features: str, tries: Sequence[Stage], num_blocks: int) -> Plan:
+    head = linear_probe(features=features)
+    everything = any(stage.unfreeze == num_blocks for stage in tries)
+    tuned = "lp_ft" if everything else "last_blocks"
+    name = tuned if tries else head_name(features)
+    return replace(head, name=name, stages=(*head.stages, *tries)).resolve(num_blocks)
 
 
 def _head_reasons(
@@ -244,16 +270,17 @@ def _candidates(
     profile: Profile,
     probes: Mapping[str, Probe],
     situation: Situation,
-    *,
-    tried: bool,
+    tries: Sequence[Stage],
     why: str,
 ) -> tuple[Candidate, ...]:
     heads = [
-        _head(head_name(name), profile.features_of(name), profile.labels, probes.get(name), situation)
+        _head(
+            head_name(name), profile.features_of(name), profile.labels, probes.get(name), situation
+        )
         for name in FEATURE_SETS
     ]
     earlier = _earlier(profile, situation, judged=bool(probes))
-    tuned = _tuned(situation, note="tried by `fit` on the validation images" if tried else why)
+    tuned = [_tuned(stage, situation, why, tried=stage in tries) for stage in _every(situation)]
     return (*heads[:1], *earlier, *heads[1:], *tuned, _scratch(situation))
 
 
@@ -290,15 +317,13 @@ def _earlier(profile: Profile, situation: Situation, *, judged: bool) -> list[Ca
     return [_head("earlier_linear_probe", features, profile.labels, found, situation, note)]
 
 
-def _tuned(situation: Situation, note: str) -> list[Candidate]:
-    rows = []
-    for stage in _tuning(situation.num_blocks).resolve(situation.num_blocks).stages[1:]:
-        unfreeze = int(stage.unfreeze)
-        seconds, memory_mb = situation.costs.tuning(situation.num_images, unfreeze, stage.epochs)
-        parameters = sum(situation.costs.parameters[situation.num_blocks - unfreeze :])
-        name = "lp_ft" if unfreeze == situation.num_blocks else "last_blocks"
-        rows.append(Candidate(name, None, None, seconds, memory_mb, parameters, note=note))
-    return rows
+def _tuned(stage: Stage, situation: Situation, why: str, *, tried: bool) -> Candidate:
+    unfreeze = int(stage.unfreeze)
+    seconds, memory_mb = situation.costs.tuning(situation.num_images, unfreeze, stage.epochs)
+    parameters = sum(situation.costs.parameters[situation.num_blocks - unfreeze :])
+    name = "lp_ft" if unfreeze == situation.num_blocks else "last_blocks"
+    note = "tried by `fit` on the validation images" if tried else why
+    return Candidate(name, None, None, seconds, memory_mb, parameters, note=note)
 
 
 def _scratch(situation: Situation) -> Candidate:

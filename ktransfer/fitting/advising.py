@@ -12,14 +12,14 @@ from ktransfer.advisor import Advice, Costs, Situation, decide
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
-from ktransfer.probes import even_sample
+from ktransfer.probes import MOST_IMAGES, even_sample
 from ktransfer.profile import WIDEST, Profile, columns_of, gap_or_reason
 from ktransfer.training import Network, RowSource, Settings
 
 #: Up to so many training and validation images the features of all blocks are computed of all, and
-#: training goes on from them. Beyond, `_SAMPLE` training images are looked at, and training computes
-#: only the features that were chosen.
-MOST_WHOLE_IMAGES, _SAMPLE = 4_000, 1_000
+#: training goes on from them. Beyond, as many training images as a probe takes are looked at, and
+#: training computes only the features that were chosen.
+MOST_WHOLE_IMAGES = 4_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ class Adviser:
             store=self.store,
         )
         columns, widths = columns_of(self.backbone, self.pooling)
-        sample = even_sample(train.labels, _SAMPLE)
+        sample = even_sample(train.labels, MOST_IMAGES)
         return Profile(
             rows if len(sample) == len(rows) else rows[sample],
             train.labels[sample],
@@ -134,5 +134,5 @@ class Adviser:
 
 def _sampled(splits: Splits) -> Splits:
     """Some of the training images; the other parts are not looked at."""
-    train = splits.train.select(even_sample(splits.train.labels, _SAMPLE))
+    train = splits.train.select(even_sample(splits.train.labels, MOST_IMAGES))
     return dataclasses.replace(splits, train=train, validation=train, test=None)

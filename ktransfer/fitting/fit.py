@@ -114,7 +114,7 @@ class Fit:
         look = self.look(splits) if options.decides else None
         advice = look.advice if look else advice
         plan = choose_plan(
-            options.plan,
+            self._begun_with() or options.plan,
             advice,
             len(self.backbone.blocks),
             unfreeze=options.unfreeze,
@@ -211,6 +211,16 @@ class Fit:
         if look and look.source and plan.num_blocks == len(self.backbone.blocks):
             return look.source.narrowed(adviser.network(splits, plan.features))
         return adviser.source(splits, plan.features, plan.num_blocks)
+
+    def _begun_with(self) -> Plan | None:
+        """The plan that was decided on when the training to resume was begun.
+
+        A decision rests on estimates of time, which may come out otherwise.
+        """
+        if not (self.options.decides and self.options.resume and self.options.out):
+            return None
+        request = Checkpoints(self.options.out).read_request()
+        return Plan.from_dict(request["plan"]) if request else None
 
     def _checkpoints(self, begun: Begun) -> Checkpoints | None:
         """Where checkpoints go; what is resumed is compared with what it was started with."""

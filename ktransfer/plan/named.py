@@ -53,6 +53,7 @@ def lp_ft(
     layer_decay: float = 1.0,
     patience: int | None = None,
     features: str = "last",
+    last_first: int | None = None,
 ) -> Plan:
     """The head first, then everything: a random head would distort what the backbone knows.
 
@@ -70,6 +71,9 @@ def lp_ft(
         layer_decay: What scales it once more for each block away from the head.
         patience: Epochs without a better one after which the second stage ends; None: never.
         features: What the head reads, as in `Plan`.
+        last_first: How many last blocks train in a stage of their own before everything does, as in
+            `last_blocks`: it is cheap, since what the others say is computed once, and where it is
+            no better it is dropped. None: there is no such stage.
 
     Source: Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform
         Out-of-Distribution (arXiv 2202.10054). Changed: Adam, an epoch of warm-up while
@@ -86,7 +90,8 @@ def lp_ft(
         augmentation="light",
         patience=patience,
     )
-    return Plan("lp_ft", (_head_stage(head_epochs), rest), features=features)
+    first = (*last_blocks(last_first, features=features).stages[1:],) if last_first else ()
+    return Plan("lp_ft", (_head_stage(head_epochs), *first, rest), features=features)
 
 
 def last_blocks(

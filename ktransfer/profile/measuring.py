@@ -163,9 +163,7 @@ def _keep(store: Store, key: str, moments: Moments) -> None:
         return  # measured anew next time; where features are kept nowhere, that is said there
 
 
-def _batches(
-    backbone: Backbone, part: Part, seed: int, most_images: int
-) -> Iterator[np.ndarray]:
+def _batches(backbone: Backbone, part: Part, seed: int, most_images: int) -> Iterator[np.ndarray]:
     images = itertools.islice(_whole_images(part, backbone.input_size, seed), most_images)
     while batch := list(itertools.islice(images, FORWARD_BATCH_SIZE)):
         yield np.stack(batch)
