@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from ktransfer._checks import InputError
 from ktransfer.probes import MOST_IMAGES, even_sample, probe
@@ -122,6 +121,8 @@ def _extrapolated(
 
 
 def _slope(numbers: np.ndarray, mistakes: np.ndarray, spread: np.ndarray) -> float:
+    from scipy.optimize import nnls  # takes as long to import as all of the command line's help
+
     design = np.stack([np.ones_like(numbers), numbers**-0.5], axis=1) / spread[:, np.newaxis]
     found, _ = nnls(design, np.maximum(mistakes, 0.0) / spread)
     return float(found[1])

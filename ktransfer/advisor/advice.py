@@ -86,6 +86,28 @@ class Advice:
         name = head_name(self.plan.features if self.plan else "last")
         return next((each for each in self.candidates if each.name == name), None)
 
+    def table(self) -> str:
+        """The candidates as aligned text; the head that is advised is marked with `*`."""
+        head = [["", *_COLUMNS]]
+        rows = [_cells(each, chosen=each is self.expected) for each in self.candidates]
+        widths = [max(map(len, column)) for column in zip(*head, *rows, strict=True)]
+        lines = []
+        for cells in (*head, *rows):
+            mark, name, *figures = map(_aligned, cells, widths, range(len(cells)))
+            lines.append("  ".join((f"{mark}{name}", *figures)).rstrip())
+        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.strategy} ({self.cell}), because:",
+            *(f"- {each}" for each in self.reasons),
+        ]
+        if self.candidates:
+            lines += ["", self.table()]
+        if self.more_data:
+            lines += ["", self.more_data.advice]
+        return "\n".join([*lines, f"Overfitting: {self.overfitting_risk}"])
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
         return {
@@ -114,6 +136,37 @@ class Advice:
 def head_name(features: str) -> str:
     """What a head on a feature set is called among the candidates."""
     return "linear_probe" if features == "last" else f"{features}_probe"
+
+
+_COLUMNS = (
+    "candidate",
+    "accuracy",
+    "95 % interval",
+    "LogME",
+    "H-score",
+    "seconds",
+    "memory",
+    "trained",
+)
+
+
+def _cells(candidate: Candidate, *, chosen: bool) -> list[str]:
+    accuracy, interval, scores = candidate.accuracy, candidate.interval, candidate.scores
+    return [
+        "*" if chosen else " ",
+        candidate.name,
+        "-" if accuracy is None else f"{accuracy:.1%}",
+        "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
+        *(f"{scores[name]:.2f}" if name in scores else "-" for name in ("logme", "h_score")),
+        f"{candidate.seconds:,.0f}",
+        f"{candidate.memory_mb:,.0f} MB",
+        f"{candidate.trainable_parameters:,}",
+    ]
+
+
+def _aligned(cell: str, width: int, column: int) -> str:
+    """Words to the left, numbers to the right."""
+    return cell.ljust(width) if column < 2 else cell.rjust(width)
 
 
 def _candidate(data: Mapping[str, Any]) -> Candidate:

@@ -3,69 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from ktransfer._checks import InputError, unknown_name
-from ktransfer.advisor.advice import Advice, Candidate, head_name
-from ktransfer.advisor.costs import Costs
-from ktransfer.advisor.rule import (
-    advise,
-    cell_of,
-    earlier_block,
-    overfitting_risk,
-    size_reason,
-)
+from ktransfer._checks import InputError
+from ktransfer.advisor.advice import Advice, head_name
+from ktransfer.advisor.candidates import candidates_of
+from ktransfer.advisor.rule import advise, cell_of, overfitting_risk, size_reason
+from ktransfer.advisor.situation import Situation
+from ktransfer.advisor.trying import stages_to_try
 from ktransfer.learning_curve import LearningCurve, learning_curve
-from ktransfer.plan import Plan, Stage, from_scratch, linear_probe, lp_ft
-from ktransfer.probes import Probe, choose_simplest, evidence_scores, probe
+from ktransfer.plan import Plan, Stage, linear_probe
+from ktransfer.probes import Probe, choose_simplest, probe
 from ktransfer.profile import FEATURE_SETS, SIMILAR_BELOW, Profile
-
-FINE_TUNING = ("auto", "on", "off")
-
-#: Fine-tuning is tried from so many training images on: with fewer, the validation images that have
-#: to tell whether it helped are a dozen or two.
-TRIED_FROM_IMAGES = 100
-
-#: And where the head is wrong at least so often: else there is next to nothing to gain.
-TRIED_FROM_MISTAKES = 0.05
-
-#: A try that would take longer here is left out; the reasons say so.
-LONGEST_TRY_S = 30 * 60
 
 #: Classes with a single image cannot be judged by leaving it out.
 _LEAST_OF_A_CLASS = 2
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What is known beside the profile.
-
-    Attributes:
-        num_images: training images.
-        num_classes: at least 2.
-        similarity: what the user says of it, as in `advise`; None: nothing.
-        fine_tuning: whether it is tried: `"auto"`, `"on"` or `"off"`.
-        costs: of the backbone.
-    """
-
-    num_images: int
-    num_classes: int
-    similarity: float | str | None
-    fine_tuning: str
-    costs: Costs
-
-    @property
-    def num_blocks(self) -> int:
-        """How many blocks the backbone has."""
-        return len(self.costs.parameters)
-
-
-def check_fine_tuning(fine_tuning: str) -> None:
-    """Raise an `InputError` if it is none of `FINE_TUNING`."""
-    if fine_tuning not in FINE_TUNING:
-        raise unknown_name("fine_tuning", str(fine_tuning), FINE_TUNING)
 
 
 def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
@@ -90,7 +44,7 @@ def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
     probes, excuse = _probes(profile)
     chosen = _chosen(probes, rule.similar)
     mistakes = 1.0 - probes[chosen].accuracy if probes else None
-    tries, why_tried = _fine_tuning(situation, mistakes)
+    tries, why_tried = stages_to_try(situation, mistakes)
     plan = _plan(chosen, tries, situation.num_blocks)
     unfreeze = max(int(stage.unfreeze) for stage in plan.stages)
     head = (profile.widths[chosen] + 1) * situation.num_classes
@@ -104,7 +58,7 @@ def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
         num_blocks=situation.num_blocks,
         num_trainable_blocks=unfreeze,
         overfitting_risk=risk,
-        candidates=_candidates(profile, probes, situation, tries, why_tried),
+        candidates=candidates_of(profile, probes, situation, tries, why_tried),
         plan=plan,
         more_data=_more_data(profile, chosen, seed),
     )
@@ -182,54 +136,6 @@ def _chosen(probes: Mapping[str, Probe], similar: bool | None) -> str:
     return names[choose_simplest(list(probes.values()), tolerance)]
 
 
-def _fine_tuning(situation: Situation, mistakes: float | None) -> tuple[tuple[Stage, ...], str]:
-    """The stages that are tried, and why these, in a sentence."""
-    every = _every(situation)
-    if situation.fine_tuning == "off":
-        return (), "Fine-tuning is not tried: it was switched off."
-    if situation.fine_tuning == "on":
-        return every, "Fine-tuning is tried on the validation images, as asked for."
-    if situation.num_images < TRIED_FROM_IMAGES or mistakes is None:
-        return (), (
-            f"Fine-tuning is not tried with under {TRIED_FROM_IMAGES} training images: too few "
-            "are held back to tell whether it helped."
-        )
-    if mistakes < TRIED_FROM_MISTAKES:
-        return (), (
-            f"Fine-tuning is not tried: the head is wrong in {mistakes:.1%} of the images only, so "
-            "there is little to gain."
-        )
-    short = tuple(each for each in every if _seconds(each, situation) <= LONGEST_TRY_S)
-    left_out = _left_out(every, short, situation)
-    return short, (
-        f"Fine-tuning is tried, since the head is wrong in {mistakes:.1%} of the images, and kept "
-        f"only where the validation images say that it is better.{left_out}"
-    )
-
-
-def _seconds(stage: Stage, situation: Situation) -> float:
-    unfreeze = int(stage.unfreeze)
-    return situation.costs.tuning(situation.num_images, unfreeze, stage.epochs)[0]
-
-
-def _left_out(every: Sequence[Stage], short: Sequence[Stage], situation: Situation) -> str:
-    long = [each for each in every if each not in short]
-    if not long:
-        return ""
-    names = " and ".join(each.name for each in long)
-    hours = sum(_seconds(each, situation) for each in long) / 3_600
-    return (
-        f" Left out is {names}, which would take about {hours:.1f} hours here: "
-        "fine_tuning='on' tries it all the same."
-    )
-
-
-def _every(situation: Situation) -> tuple[Stage, ...]:
-    """What may be tried: the last third, from the cache and cheap, then everything."""
-    blocks = situation.num_blocks
-    return lp_ft(last_first=max(1, blocks // 3)).resolve(blocks).stages[1:]
-
-
 def _plan(features: str, tries: Sequence[Stage], num_blocks: int) -> Plan:
     head = linear_probe(features=features)
     everything = any(stage.unfreeze == num_blocks for stage in tries)
@@ -264,74 +170,6 @@ _WORDS = {
     "all_blocks": "those of all blocks",
     "all_blocks_and_inner": "those of all blocks and inside them",
 }
-
-
-def _candidates(
-    profile: Profile,
-    probes: Mapping[str, Probe],
-    situation: Situation,
-    tries: Sequence[Stage],
-    why: str,
-) -> tuple[Candidate, ...]:
-    heads = [
-        _head(
-            head_name(name), profile.features_of(name), profile.labels, probes.get(name), situation
-        )
-        for name in FEATURE_SETS
-    ]
-    earlier = _earlier(profile, situation, judged=bool(probes))
-    tuned = [_tuned(stage, situation, why, tried=stage in tries) for stage in _every(situation)]
-    return (*heads[:1], *earlier, *heads[1:], *tuned, _scratch(situation))
-
-
-def _head(
-    name: str,
-    features: np.ndarray,
-    labels: np.ndarray,
-    judged: Probe | None,
-    situation: Situation,
-    note: str = "",
-) -> Candidate:
-    seconds, memory_mb = situation.costs.head(situation.num_images, features.shape[1])
-    return Candidate(
-        name=name,
-        accuracy=judged.accuracy if judged else None,
-        interval=judged.interval if judged else None,
-        seconds=seconds,
-        memory_mb=memory_mb,
-        trainable_parameters=(features.shape[1] + 1) * situation.num_classes,
-        scores=evidence_scores(features, labels) if judged else {},
-        note=note,
-    )
-
-
-def _earlier(profile: Profile, situation: Situation, *, judged: bool) -> list[Candidate]:
-    """The textbook's head on an earlier block: shown, and not chosen."""
-    kept = earlier_block(situation.num_blocks)
-    try:
-        features = profile.features_of_block(kept - 1)
-    except InputError:
-        return []  # its output is no map that could be averaged
-    found = probe(features, profile.labels) if judged else None
-    note = f"behind block {kept} of {situation.num_blocks}, for comparison: seldom the best"
-    return [_head("earlier_linear_probe", features, profile.labels, found, situation, note)]
-
-
-def _tuned(stage: Stage, situation: Situation, why: str, *, tried: bool) -> Candidate:
-    unfreeze = int(stage.unfreeze)
-    seconds, memory_mb = situation.costs.tuning(situation.num_images, unfreeze, stage.epochs)
-    parameters = sum(situation.costs.parameters[situation.num_blocks - unfreeze :])
-    name = "lp_ft" if unfreeze == situation.num_blocks else "last_blocks"
-    note = "tried by `fit` on the validation images" if tried else why
-    return Candidate(name, None, None, seconds, memory_mb, parameters, note=note)
-
-
-def _scratch(situation: Situation) -> Candidate:
-    epochs = from_scratch().epochs
-    seconds, memory_mb = situation.costs.tuning(situation.num_images, situation.num_blocks, epochs)
-    note = "not tried: pretrained weights are seldom worse, and never slower"
-    parameters = sum(situation.costs.parameters)
-    return Candidate("from_scratch", None, None, seconds, memory_mb, parameters, note=note)
 
 
 def _more_data(profile: Profile, chosen: str, seed: int) -> LearningCurve | None:

@@ -41,13 +41,13 @@ def weights(value: str) -> str | None:
 
 def similarity(value: str | None) -> float | str | None:
     """The `similarity` of `fit`, as a number where it is one; `InputError` as in `advise`."""
-    from ktransfer.advisor import advise
+    from ktransfer.advisor import check_similarity
 
     try:
         given: float | str | None = None if value is None else float(value)
     except ValueError:
         given = value
-    advise(1_000, 2, given)
+    check_similarity(given)
     return given
 
 

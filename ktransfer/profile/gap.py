@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ktransfer._checks import InputError
-from ktransfer.profile.batch_norm import Moments, NormLayer
+
+if TYPE_CHECKING:
+    from ktransfer.profile.batch_norm import Moments, NormLayer
 
 #: A gap below counts as similar; see benchmarks/results/domain_gap.md.
 SIMILAR_BELOW = 0.04
