@@ -133,6 +133,7 @@ class Adviser:
 
 
 def _sampled(splits: Splits) -> Splits:
-    """Some of the training images; the other parts are not looked at."""
+    """Some of the training images; of the other parts nothing is looked at."""
     train = splits.train.select(even_sample(splits.train.labels, MOST_IMAGES))
-    return dataclasses.replace(splits, train=train, validation=train, test=None)
+    no_validation = dataclasses.replace(train.select([0]), name="validation")
+    return dataclasses.replace(splits, train=train, validation=no_validation, test=None)

@@ -148,7 +148,7 @@ class Profile:
                 DomainGap.from_dict(about["gap"]) if about["gap"] else None,
                 about["gap_source"],
             )
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise RunError(f"{path} is no profile, or a damaged one: {error}") from error
 
 

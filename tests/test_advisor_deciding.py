@@ -1,0 +1,254 @@
+"""The decision on profiles that are made by hand, so that the right answer is known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ktransfer import InputError
+from ktransfer.advisor import (
+    Advice,
+    Candidate,
+    Costs,
+    Situation,
+    Tried,
+    check_fine_tuning,
+    decide,
+    hindsight,
+)
+from ktransfer.advisor.costs import _COMPILING_S, _STEP_BY_FORWARD
+from ktransfer.profile import Columns, DomainGap, Profile
+
+WIDTHS = {"last": 6, "all_blocks": 12, "all_blocks_and_inner": 24}
+COLUMNS = (
+    Columns("c", 2, 0, 6),
+    Columns("a", 0, 6, 9),
+    Columns("b", 1, 9, 12),
+    Columns("b/inner", 1, 12, 18),
+    Columns("c/inner", 2, 18, 24),
+)
+COSTS = Costs(0.01, (10, 20, 30), (400, 200, 100))
+
+
+def gap_of(value):
+    return DomainGap(value, (value, value), value < 0.04, (value,) * 3, {"bn": value}, 64)
+
+
+def profile_of(number=60, *, signal=(0.0, 0.0, 0.0), gap=0.01, classes=3, seed=0):
+    """Noise, and in each feature set's own columns a signal of its own strength."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(number) % classes
+    features = random.normal(size=(number, 24))
+    for strength, start in zip(signal, (0, 6, 12), strict=True):
+        features[:, start : start + classes] += strength * np.eye(classes)[labels]
+    gap = None if gap is None else gap_of(gap)
+    source = "measured on 64 images" if gap else "The domain gap is unknown: no batch norm."
+    return Profile(features.astype(np.float32), labels, COLUMNS, dict(WIDTHS), gap, source)
+
+
+def advice_of(profile, *, similarity=None, fine_tuning="auto", num_images=None, costs=COSTS):
+    number, classes = num_images or len(profile), len(np.unique(profile.labels))
+    return decide(profile, Situation(number, max(2, classes), similarity, fine_tuning, costs))
+
+
+def test_a_head_on_all_depths_is_advised_where_only_these_tell_the_classes():
+    advice = advice_of(profile_of(signal=(0, 0, 5)))
+    assert advice.strategy == "all_blocks_and_inner_probe"
+    assert advice.plan.features == "all_blocks_and_inner"
+    assert advice.trainable_parameters == (24 + 1) * 3
+    assert advice_of(profile_of(signal=(0, 5, 0))).strategy == "all_blocks_probe"
+    assert advice_of(profile_of(signal=(5, 0, 0))).strategy == "linear_probe"
+
+
+def test_of_heads_that_differ_by_chance_the_simplest_is_taken_on_photos_and_the_best_elsewhere():
+    strategies = {True: [], False: []}
+    for seed in range(12):
+        for similar, gap in ((True, 0.01), (False, 0.3)):
+            profile = profile_of(signal=(2.0, 0.8, 0.5), gap=gap, seed=seed)
+            strategies[similar].append(advice_of(profile).strategy)
+    simple = {key: value.count("linear_probe") for key, value in strategies.items()}
+    assert simple[True] > simple[False]
+
+
+@pytest.mark.parametrize(
+    ("gap", "said", "similar", "cell"),
+    [
+        (0.01, None, True, "small_similar"),
+        (0.3, None, False, "small_different"),
+        (0.3, "similar", True, "small_similar"),
+        (0.01, 0.2, False, "small_different"),
+        (None, None, None, "small_similar"),
+        (None, "different", False, "small_different"),
+    ],
+)
+def test_the_cell_follows_what_was_measured_or_what_the_user_says(gap, said, similar, cell):
+    advice = advice_of(profile_of(gap=gap), similarity=said)
+    assert (advice.similar, advice.cell, advice.size) == (similar, cell, "small")
+    text = " ".join(advice.reasons)
+    assert ("Nobody said" in text) == (gap is None and said is None)
+    assert ("contradicts" in text) == (gap is not None and said is not None)
+    assert ("under 0.04: similar" in text) == (gap == 0.01)
+    assert ("not under 0.04: different" in text) == (gap == 0.3)
+    assert ("unknown" in text) == (gap is None)
+
+
+def test_thresholds_of_size_are_those_of_the_rule():
+    profile = profile_of(signal=(5, 0, 0))
+    sizes = [advice_of(profile, num_images=n).size for n in (60, 600, 6_000)]
+    assert sizes == ["small", "between", "large"]
+
+
+def test_fine_tuning_is_tried_where_it_may_pay():
+    def tried(number, signal, **how):
+        return len(advice_of(profile_of(number, signal=signal), **how).plan.stages) > 1
+
+    poor, perfect = (1.0, 0, 0), (30.0, 0, 0)
+    assert not tried(60, poor)
+    assert tried(120, poor)
+    assert not tried(120, perfect)
+    assert not tried(120, poor, fine_tuning="off")
+    assert tried(60, perfect, fine_tuning="on")
+
+
+def test_tries_that_take_long_here_are_left_out_and_said():
+    profile = profile_of(120, signal=(1.0, 0, 0))
+    both = advice_of(profile)
+    assert (both.strategy, [stage.unfreeze for stage in both.plan.stages]) == ("lp_ft", [0, 1, 3])
+    # 12 epochs of 120 images: everything takes over half an hour, the last seventh does not.
+    slow = Costs(0.4, COSTS.parameters, COSTS.activations)
+    some = advice_of(profile, costs=slow)
+    assert (some.strategy, [stage.unfreeze for stage in some.plan.stages]) == (
+        "last_blocks",
+        [0, 1],
+    )
+    assert "Left out is everything, which would take about 0.7 hours" in some.reasons[-1]
+    none = advice_of(profile, costs=Costs(40.0, COSTS.parameters, COSTS.activations))
+    assert none.strategy == "linear_probe"
+    assert len(advice_of(profile, costs=slow, fine_tuning="on").plan.stages) == 3
+
+
+def test_every_candidate_has_its_figures():
+    advice = advice_of(profile_of(120, signal=(1.5, 1.0, 0)))
+    names = [each.name for each in advice.candidates]
+    assert names == [
+        "linear_probe",
+        "earlier_linear_probe",
+        "all_blocks_probe",
+        "all_blocks_and_inner_probe",
+        "last_blocks",
+        "lp_ft",
+        "from_scratch",
+    ]
+    heads, tuned = advice.candidates[:4], advice.candidates[4:]
+    for each in heads:
+        assert each.interval[0] < each.accuracy < each.interval[1]
+        assert set(each.scores) == {"logme", "h_score"}
+    assert all(each.accuracy is None and not each.scores for each in tuned)
+    assert all(each.seconds > 0 and each.memory_mb > 0 for each in advice.candidates)
+    assert [each.trainable_parameters for each in heads] == [21, 12, 39, 75]
+    assert [each.trainable_parameters for each in tuned] == [30, 60, 60]
+    assert heads[2].memory_mb == pytest.approx(120 * 12 * 4 / 2**20)
+    chosen = [line for line in str(advice).splitlines() if line.startswith("*")]
+    assert len(chosen) == 1
+    assert advice.expected.name in chosen[0]
+
+
+def test_the_earlier_block_is_that_of_the_textbook():
+    profile = profile_of(signal=(0, 0, 0))
+    features = profile.features.copy()
+    features[:, 9:12] += 9 * np.eye(3)[profile.labels]  # block 1 of 3: two thirds of the blocks
+    earlier = Profile(features, profile.labels, COLUMNS, dict(WIDTHS), None, "unknown")
+    found = {each.name: each.accuracy for each in advice_of(earlier).candidates}
+    assert found["earlier_linear_probe"] == 1.0
+    assert found["linear_probe"] < 0.7
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1], "No head can be judged on 2 training images of 2 classes"),
+        ([0, 1, 2, 3], "No head can be judged on 4 training images of 4 classes, of which none"),
+    ],
+)
+def test_what_cannot_be_judged_says_what_can_still_be_measured(labels, said):
+    profile = profile_of(len(labels))
+    alone = Profile(
+        profile.features, np.array(labels), COLUMNS, dict(WIDTHS), profile.gap, "measured"
+    )
+    advice = advice_of(alone)
+    assert advice.strategy == "linear_probe"
+    assert any(said in each and "can still be measured" in each for each in advice.reasons)
+    assert advice.expected.accuracy is None
+    assert advice.more_data is None
+    assert advice.gap is not None
+
+
+def test_a_class_with_one_image_and_constant_features_are_pointed_out():
+    profile = profile_of(signal=(5, 0, 0))
+    labels = profile.labels.copy()
+    labels[0] = 3
+    lonely = Profile(profile.features, labels, COLUMNS, dict(WIDTHS), None, "unknown")
+    assert any(
+        "1 of 4 classes have a single training image" in r for r in advice_of(lonely).reasons
+    )
+    flat = Profile(np.ones_like(profile.features), profile.labels, COLUMNS, dict(WIDTHS), None, "u")
+    assert any("its features are constant" in each for each in advice_of(flat).reasons)
+    assert advice_of(flat).strategy == "linear_probe"
+
+
+def test_advice_survives_json():
+    for advice in (advice_of(profile_of(120, signal=(1, 1, 1))), advice_of(profile_of(3))):
+        assert Advice.from_dict(json.loads(json.dumps(advice.to_dict()))) == advice
+    assert advice_of(profile_of(gap=0.3)).to_dict()["domain_gap"] == 0.3
+    assert advice_of(profile_of(gap=None)).to_dict()["domain_gap"] is None
+
+
+def test_wrong_words_are_refused_with_near_ones():
+    with pytest.raises(InputError, match="unknown fine_tuning 'of': did you mean off"):
+        check_fine_tuning("of")
+    with pytest.raises(InputError, match=r"\[0, 1\].*got 7"):
+        advice_of(profile_of(), similarity=7)
+
+
+def test_costs_are_those_of_the_blocks_that_train():
+    seconds, memory = COSTS.tuning(100, 1, 12)
+    share = 100 / 700
+    assert seconds == pytest.approx(
+        100 * 0.01 + _COMPILING_S + 12 * 100 * _STEP_BY_FORWARD * share * 0.01
+    )
+    assert memory == pytest.approx((2 * 32 * 100 + 3 * 30) * 4 / 2**20)
+    everything, _ = COSTS.tuning(100, 3, 12)
+    assert everything == pytest.approx(1.0 + _COMPILING_S + 12 * 100 * _STEP_BY_FORWARD * 0.01)
+
+
+def expecting(accuracy, interval):
+    candidate = Candidate("linear_probe", accuracy, interval, 1.0, 1.0, 10)
+    advice = advice_of(profile_of(signal=(5, 0, 0)))
+    return Advice(**{**vars(advice), "candidates": (candidate,)})
+
+
+def test_hindsight_compares_the_estimate_with_what_came():
+    advice = expecting(0.80, (0.75, 0.84))
+
+    def said(found):
+        return hindsight(advice, [Tried(0, found, True)], 100)[0]
+
+    assert said(0.80).endswith("as expected.")
+    assert said(0.70).endswith("as expected.")  # 100 images have a chance error of 8 points
+    assert "worse than chance explains" in said(0.5)
+    assert "better than chance explains" in said(0.99)
+
+
+def test_hindsight_says_what_the_tries_came_to():
+    advice = expecting(0.80, (0.75, 0.84))
+    head = Tried(0, 0.8, True)
+    dropped = hindsight(advice, [head, Tried(3, 0.8, False)], 100)
+    assert "no better on the validation images, so it was dropped" in dropped[1]
+    assert dropped[-1] == "So a frozen backbone was the right advice, and the try cost only time."
+    kept = hindsight(advice, [head, Tried(1, 0.8, False), Tried(3, 0.9, True)], 100)
+    assert "90.0% of the validation images came right (before it 80.0%)" in kept[2]
+    assert kept[-1] == "So fine-tuning was worth the try."
+
+
+def test_nothing_is_said_where_nothing_was_measured():
+    assert hindsight(expecting(None, None), [Tried(0, 0.8, True)], 100) == ()
