@@ -1,9 +1,15 @@
 """What watches a stage: its progress."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
+import pytest
+from training_networks import make_stage
 
-from ktransfer.training.callbacks import ShowSteps
+from ktransfer.training.callbacks import KeepBest, ShowSteps, Standing
+from ktransfer.training.engine import _remarks
+from ktransfer.training.stages import Outcome
 
 
 def test_progress_counts_every_step_of_every_epoch():
@@ -13,3 +19,46 @@ def test_progress_counts_every_step_of_every_epoch():
     shows = ShowSteps(lambda done, of: seen.append((done, of)), steps_per_epoch=3)
     model.fit(np.zeros((6, 2)), np.zeros(6), 2, epochs=4, initial_epoch=2, callbacks=[shows])
     assert seen == [(step, 12) for step in range(7, 13)]
+
+
+def after(accuracies, *, start=0.9, chance=0.3):
+    """What watches a stage after epochs of these validation accuracies, and whether it ended."""
+    best = KeepBest((), None, Standing(0.5, 0.5, start), chance)
+    best.set_model(SimpleNamespace(stop_training=False))
+    for epoch, accuracy in enumerate(accuracies):
+        logs = {"val_loss": 9.0, "val_calibrated_loss": 9.0, "val_accuracy": accuracy}
+        best.on_epoch_end(epoch, logs)
+    return best, best.model.stop_training
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "collapsed"),
+    [
+        ([0.31], False),  # many that end well begin so
+        ([0.31, 0.49], True),  # a third of the way from 0.3 to 0.9 is 0.5
+        ([0.31, 0.51], False),
+        ([0.8, 0.8, 0.31], True),
+    ],
+)
+def test_a_stage_that_lost_most_of_what_was_known_ends_after_two_epochs(accuracies, collapsed):
+    best, ended = after(accuracies)
+    assert (best.collapsed, ended) == (collapsed, collapsed)
+    other = KeepBest((), None, None)
+    other.resume(best.state(), [])
+    assert other.state() == best.state()
+
+
+def test_a_first_stage_has_nothing_to_lose():
+    best = KeepBest((), None, None, 0.5)
+    best.set_model(SimpleNamespace(stop_training=False))
+    for epoch in range(3):
+        logs = {"val_loss": 9.0, "val_calibrated_loss": 9.0, "val_accuracy": 0.0}
+        best.on_epoch_end(epoch, logs)
+    assert not best.model.stop_training
+
+
+def test_a_collapse_is_said_with_the_rate_that_was_too_much():
+    row = {"loss": 1.0, "val_loss": 2.0}
+    outcome = Outcome((row, row), 0, Standing(0.5, 0.5, 0.9), (), False, False, collapsed=True)
+    (note,) = _remarks(make_stage(name="wild", learning_rate=0.5), outcome)
+    assert "ended after epoch 2; those of before are kept. learning_rate=0.5 is too much" in note
