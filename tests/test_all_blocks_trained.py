@@ -26,14 +26,14 @@ WIDEST = "all_blocks_and_inner"
 
 
 def branched():
-    """Blocks of two branches; the last convolution of each reads what the block before it says."""
+    """Blocks of two branches; the last convolution of each is on the shortcut."""
     keras.utils.set_random_seed(7)
     images = keras.Input((16, 16, 3))
-    x = layers.Rescaling(1 / 255, name="scaled")(images)
+    x = layers.Rescaling(1 / 255)(images)
     for at in (1, 2, 3):
-        deep = layers.Conv2D(8, 3, strides=2, padding="same", name=f"first_{at}")(x)
-        deep = layers.Conv2D(3 + at, 3, padding="same", name=f"second_{at}")(layers.ReLU()(deep))
-        beside = layers.Conv2D(3 + at, 1, strides=2, padding="same", name=f"beside_{at}")(x)
+        deep = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name=f"wide_{at}")
+        deep = layers.Conv2D(3 + at, 3, padding="same")(deep(x))
+        beside = layers.Conv2D(3 + at, 1, strides=2, padding="same")(x)
         x = layers.ReLU(name=f"end_{at}")(layers.Add()([deep, beside]))
     return keras.Model(images, x)
 
@@ -57,9 +57,9 @@ READ = {
         (2, "end_3"),
         (0, "end_1"),
         (1, "end_2"),
-        (0, "scaled"),
-        (1, "end_1"),
-        (2, "end_2"),
+        (0, "wide_1"),
+        (1, "wide_2"),
+        (2, "wide_3"),
     ],
     "flat": [
         (4, "e"),

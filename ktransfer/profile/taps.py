@@ -45,9 +45,10 @@ def taps_of(backbone: Backbone, features: str, pooling: str = "avg") -> tuple[Ta
     """Where the head of a feature set reads a backbone, in order.
 
     "last" is the end of the last block. "all_blocks" adds the ends of the others. The inner places
-    are what the last convolution or dense layer of a block reads: in MobileNetV2 the depthwise
-    activations, in ResNet those behind the 3 x 3 convolution, in transformers the hidden layer of
-    the MLP where the graph shows it. They are wider than the ends of the blocks.
+    are what the last convolution or dense layer behind another operation of its block reads: in
+    MobileNetV2 the depthwise activations, in ResNet those behind the 3 x 3 convolution, in
+    transformers the hidden layer of the MLP where the graph shows it. They are wider than the ends
+    of the blocks.
 
     Args:
         backbone: the backbone.
@@ -85,9 +86,11 @@ def _ends(block: Block) -> Iterator[Tap]:
 
 def _inner(block: Block) -> Iterator[Tap]:
     calls = [call for call in block.calls if isinstance(call.operation, _WITH_KERNELS)]
-    # The first of a block reads what the block before it said.
-    if len(calls) > 1 and _can_be_pooled(calls[-1].inputs[0]):
-        yield Tap(f"{block.name}/inner", block.index, pool(calls[-1].inputs[0], "avg"))
+    # The first of a block, and one on a shortcut, read what the block before it said.
+    made = {id(tensor) for call in block.calls for tensor in call.outputs}
+    inside = [call.inputs[0] for call in calls if id(call.inputs[0]) in made]
+    if len(calls) > 1 and inside and _can_be_pooled(inside[-1]):
+        yield Tap(f"{block.name}/inner", block.index, pool(inside[-1], "avg"))
 
 
 def _can_be_pooled(tensor: Any) -> bool:

@@ -90,9 +90,10 @@ class Network:
 
     def row_shape(self, cut: int) -> tuple[int, ...]:
         """The shape of a row at a cut, without the batch."""
-        if cut == 0:
-            return tuple(self.backbone.model.inputs[0].shape[1:])
-        return tuple(self._row_at(cut).shape[1:])
+        tensors = self._tensors_at(cut)
+        if len(tensors) == 1:
+            return tuple(tensors[0].shape[1:])
+        return (sum(math.prod(each.shape[1:]) for each in tensors),)
 
     def trainee(self, cut: int, *, dropout: float, cached: bool) -> keras.Model:
         """The model of a stage: from rows at a cut to logits, or from images past a frozen prefix.
