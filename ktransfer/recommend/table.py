@@ -1,0 +1,93 @@
+"""A comparison of backbones as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ktransfer.recommend.ranking import LEAST_COMPARED
+from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
+
+_NAMES = {"imagenet_top1": "ImageNet top-1", "logme": "LogME", "h_score": "H-score"}
+_FEATURES = {"last": "last", "all_blocks": "all blocks", "all_blocks_and_inner": "all + inner"}
+_Figure = Callable[[RatedBackbone], float | None]
+
+_FOOTNOTES = (
+    "* on the front of accuracy and latency. In brackets the rank by that column alone.",
+    "accuracy: a linear head on frozen features, each image left out in turn; LogME and H-score: of "
+    "the last block's features.",
+    "latency: one image, here, median. size: float32 weights. memory: estimated, weights and the "
+    "most activations alive at once.",
+)
+
+
+def lines(found: Recommendation) -> Iterator[str]:
+    """The table from fast to slow, what could not be had, and how to read it."""
+    images = f"{found.num_images:,} images of {found.num_classes} classes"
+    yield f"best: {found.best.label}, features: {found.best.features}. {found.reason}"
+    yield f"measured on {images}"
+    yield ""
+    yield from _aligned([_HEADER, *_rows(found)])
+    for each in found.candidates:
+        if not each.measured:
+            yield f"  {each.label}: {each.status}"
+    yield ""
+    yield from _agreement(found)
+    yield from _FOOTNOTES
+
+
+_HEADER = (
+    "  backbone", "accuracy", "95 % interval", "features", "latency ms", "size MB", "memory MB",
+    "LogME", "H-score", "ImageNet",
+)  # fmt: skip
+
+
+def _rows(found: Recommendation) -> Iterator[tuple[str, ...]]:
+    rated = found.measured
+    accuracy = _ranked(rated, lambda each: each.accuracy, "{:.1%}")
+    logme = _ranked(rated, lambda each: each.logme, "{:.3f}")
+    h_score = _ranked(rated, lambda each: each.h_score, "{:.2f}")
+    imagenet = _ranked(rated, lambda each: each.imagenet_top1, "{:.1%}")
+    for at, each in enumerate(rated):
+        low, high = each.interval or (0.0, 1.0)
+        over = "" if each.meets_limits else " over"
+        yield (
+            f"{'*' if each.on_front else ' '} {each.label}{over and ' (over the limits)'}",
+            accuracy[at],
+            f"{low:.1%} to {high:.1%}",
+            _FEATURES[each.features or "last"],
+            f"{each.latency_ms:.1f}",
+            f"{each.size_mb:.1f}",
+            f"{each.memory_mb:.1f}",
+            logme[at],
+            h_score[at],
+            imagenet[at],
+        )
+
+
+def _ranked(rated: Sequence[RatedBackbone], figure: _Figure, form: str) -> list[str]:
+    """The figures, each with its rank among those that are known."""
+    known = [value for each in rated if (value := figure(each)) is not None]
+    return [
+        "-" if value is None else f"{form.format(value)} ({1 + sum(other > value for other in known)})"
+        for value in map(figure, rated)
+    ]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *rest in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
+        yield "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
+
+
+def _agreement(found: Recommendation) -> Iterator[str]:
+    if not found.agreements:
+        yield (
+            f"{len(found.measured)} candidates are too few to say how well other rankings agree "
+            f"with the accuracies (from {LEAST_COMPARED} on)."
+        )
+    for name, each in found.agreements.items():
+        yield (
+            f"{_NAMES[name]} ranks {each.num_candidates} of them as the accuracies do by Spearman "
+            f"{each.spearman:+.2f}, Kendall {each.kendall:+.2f}."
+        )
