@@ -9,13 +9,15 @@ from ktransfer._chart import PALETTE, Axis, Curve, Mark, Panel, draw
 from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
 
 _FRONT_COLOUR = "#9ca3af"
+_DOT_PX = 5.0
 _X = Callable[[RatedBackbone], float | None]
 
 
 def draw_front(found: Recommendation) -> str:
     """The picture as SVG text: accuracy over latency, and over ImageNet's where that is known.
 
-    A dot for each backbone with the 95 % interval of its accuracy; a line joins the front.
+    A dot for each backbone with its number in the table and the 95 % interval of its accuracy; a
+    line joins the front.
     """
     limit = found.limits.get("max_latency_ms")
     lows, highs = zip(*(each.interval or (0.0, 1.0) for each in found.measured), strict=True)
@@ -42,15 +44,18 @@ def draw_front(found: Recommendation) -> str:
 def _dots(found: Recommendation, x_of: _X) -> tuple[Curve, ...]:
     """For each backbone its interval and, of the same label so that it has one line, its dot."""
     curves = []
-    for number, each in enumerate(found.measured):
+    for number, each in enumerate(found.measured, start=1):
         x, (low, high) = x_of(each), each.interval or (0.0, 1.0)
         if x is None:
             continue
-        colour, _ = PALETTE[number % len(PALETTE)]
+        colour, _ = PALETTE[(number - 1) % len(PALETTE)]
+        label = f"{number} {each.label}"
         interval = ((x, 100 * low), (x, 100 * high))
         dot = ((x, _per_cent(each.accuracy) or 0.0),)
-        curves.append(Curve(each.label, colour, interval, faint=True))
-        curves.append(Curve(each.label, colour, dot, line=False, markers=True))
+        curves.append(Curve(label, colour, interval, faint=True))
+        curves.append(
+            Curve(label, colour, dot, line=False, markers=True, dot_px=_DOT_PX, caption=str(number))
+        )
     return tuple(curves)
 
 

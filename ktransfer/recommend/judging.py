@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,30 +25,60 @@ LEAST_PER_CLASS = 2
 _PIXELS_MB = 256
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Pixels:
-    """The images of a part, decoded once for each input size.
+    """Images decoded once for each input size.
 
     Attributes:
-        part: the images.
-        skipped: those that could not be decoded, with the reason.
+        by_size: for each `(height, width)` the images, uint8 `(images, height, width, 3)`; the same
+            ones in the same order.
+        labels: integers `(images,)`.
+        skipped: images that could not be decoded, with the reason.
     """
 
-    part: Part
-    skipped: dict[str, Skipped] = field(default_factory=dict)
-    _by_size: dict[tuple[int, int], Features] = field(default_factory=dict)
+    by_size: dict[tuple[int, int], np.ndarray]
+    labels: np.ndarray
+    skipped: tuple[Skipped, ...]
 
-    def at(self, input_size: tuple[int, int]) -> Features:
-        """The pixels uint8 `(images, height, width, 3)`, and which images of the part they are."""
-        if input_size not in self._by_size:
-            found, _, skipped = extract_part(_as_array, self.part, input_size, budget_mb=_PIXELS_MB)
-            self._by_size[input_size] = found
-            self.skipped |= {each.path: each for each in skipped}
-        return self._by_size[input_size]
+
+def decode(part: Part, input_sizes: Iterable[tuple[int, int]]) -> Pixels:
+    """Decode the images of a part at every size that is needed.
+
+    Raises:
+        InputError: too few can be decoded for a probe.
+    """
+    found: dict[tuple[int, int], Features] = {}
+    skipped: dict[str, Skipped] = {}
+    for size in dict.fromkeys(input_sizes):
+        found[size], _, failed = extract_part(_as_array, part, size, budget_mb=_PIXELS_MB)
+        skipped |= {each.path: each for each in failed}
+    # An image may be readable at one size only, as JPEG is decoded at a half or a quarter.
+    common = functools.reduce(np.intersect1d, (each.indices for each in found.values()))
+    labels = part.labels[common]
+    _check_decoded(labels, len(part), tuple(skipped.values()))
+    by_size = {size: _rows(each, common) for size, each in found.items()}
+    return Pixels(by_size, labels, tuple(skipped.values()))
 
 
 def _as_array(images: Any) -> np.ndarray:
     return np.asarray(images)
+
+
+def _rows(found: Features, common: np.ndarray) -> np.ndarray:
+    if len(found.indices) == len(common):
+        return found.values
+    return found.values[np.isin(found.indices, common)]
+
+
+def _check_decoded(labels: np.ndarray, images: int, skipped: tuple[Skipped, ...]) -> None:
+    classes = len(np.unique(labels))
+    if len(labels) >= 3 and classes >= 2:
+        return
+    faults = "; ".join(f"{each.path}: {each.reason}" for each in skipped[:3])
+    raise InputError(
+        f"a probe needs at least 3 images of 2 classes, and of {images} only {len(labels)} of "
+        f"{classes} can be decoded: {faults}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +89,11 @@ class Judgement:
         probes: by feature set; those that add nothing to a simpler one are left out.
         features: the simplest set within one standard error of the best.
         scores: LogME and H-score of the features of the last block.
-        rows: which images of the part were judged.
     """
 
     probes: dict[str, Probe]
     features: str
     scores: dict[str, float]
-    rows: np.ndarray
 
 
 def sampled(part: Part, class_names: tuple[str, ...]) -> Part:
@@ -87,37 +117,24 @@ def judge(backbone: Backbone, pixels: Pixels) -> Judgement:
     """Run a backbone over the images once and probe its last block and its wider feature sets.
 
     Raises:
-        InputError: the images that can be decoded are too few, or the features are not finite.
+        InputError: the features are not finite.
     """
-    images = pixels.at(backbone.input_size)
-    labels = pixels.part.labels[images.indices]
-    _check_decoded(labels, pixels)
     taps = {features: taps_of(backbone, features) for features in FEATURE_SETS}
-    values = _run(backbone, taps[FEATURE_SETS[-1]], images.values)
+    values = _run(backbone, taps[FEATURE_SETS[-1]], pixels.by_size[backbone.input_size])
     probes: dict[str, Probe] = {}
     before = 0
     for features in FEATURE_SETS:
         # Each set begins with all of the simpler ones.
         width = sum(tap.width for tap in taps[features])
         if width > before:
-            probes[features] = probe(values[:, :width], labels)
+            probes[features] = probe(values[:, :width], pixels.labels)
         before = width
     last = values[:, : sum(tap.width for tap in taps["last"])]
     chosen = list(probes)[choose_simplest(list(probes.values()))]
-    return Judgement(probes, chosen, evidence_scores(last, labels), images.indices)
+    return Judgement(probes, chosen, evidence_scores(last, pixels.labels))
 
 
 def _run(backbone: Backbone, taps: tuple[Tap, ...], images: np.ndarray) -> np.ndarray:
     forward = compile_taps(backbone, taps)
     starts = range(0, len(images), FORWARD_BATCH_SIZE)
     return np.concatenate([forward(images[at : at + FORWARD_BATCH_SIZE]) for at in starts])
-
-
-def _check_decoded(labels: np.ndarray, pixels: Pixels) -> None:
-    if len(labels) >= 3 and len(np.unique(labels)) >= 2:
-        return
-    faults = "; ".join(f"{each.path}: {each.reason}" for each in list(pixels.skipped.values())[:3])
-    raise InputError(
-        f"a probe needs at least 3 images of 2 classes, and of {len(pixels.part)} only "
-        f"{len(labels)} of {len(np.unique(labels))} can be decoded: {faults}"
-    )

@@ -54,21 +54,20 @@ class Limits:
             InputError: none meets them; says which one comes nearest and what it misses. Nearest is
                 the one whose worst excess is the smallest, as a multiple of the limit.
         """
-        excess = {label: max(self.missed(each).values(), default=0) for label, each in costs.items()}
+        excess = {
+            label: max(self.missed(each).values(), default=0) for label, each in costs.items()
+        }
         label = min(excess, key=lambda each: excess[each])
         if excess[label] == 0:
             return
         wanted = ", ".join(f"{name}={value:g}" for name, value in self.given().items())
-        misses = "; ".join(
-            f"{_amount(name, costs[label])}, {100 * (times - 1):.3g} % over {name}"
-            for name, times in self.missed(costs[label]).items()
-        )
+        misses = ", ".join(self._miss(name, costs[label]) for name in self.missed(costs[label]))
         raise InputError(
             f"no candidate meets {wanted}. {label} comes nearest: {misses}. Raise the limit or "
             "name other candidates"
         )
 
-
-def _amount(limit: str, costs: Mapping[str, float]) -> str:
-    cost, unit = _COSTS[limit]
-    return f"{costs[cost]:.3g} {unit}"
+    def _miss(self, name: str, costs: Mapping[str, float]) -> str:
+        """For example "12.5 MB, 2.5 over max_size_mb"."""
+        cost, unit = _COSTS[name]
+        return f"{costs[cost]:.3g} {unit}, {costs[cost] - self.given()[name]:.3g} over {name}"

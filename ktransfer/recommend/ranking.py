@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ktransfer.probes import Probe, choose_simplest
-
 #: With fewer the agreement of two rankings is chance: of 4 candidates one order in 24 is perfect.
 LEAST_COMPARED = 5
+
+_TINY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,28 @@ def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] >= other[0] and one[1] <= other[1] and one != other
 
 
-def choose(probes: Sequence[Probe], latencies: Sequence[float]) -> int:
-    """The fastest within one standard error of the most accurate, all on the same images."""
-    order = np.argsort(latencies, kind="stable")
-    return int(order[choose_simplest([probes[at] for at in order])])
-
-
-def aligned(probes: Sequence[Probe], rows: Sequence[np.ndarray]) -> list[Probe]:
-    """The probes on the images that all of them judged.
+def choose(correct: Sequence[np.ndarray], latencies: Sequence[float]) -> int:
+    """The fastest within one standard error of the most accurate.
 
     Args:
-        probes: of each backbone.
-        rows: which images each one judged, ascending: an image may be readable at one size only.
+        correct: of each backbone bool `(images,)`: which of the same images it got right.
+        latencies: of each backbone.
+
+    Returns:
+        Its position.
+
+    Source: the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees,
+        with the error of the paired difference.
     """
-    common = rows[0]
-    for each in rows[1:]:
-        common = np.intersect1d(common, each)
-    return [
-        Probe(each.correct[np.isin(judged, common)], each.penalty)
-        for each, judged in zip(probes, rows, strict=True)
-    ]
+    top = max(correct, key=lambda each: each.mean())
+    within = [at for at, each in enumerate(correct) if _as_good(each, top)]
+    return min(within, key=lambda at: latencies[at])
+
+
+def _as_good(one: np.ndarray, top: np.ndarray) -> bool:
+    difference = top.astype(float) - one
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    return bool(difference.mean() <= error + _TINY)  # one image more is one standard error
 
 
 def agreements(
@@ -77,10 +79,10 @@ def agreements(
     """
     found = {}
     for name, figures in rankings.items():
-        pairs = [
-            pair for pair in zip(figures, accuracies, strict=True) if pair[0] is not None
-        ]
-        if len(pairs) < LEAST_COMPARED or any(len(set(each)) < 2 for each in zip(*pairs, strict=True)):
+        pairs = [pair for pair in zip(figures, accuracies, strict=True) if pair[0] is not None]
+        if len(pairs) < LEAST_COMPARED or any(
+            len(set(each)) < 2 for each in zip(*pairs, strict=True)
+        ):
             continue
         ranked, measured = zip(*pairs, strict=True)
         spearman = float(stats.spearmanr(ranked, measured).statistic)

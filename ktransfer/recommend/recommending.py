@@ -16,10 +16,10 @@ from ktransfer.features import Forward
 from ktransfer.profile import taps_of
 from ktransfer.recommend.candidates import Candidate, read_candidates
 from ktransfer.recommend.costs import compile_taps, latency_ms, memory_mb, size_mb
-from ktransfer.recommend.judging import Judgement, Pixels, judge, sampled
+from ktransfer.recommend.judging import Judgement, Pixels, decode, judge, sampled
 from ktransfer.recommend.limits import Limits
 from ktransfer.recommend.published import imagenet_top1
-from ktransfer.recommend.ranking import agreements, aligned, choose, on_front
+from ktransfer.recommend.ranking import agreements, choose, on_front
 from ktransfer.recommend.recommendation import MEASURED, RatedBackbone, Recommendation
 
 _WITHOUT_PHOTOS = ("mini", "own", None)
@@ -89,10 +89,12 @@ def recommend_backbones(
     started = time.perf_counter()
     with timed(seconds, "scan"):
         splits = read_data(data)
-        pixels = Pixels(sampled(splits.train, splits.class_names))
+        part = sampled(splits.train, splits.class_names)
     with timed(seconds, "load"):
         loaded, missing = _load_all(named, say)
         limits.check_one_meets({each.candidate.label: each.costs for each in loaded})
+    with timed(seconds, "decode"):
+        pixels = decode(part, [each.backbone.input_size for each in loaded])
     with timed(seconds, "measure"):
         judged = [_judge(each, pixels, limits, say) for each in loaded]
     seconds["total"] = time.perf_counter() - started
@@ -104,9 +106,9 @@ def recommend_backbones(
         candidates=_in_order(named, (*rated, *missing)),
         agreements=_agreements(rated),
         limits=limits.given(),
-        num_images=min(len(each.judgement.rows) for each in judged),
+        num_images=len(pixels.labels),
         num_classes=len(splits.class_names),
-        skipped=(*splits.skipped, *pixels.skipped.values()),
+        skipped=(*splits.skipped, *pixels.skipped),
         seconds=seconds,
     )
 
@@ -187,10 +189,13 @@ def _judge(loaded: _Loaded, pixels: Pixels, limits: Limits, say: Any) -> _Judged
         features=features,
         feature_sets={name: each.accuracy for name, each in judgement.probes.items()},
         imagenet_top1=_published(candidate, backbone),
+        logme=judgement.scores["logme"],
+        h_score=judgement.scores["h_score"],
+        latency_ms=costs["latency_ms"],
+        size_mb=costs["size_mb"],
+        memory_mb=costs["memory_mb"],
         meets_limits=not limits.missed(costs),
         seconds=loaded.seconds + time.perf_counter() - started,
-        **judgement.scores,
-        **costs,
     )
     return _Judged(rated, judgement)
 
@@ -209,25 +214,21 @@ def _with_front(rated: Sequence[RatedBackbone]) -> tuple[RatedBackbone, ...]:
 
 
 def _best(rated: Sequence[RatedBackbone], judgements: Sequence[Judgement]) -> RatedBackbone:
-    probes = aligned(
-        [
-            judgement.probes[each.features or "last"]
-            for each, judgement in zip(rated, judgements, strict=True)
-        ],
-        [judgement.rows for judgement in judgements],
-    )
-    # Where the wider latency of the moment misses what the first measurement met, none may be left.
-    within = [at for at, each in enumerate(rated) if each.meets_limits] or range(len(rated))
+    correct = [
+        judgement.probes[each.features or "last"].correct
+        for each, judgement in zip(rated, judgements, strict=True)
+    ]
+    within = [at for at, each in enumerate(rated) if each.meets_limits]
     latencies = [rated[at].latency_ms or 0.0 for at in within]
-    return rated[within[choose([probes[at] for at in within], latencies)]]
+    return rated[within[choose([correct[at] for at in within], latencies)]]
 
 
 def _reason(best: RatedBackbone, rated: Sequence[RatedBackbone]) -> str:
-    among = [each for each in rated if each.meets_limits] or list(rated)
+    among = [each for each in rated if each.meets_limits]
     top = max(among, key=lambda each: each.accuracy or 0.0)
     own = f"{best.accuracy:.1%} right in {best.latency_ms:.1f} ms"
     if len(among) == 1:
-        return f"{own}; no other one can be had within the limits."
+        return f"{own}: the only one that can be had within the limits."
     if (top.accuracy or 0.0) <= (best.accuracy or 0.0):
         return f"{own}: the most accurate."
     return (

@@ -12,11 +12,12 @@ _FEATURES = {"last": "last", "all_blocks": "all blocks", "all_blocks_and_inner":
 _Figure = Callable[[RatedBackbone], float | None]
 
 _FOOTNOTES = (
-    "* on the front of accuracy and latency. In brackets the rank by that column alone.",
-    "accuracy: a linear head on frozen features, each image left out in turn; LogME and H-score: of "
-    "the last block's features.",
-    "latency: one image, here, median. size: float32 weights. memory: estimated, weights and the "
-    "most activations alive at once.",
+    "*: on the front of accuracy and latency. (n): the rank by that column alone.",
+    "accuracy: a linear head on frozen features, each image left out in turn. LogME, H-score: of "
+    "the last block.",
+    "ms: one image, here, median. MB: float32 weights. memory: estimated MB, weights and live "
+    "activations.",
+    "ImageNet: published top-1 accuracy, the plain ranking.",
 )
 
 
@@ -36,24 +37,24 @@ def lines(found: Recommendation) -> Iterator[str]:
 
 
 _HEADER = (
-    "  backbone", "accuracy", "95 % interval", "features", "latency ms", "size MB", "memory MB",
-    "LogME", "H-score", "ImageNet",
+    "     backbone", "accuracy", "95 % interval", "features", "ms", "MB", "memory", "LogME",
+    "H-score", "ImageNet",
 )  # fmt: skip
 
 
 def _rows(found: Recommendation) -> Iterator[tuple[str, ...]]:
     rated = found.measured
     accuracy = _ranked(rated, lambda each: each.accuracy, "{:.1%}")
-    logme = _ranked(rated, lambda each: each.logme, "{:.3f}")
+    logme = _ranked(rated, lambda each: each.logme, "{:.2f}")
     h_score = _ranked(rated, lambda each: each.h_score, "{:.2f}")
     imagenet = _ranked(rated, lambda each: each.imagenet_top1, "{:.1%}")
     for at, each in enumerate(rated):
         low, high = each.interval or (0.0, 1.0)
-        over = "" if each.meets_limits else " over"
+        over = "" if each.meets_limits else ", over the limits"
         yield (
-            f"{'*' if each.on_front else ' '} {each.label}{over and ' (over the limits)'}",
+            f"{at + 1:>2} {'*' if each.on_front else ' '} {each.label}{over}",
             accuracy[at],
-            f"{low:.1%} to {high:.1%}",
+            f"{100 * low:.1f} to {100 * high:.1f}",
             _FEATURES[each.features or "last"],
             f"{each.latency_ms:.1f}",
             f"{each.size_mb:.1f}",
@@ -68,7 +69,9 @@ def _ranked(rated: Sequence[RatedBackbone], figure: _Figure, form: str) -> list[
     """The figures, each with its rank among those that are known."""
     known = [value for each in rated if (value := figure(each)) is not None]
     return [
-        "-" if value is None else f"{form.format(value)} ({1 + sum(other > value for other in known)})"
+        "-"
+        if value is None
+        else f"{form.format(value)} ({1 + sum(other > value for other in known)})"
         for value in map(figure, rated)
     ]
 
