@@ -236,6 +236,8 @@ def print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) -
 
 def print_recommendation(found: Recommendation, data: str) -> None:
     """The table, the heads of its columns in bold, and what to type next."""
+    from ktransfer.backbones import list_backbones
+
     for line in str(found).splitlines():
         click.echo(click.style(printable(line), bold=line.startswith(("best:", "     backbone"))))
     print_seconds(found.seconds)
@@ -245,6 +247,9 @@ def print_recommendation(found: Recommendation, data: str) -> None:
         command += ["--backbone-option", f"{name}={value}"]
     if best.weights != "imagenet":
         command += ["--weights", best.weights or "none"]
+    usual = {each.name: each.input_size for each in list_backbones()}.get(best.name)
+    if best.weights != "mini" and best.input_size and best.input_size != usual:
+        command += ["--input-size", str(best.input_size[0])]
     _print_next([*command, "--out", "runs/mine"])
 
 

@@ -136,9 +136,11 @@ def _load_all(
         loaded.append(_Loaded(each, backbone, costs, time.perf_counter() - started))
         say(f"{each.label}: {costs['latency_ms']:.1f} ms, {costs['size_mb']:.1f} MB")
     if not loaded:
+        labels = ", ".join(each.label for each in missing)
         raise InputError(
-            "the weights of no candidate can be had: "
-            + "; ".join(f"{each.label} {each.status}" for each in missing)
+            f"the weights of no candidate can be had ({labels}): {missing[0].status}. Without "
+            "network name files, such as "
+            '("MobileNetV2", {"alpha": 0.35, "weights": "path.weights.h5"})'
         )
     return loaded, missing
 
@@ -149,7 +151,8 @@ def _unavailable(candidate: Candidate, error: Exception) -> RatedBackbone:
         name=candidate.name,
         options=candidate.options,
         weights=candidate.weights,
-        status=f"not available: {error}",
+        # The advice for one backbone alone would be repeated for each.
+        status=f"not available: {error.__cause__ or error}",
     )
 
 
