@@ -33,10 +33,11 @@ def memory_mb(backbone: Backbone) -> float:
     """The memory that one image needs, estimated from the graph and not measured.
 
     It is that of the weights, as float32 and once, and of the activations that are alive at the
-    same time, where that is most: a call's inputs and outputs, and what later calls still need. A
-    runtime adds its own code, working space and copies; TensorFlow alone takes hundreds of
-    megabytes, whatever the network. Inside a layer that hides its activations (attention) nothing
-    is counted.
+    same time, where that is most: a call's inputs and outputs, and what later calls still need.
+    That is what a lean runtime needs after the export. TensorFlow takes far more: with MobileNetV2
+    0.35, MobileNetV2 and ResNet50 the estimates are 6, 18 and 99 MB, and the process that compiled
+    and ran them as here grew by 70, 196 and 1,497 MB. Inside a layer that hides its activations
+    (attention) nothing is counted.
 
     Args:
         backbone: any.
