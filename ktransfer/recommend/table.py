@@ -9,6 +9,8 @@ from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
 
 _NAMES = {"imagenet_top1": "ImageNet top-1", "logme": "LogME", "h_score": "H-score"}
 _FEATURES = {"last": "last", "all_blocks": "all blocks", "all_blocks_and_inner": "all + inner"}
+#: Names of files can be long, and the table has ten columns; the number tells candidates apart.
+_WIDEST_LABEL = 36
 _Figure = Callable[[RatedBackbone], float | None]
 
 _FOOTNOTES = (
@@ -16,7 +18,7 @@ _FOOTNOTES = (
     "accuracy: a linear head on frozen features, each image left out in turn. LogME, H-score: of "
     "the last block.",
     "ms: one image, here, median. MB: float32 weights. memory: estimated MB, weights and live "
-    "activations.",
+    "activations, without the runtime.",
     "ImageNet: published top-1 accuracy, the plain ranking.",
 )
 
@@ -52,7 +54,7 @@ def _rows(found: Recommendation) -> Iterator[tuple[str, ...]]:
         low, high = each.interval or (0.0, 1.0)
         over = "" if each.meets_limits else ", over the limits"
         yield (
-            f"{at + 1:>2} {'*' if each.on_front else ' '} {each.label}{over}",
+            f"{at + 1:>2} {'*' if each.on_front else ' '} {_shortened(each.label)}{over}",
             accuracy[at],
             f"{100 * low:.1f} to {100 * high:.1f}",
             _FEATURES[each.features or "last"],
@@ -63,6 +65,10 @@ def _rows(found: Recommendation) -> Iterator[tuple[str, ...]]:
             h_score[at],
             imagenet[at],
         )
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _WIDEST_LABEL else label[: _WIDEST_LABEL - 1] + "…"
 
 
 def _ranked(rated: Sequence[RatedBackbone], figure: _Figure, form: str) -> list[str]:
@@ -84,13 +90,16 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _agreement(found: Recommendation) -> Iterator[str]:
-    if not found.agreements:
+    for name, title in _NAMES.items():
+        if name in found.agreements:
+            each = found.agreements[name]
+            yield (
+                f"{title} and the accuracies rank {each.num_candidates} candidates alike by "
+                f"Spearman {each.spearman:+.2f}, Kendall {each.kendall:+.2f}."
+            )
+    silent = [title for name, title in _NAMES.items() if name not in found.agreements]
+    if silent:
         yield (
-            f"{len(found.measured)} candidates are too few to say how well other rankings agree "
-            f"with the accuracies (from {LEAST_COMPARED} on)."
-        )
-    for name, each in found.agreements.items():
-        yield (
-            f"{_NAMES[name]} ranks {each.num_candidates} of them as the accuracies do by Spearman "
-            f"{each.spearman:+.2f}, Kendall {each.kendall:+.2f}."
+            f"How well {', '.join(silent)} rank{'s' if len(silent) == 1 else ''} the candidates "
+            f"cannot be said of fewer than {LEAST_COMPARED}."
         )
