@@ -388,6 +388,17 @@ def test_the_table_goes_from_fast_to_slow_and_says_how_to_read_it(found):
     assert "memory: estimated" in text
 
 
+def test_long_labels_are_cut_in_table_and_picture_and_whole_in_the_data(folder, tmp_path):
+    long = "a_network_with_a_name_longer_than_any_table_has_room_for"
+    found = recommend_backbones(folder, [named(long)], verbose=False)
+    found.plot(tmp_path / "front.svg")
+    short = "a_network_with_a_name_longer_than_a…"
+    (row,) = [line for line in str(found).splitlines() if line.startswith(" 1")]
+    assert (short in row, long in row) == (True, False)
+    assert f"1 {short}" in (tmp_path / "front.svg").read_text("utf-8")
+    assert found.to_dict()["best"]["label"] == long
+
+
 def test_it_is_plain_data(found):
     data = json.loads(json.dumps(found.to_dict()))
     assert data["best"] in data["candidates"]

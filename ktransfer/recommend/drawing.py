@@ -49,7 +49,7 @@ def _dots(found: Recommendation, x_of: _X) -> tuple[Curve, ...]:
         if x is None:
             continue
         colour, _ = PALETTE[(number - 1) % len(PALETTE)]
-        label = f"{number} {each.label}"
+        label = f"{number} {each.short_label}"
         interval = ((x, 100 * low), (x, 100 * high))
         dot = ((x, _per_cent(each.accuracy) or 0.0),)
         curves.append(Curve(label, colour, interval, faint=True))

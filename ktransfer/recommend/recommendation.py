@@ -12,6 +12,9 @@ from ktransfer.recommend.ranking import Agreement
 
 MEASURED = "measured"
 
+#: Names of files can be long, and the table has ten columns; its numbers tell candidates apart.
+WIDEST_LABEL = 36
+
 
 @dataclass(frozen=True)
 class RatedBackbone:
@@ -60,6 +63,12 @@ class RatedBackbone:
     on_front: bool = False
     meets_limits: bool = False
     seconds: float = 0.0
+
+    @property
+    def short_label(self) -> str:
+        """The label for a table or a legend."""
+        kept = self.label[: WIDEST_LABEL - 1] + "…"
+        return self.label if len(self.label) <= WIDEST_LABEL else kept
 
     @property
     def measured(self) -> bool:

@@ -9,8 +9,6 @@ from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
 
 _NAMES = {"imagenet_top1": "ImageNet top-1", "logme": "LogME", "h_score": "H-score"}
 _FEATURES = {"last": "last", "all_blocks": "all blocks", "all_blocks_and_inner": "all + inner"}
-#: Names of files can be long, and the table has ten columns; the number tells candidates apart.
-_WIDEST_LABEL = 36
 _Figure = Callable[[RatedBackbone], float | None]
 
 _FOOTNOTES = (
@@ -54,7 +52,7 @@ def _rows(found: Recommendation) -> Iterator[tuple[str, ...]]:
         low, high = each.interval or (0.0, 1.0)
         over = "" if each.meets_limits else ", over the limits"
         yield (
-            f"{at + 1:>2} {'*' if each.on_front else ' '} {_shortened(each.label)}{over}",
+            f"{at + 1:>2} {'*' if each.on_front else ' '} {each.short_label}{over}",
             accuracy[at],
             f"{100 * low:.1f} to {100 * high:.1f}",
             _FEATURES[each.features or "last"],
@@ -65,10 +63,6 @@ def _rows(found: Recommendation) -> Iterator[tuple[str, ...]]:
             h_score[at],
             imagenet[at],
         )
-
-
-def _shortened(label: str) -> str:
-    return label if len(label) <= _WIDEST_LABEL else label[: _WIDEST_LABEL - 1] + "…"
 
 
 def _ranked(rated: Sequence[RatedBackbone], figure: _Figure, form: str) -> list[str]:
