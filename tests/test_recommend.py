@@ -53,6 +53,14 @@ def dead(name="dead"):
     return blind(name, (0, 1))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_latency():
+    """What is not about latency need not wait a second for each candidate."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ktransfer.recommend.costs.BUDGET_S", 0.01)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_pictures(tmp_path_factory.mktemp("recommend") / "pictures", 12)
@@ -173,6 +181,7 @@ def test_memory_is_weights_and_the_most_activations_alive_at_once():
 
 @pytest.mark.parametrize(("seconds", "runs"), [(0.03, 34), (10.0, LEAST_RUNS)])
 def test_latency_is_the_median_of_a_second_after_warm_up(monkeypatch, seconds, runs):
+    monkeypatch.setattr("ktransfer.recommend.costs.BUDGET_S", BUDGET_S)
     clock, calls = [0.0], []
 
     def forward(images):
