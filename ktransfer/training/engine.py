@@ -41,6 +41,10 @@ from ktransfer.training.stages import (
 #: The learning rates of the plans are those of heads of so many features.
 USUAL_WIDTH = 1_280
 
+#: A feature that hardly varies is magnified as if it had this share of the usual deviation, and no
+#: further: it may wake up, most of all where blocks train.
+_LEAST_DEVIATION = 1e-3
+
 #: Images that the scale of the features is measured on where no stage asks for all features.
 _SCALE_SAMPLE = 256
 
@@ -278,7 +282,14 @@ class Training:
         if stage.mixes:
             batches = self.source.with_shares(batches)
         held_back_batches = self._past_frozen(batches, stage, decision)
-        return StageData(train, held_back_batches, len(labels), shares=stage.mixes)
+        majority_share = float(np.bincount(held_back).max() / len(held_back))
+        return StageData(
+            train,
+            held_back_batches,
+            len(labels),
+            shares=stage.mixes,
+            majority_share=majority_share,
+        )
 
     def _past_frozen(self, batches: Any, stage: Stage, decision: CacheDecision) -> Any:
         """The batches as the trainee reads them: what is not cached may run on the way to it."""
@@ -433,7 +444,7 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
 
     The deviation is 1, or less where there are more than `USUAL_WIDTH` features: the steps of Adam
     have the same size for each weight, so that of many features the head would jump. Features that
-    are constant are left without a scale.
+    are constant are left without a scale, and those that nearly are come out with less.
 
     Raises:
         InputError: they are not finite.
@@ -445,7 +456,8 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
     variance = sum(squares) / len(values)
     deviation = np.sqrt(variance)
     alive = deviation > 1e-6 * (1.0 + np.abs(mean))
-    scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, deviation, 1.0)
+    least = _LEAST_DEVIATION * np.median(deviation[alive]) if alive.any() else 1.0
+    scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, np.maximum(deviation, least), 1.0)
     return scale.astype(np.float32), (-mean * scale).astype(np.float32)
 
 
@@ -474,6 +486,12 @@ def _remarks(stage: Stage, outcome: Outcome) -> Iterator[str]:
             f"the loss of stage {stage.name!r} became NaN in epoch {len(outcome.history)}, so the "
             f"training stopped and {kept} are kept: lower learning_rate from "
             f"{stage.learning_rate:g} to {stage.learning_rate / 10:g}{blocks}"
+        )
+    elif outcome.collapsed:
+        yield (
+            f"stage {stage.name!r} lost most of what the network knew and was ended after epoch "
+            f"{len(outcome.history)}; {kept} are kept. learning_rate={stage.learning_rate:g} is "
+            "too much for these images"
         )
     elif not outcome.best_epoch and outcome.standing:
         yield (
