@@ -274,7 +274,7 @@ def print_recommendation(found: Recommendation, data: str) -> None:
     usual = {each.name: each.input_size for each in list_backbones()}.get(best.name)
     if best.weights != "mini" and best.input_size and best.input_size != usual:
         command += ["--input-size", str(best.input_size[0])]
-    _print_next([*command, "--out", "runs/mine"])
+    print_next([*command, "--out", "runs/mine"])
 
 
 def print_note(text: str) -> None:

@@ -14,7 +14,7 @@ from ktransfer.backbones import Backbone
 from ktransfer.data import Part, Skipped
 from ktransfer.features import FORWARD_BATCH_SIZE, Features, extract_part
 from ktransfer.probes import Probe, choose_simplest, even_sample, evidence_scores, probe
-from ktransfer.profile import FEATURE_SETS, Tap, taps_of
+from ktransfer.profile import WIDEST, columns_of, taps_of
 from ktransfer.recommend.costs import compile_taps
 
 #: Of more images as many are taken, evenly by class: enough to tell 2 points apart.
@@ -87,7 +87,7 @@ class Judgement:
 
     Attributes:
         probes: by feature set; those that add nothing to a simpler one are left out.
-        features: the simplest set within one standard error of the best.
+        features: the simplest set within one standard error of the best, by `choose_simplest`.
         scores: LogME and H-score of the features of the last block.
     """
 
@@ -119,22 +119,22 @@ def judge(backbone: Backbone, pixels: Pixels) -> Judgement:
     Raises:
         InputError: the features are not finite.
     """
-    taps = {features: taps_of(backbone, features) for features in FEATURE_SETS}
-    values = _run(backbone, taps[FEATURE_SETS[-1]], pixels.by_size[backbone.input_size])
+    values = _run(backbone, pixels.by_size[backbone.input_size])
     probes: dict[str, Probe] = {}
     before = 0
-    for features in FEATURE_SETS:
+    _, widths = columns_of(backbone)
+    for features, width in widths.items():
         # Each set begins with all of the simpler ones.
-        width = sum(tap.width for tap in taps[features])
         if width > before:
             probes[features] = probe(values[:, :width], pixels.labels)
         before = width
-    last = values[:, : sum(tap.width for tap in taps["last"])]
+    scores = evidence_scores(values[:, : widths["last"]], pixels.labels)
     chosen = list(probes)[choose_simplest(list(probes.values()))]
-    return Judgement(probes, chosen, evidence_scores(last, pixels.labels))
+    return Judgement(probes, chosen, scores)
 
 
-def _run(backbone: Backbone, taps: tuple[Tap, ...], images: np.ndarray) -> np.ndarray:
-    forward = compile_taps(backbone, taps)
+def _run(backbone: Backbone, images: np.ndarray) -> np.ndarray:
+    """What all taps say of the images, float32 `(images, features)`."""
+    forward = compile_taps(backbone, taps_of(backbone, WIDEST))
     starts = range(0, len(images), FORWARD_BATCH_SIZE)
     return np.concatenate([forward(images[at : at + FORWARD_BATCH_SIZE]) for at in starts])
