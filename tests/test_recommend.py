@@ -221,6 +221,13 @@ def test_limits_that_nothing_meets_name_the_nearest_and_by_how_much():
         Limits(max_latency_ms=10, max_size_mb=10).check_one_meets(costs)
     with pytest.raises(InputError, match=r"9 MB of memory, 1 over max_memory_mb"):
         Limits(max_memory_mb=8).check_one_meets(costs)
+    # What counts is the worst excess: 20 % and five times are further away than twice.
+    uneven = {
+        "a": {"latency_ms": 12.0, "size_mb": 50.0, "memory_mb": 9.0},
+        "b": {"latency_ms": 20.0, "size_mb": 10.0, "memory_mb": 9.0},
+    }
+    with pytest.raises(InputError, match=r"b comes nearest: 20 ms, 10 over max_latency_ms\. "):
+        Limits(max_latency_ms=10, max_size_mb=10).check_one_meets(uneven)
     Limits(max_latency_ms=12.5).check_one_meets(costs)
     Limits().check_one_meets(costs)
 
