@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
     from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
     from ktransfer.plan import Plan, Stage
+    from ktransfer.recommend import recommend_backbones
     from ktransfer.results import Evaluation, FitResult, Predictions
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ _HOME = {
     "grouped": "optimizers",
     "layer_decay": "optimizers",
     "load_backbone": "backbones",
+    "recommend_backbones": "recommend",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "grouped",
     "layer_decay",
     "load_backbone",
+    "recommend_backbones",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME, ("__version__",))

@@ -18,6 +18,10 @@ class RunError(InputError):
     """A saved run cannot be read (damaged, incomplete, of an unknown version) or written."""
 
 
+class DownloadError(InputError):
+    """Weights cannot be downloaded; everything else about the request may be right."""
+
+
 def near_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The `count` known names most like `name`, best first; case does not matter."""
     by_folded = {each.casefold(): each for each in known}

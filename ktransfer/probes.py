@@ -217,7 +217,8 @@ def _evidence(
         effective = float(np.sum(squares / (squares + ratio)))
         norm = float(np.sum(squares * projections / (squares + ratio) ** 2))
         residual = rest + float(np.sum(projections * ratio**2 / (squares + ratio) ** 2))
-        alpha = effective / max(norm, 1e-12)
+        # Of constant features nothing is effective; 0 would make the next ratio 0 / 0.
+        alpha = max(effective, 1e-12) / max(norm, 1e-12)
         beta = max(number - effective, 1e-12) / max(residual, 1e-12)
         if abs(alpha / beta - ratio) <= 1e-4 * ratio:
             break

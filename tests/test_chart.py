@@ -199,3 +199,25 @@ def test_only_svg_is_written_and_only_where_it_can_be(tmp_path):
         write_svg(tmp_path / "a.png", "<svg/>")
     with pytest.raises(InputError, match=r"cannot write '.*nowhere/a\.svg': No such file"):
         write_svg(tmp_path / "nowhere" / "a.svg", "<svg/>")
+
+
+def test_a_caption_stands_beside_the_last_point_and_stays_inside():
+    inside = Curve("a", "#000", ((0, 0), (5, 1)), caption="inside")
+    edge = Curve("b", "#000", ((10, 2),), line=False, markers=True, dot_px=6.0, caption="edge")
+    panel = make_panel(inside, edge, x=Axis("x", low=0, high=10))
+    root = read(panel)
+    places = {each.text: each for each in root.iter(f"{SVG}text")}
+    assert float(places["inside"].get("x")) == pytest.approx((LEFT_PX + RIGHT) / 2 + 8)
+    assert float(places["edge"].get("x")) == pytest.approx(RIGHT - 8)
+    assert places["edge"].get("text-anchor") == "end"
+    (dot,) = [each for each in root.iter(f"{SVG}circle") if each.get("r") == "6"]
+    assert float(dot.get("cx")) == pytest.approx(RIGHT)
+
+
+def test_long_names_widen_the_legend():
+    def width(label):
+        curve = Curve(label, "#000", ((0, 0), (1, 1)))
+        return float(read(make_panel(curve)).get("width"))
+
+    assert width("short") == width("s") == WIDTH_PX
+    assert width("x" * 60) - RIGHT > 60 * 7

@@ -51,6 +51,8 @@ class Curve:
         line: Whether the points are joined.
         markers: Whether each point is a dot.
         faint: Whether it stays in the background.
+        dot_px: Radius of the dots.
+        caption: What stands beside its last point.
     """
 
     label: str
@@ -60,6 +62,8 @@ class Curve:
     line: bool = True
     markers: bool = False
     faint: bool = False
+    dot_px: float = 2.5
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def draw(title: str, *panels: Panel) -> str:
         for index, panel in enumerate(panels)
     ]
     curves = list({curve.label: curve for panel in panels for curve in panel.curves}.values())
-    width = places[-1].right + RIGHT_PX
+    width = places[-1].right + max(RIGHT_PX, _legend_px(curves))
     parts = [
         *_frame(title, width),
         *(line for number, place in enumerate(places) for line in _panel(place, number)),
@@ -247,7 +251,14 @@ def _curve(place: _Place, curve: Curve) -> Iterator[str]:
             )
         if curve.markers:
             for x, y in pixels:
-                yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{curve.colour}"{faint}/>'
+                yield (
+                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{curve.dot_px:g}" '
+                    f'fill="{curve.colour}"{faint}/>'
+                )
+        if curve.caption:
+            x, y = pixels[-1]
+            beside, anchor = (-8, "end") if x > place.right - 20 else (8, "start")
+            yield _text(x + beside, y - 6, curve.caption, anchor=anchor)
 
 
 def _pieces(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
@@ -286,6 +297,11 @@ def _legend(curves: Sequence[Curve], left: int) -> Iterator[str]:
         else:
             yield f'<circle cx="{left + 11}" cy="{y}" r="3" fill="{curve.colour}"/>'
         yield _text(left + 30, y + 4, curve.label)
+
+
+def _legend_px(curves: Sequence[Curve]) -> int:
+    """The width of the legend, with its margins; a wide font is allowed for."""
+    return 60 + math.ceil(1.2 * CHARACTER_PX * max((len(each.label) for each in curves), default=0))
 
 
 def _chosen(curves: Sequence[Curve]) -> list[Curve]:

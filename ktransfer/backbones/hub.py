@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError, near_names, unknown_name
+from ktransfer._checks import DownloadError, InputError, near_names, unknown_name
 from ktransfer.backbones.backbone import Backbone, build_backbone
 from ktransfer.backbones.preprocessing import MODES, apply_preprocessing
 from ktransfer.backbones.weights import load_weights_file
@@ -147,7 +147,7 @@ def _load_preset(
         network = hub.models.Backbone.from_preset(preset)
         converter = hub.layers.ImageConverter.from_preset(preset)
     except Exception as error:  # kaggle, requests and huggingface_hub raise kinds of their own
-        raise InputError(
+        raise DownloadError(
             f"{name} could not be downloaded ({error}). Without network give a file, "
             f"weights='path.weights.h5', for one of {', '.join(_CONFIGURATIONS)}; a private model "
             "needs the login that KerasHub asks for"

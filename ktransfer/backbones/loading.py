@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError, near_names, unknown_name
+from ktransfer._checks import DownloadError, InputError, near_names, unknown_name
 from ktransfer.backbones.backbone import Backbone, build_backbone
 from ktransfer.backbones.families import FAMILY_OF, Family
 from ktransfer.backbones.hub import HUB_PREFIX, load_hub_backbone, load_hub_instance
@@ -229,7 +229,7 @@ def _download(name: str, build: Any) -> keras.Model:
         except InputError:
             raise
         except Exception as error:  # keras.utils.get_file raises the bare Exception
-            raise InputError(
+            raise DownloadError(
                 f"the ImageNet weights of {name} could not be downloaded ({error}). Without "
                 'network give a file, weights="path.weights.h5", or use the embedded '
                 'weights="mini" of MobileNetV2, which are for demonstrations'

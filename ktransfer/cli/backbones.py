@@ -2,22 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import click
 
-from ktransfer.cli import terminal
-from ktransfer.cli.program import json_option
+from ktransfer._checks import InputError
+from ktransfer.cli import early, terminal
+from ktransfer.cli.program import KeyValue, json_option
+from ktransfer.cli.session import at_work
+from ktransfer.cli.started import elapsed
+
+Candidate = tuple[str, Mapping[str, Any]]
+
+
+class NameAndOptions(click.ParamType):
+    """`MobileNetV2,alpha=0.35` as `("MobileNetV2", {"alpha": 0.35})`."""
+
+    name = "NAME[,OPTION=VALUE...]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Candidate:
+        """Splits at the commas."""
+        name, *options = value.split(",")
+        pairs = [KeyValue().convert(each, param, ctx) for each in options]
+        return name, dict(pairs)
 
 
 @click.command()
+@click.option(
+    "--data", metavar="DATA", help="Compare candidates on these images, as `train` takes them."
+)
+@click.option(
+    "--candidate",
+    "candidates",
+    type=NameAndOptions(),
+    multiple=True,
+    help="One to compare, such as MobileNetV2,alpha=0.35; also weights=FILE and input_size=N. "
+    "Repeatable; default a list from small to accurate.",
+)
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|mini|none|FILE",
+    help="Of the candidates without weights of their own.",
+)
+@click.option("--max-latency-ms", type=float, metavar="MS", help="Longest time for one image here.")
+@click.option("--max-size-mb", type=float, metavar="MB", help="Largest weights, as float32.")
+@click.option("--max-memory-mb", type=float, metavar="MB", help="Most memory, as estimated.")
+@click.option("--plot", metavar="FILE.svg", help="Draw accuracy over latency.")
 @json_option
-def backbones(as_json: bool) -> None:
-    """List the backbones that can be named."""
+def backbones(
+    data: str | None,
+    candidates: Sequence[Candidate],
+    weights: str,
+    plot: str | None,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """List the backbones that can be named, or compare some on your images.
+
+    With --data, linear heads on each candidate are judged on at most 500 of the training images,
+    beside its latency on this machine, its size and the memory it needs.
+    """
+    if data is None:
+        _list(candidates, plot, limits, as_json)
+        return
+    own_weights = _check(data, candidates, weights, plot, limits)
+    seconds: dict[str, float] = {}
+    with at_work(seconds):
+        from ktransfer.recommend import recommend_backbones
+
+        found = recommend_backbones(data, candidates or None, weights=own_weights, **limits)
+        if plot:
+            found.plot(plot)
+    seconds = {**seconds, **found.seconds, "total": elapsed()}
+    if as_json:
+        terminal.print_json({**found.to_dict(), "plot": plot, "seconds": seconds})
+    else:
+        terminal.print_recommendation(found, data)
+        if plot:
+            click.echo(f"picture: {terminal.printable(plot)}")
+
+
+def _list(
+    candidates: Sequence[Candidate],
+    plot: str | None,
+    limits: Mapping[str, float | None],
+    as_json: bool,
+) -> None:
+    if candidates or plot or any(each is not None for each in limits.values()):
+        raise InputError("candidates are compared on images: give --data DATA")
     from ktransfer.backbones import list_backbones
+    from ktransfer.recommend import DEFAULTS
 
     rows = list_backbones()
     if as_json:
-        terminal.print_json({"backbones": [asdict(each) for each in rows]})
+        defaults = [asdict(each) for each in DEFAULTS]
+        terminal.print_json({"backbones": [asdict(each) for each in rows], "defaults": defaults})
     else:
-        terminal.print_backbones(rows)
+        terminal.print_backbones(rows, DEFAULTS)
+
+
+def _check(
+    data: str,
+    candidates: Sequence[Candidate],
+    weights: str,
+    plot: str | None,
+    limits: Mapping[str, float | None],
+) -> str | None:
+    """What can be checked before TensorFlow is imported; the weights."""
+    from ktransfer.recommend.limits import Limits
+
+    for name, options in candidates:
+        early.check_backbone(name)
+        own = options.get("weights")
+        if own is not None:
+            early.weights(str(own))
+    Limits(**limits)
+    early.check_svg(plot)
+    early.check_labelled(data)
+    return early.weights(weights)

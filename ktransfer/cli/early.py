@@ -227,6 +227,19 @@ def check_csv(file: str | None) -> None:
         raise InputError(f"--csv {file!r}: no permission to write to {str(parent)!r}")
 
 
+def check_svg(file: str | None) -> None:
+    """Raises an `InputError` if the picture could not be written."""
+    if file is None:
+        return
+    path = Path(file)
+    if path.suffix.lower() != ".svg":
+        raise InputError(f"--plot {file!r}: the picture is an SVG, name a file that ends in .svg")
+    if not path.parent.is_dir():
+        raise InputError(f"--plot {file!r}: there is no folder {str(path.parent)!r}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"--plot {file!r} cannot be written")
+
+
 def check_demo_folder(folder: str) -> Path:
     """The folder; an `InputError` if it is not empty, or could not be written to."""
     path = Path(folder)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ktransfer.diagnosis import Diagnosis
     from ktransfer.looking import Look
     from ktransfer.metrics import Score
+    from ktransfer.recommend import Default, Recommendation
     from ktransfer.results import Evaluation, FitResult, Predictions, StageResult
 
 _LABEL_WIDTH = 14
@@ -241,8 +242,8 @@ def print_look(page: Look) -> None:
     print_skipped(page.skipped)
 
 
-def print_backbones(rows: Iterable[BackboneInfo]) -> None:
-    """A table of names, sizes and blocks."""
+def print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) -> None:
+    """A table of names, sizes and blocks, and which of them to begin with."""
     click.echo(
         click.style(f"{'name':<20}{'parameters':>13}{'blocks':>8}{'input px':>10}", bold=True)
     )
@@ -251,6 +252,29 @@ def print_backbones(rows: Iterable[BackboneInfo]) -> None:
     click.echo(
         '\nParameters without a classifier. KerasHub presets: "hub:NAME", with ktransfer[hub].'
     )
+    click.echo(click.style("\nTo begin with (--data DATA compares them on your images)", bold=True))
+    for each in defaults:
+        options = "".join(f" {name}={value}" for name, value in each.options.items())
+        _row(each.role, f"{each.name}{options}: {each.reason}")
+
+
+def print_recommendation(found: Recommendation, data: str) -> None:
+    """The table, the heads of its columns in bold, and what to type next."""
+    from ktransfer.backbones import list_backbones
+
+    for line in str(found).splitlines():
+        click.echo(click.style(printable(line), bold=line.startswith(("best:", "     backbone"))))
+    print_seconds(found.seconds)
+    best = found.best
+    command = ["ktransfer", "train", data, "--backbone", best.name]
+    for name, value in best.options.items():
+        command += ["--backbone-option", f"{name}={value}"]
+    if best.weights != "imagenet":
+        command += ["--weights", best.weights or "none"]
+    usual = {each.name: each.input_size for each in list_backbones()}.get(best.name)
+    if best.weights != "mini" and best.input_size and best.input_size != usual:
+        command += ["--input-size", str(best.input_size[0])]
+    print_next([*command, "--out", "runs/mine"])
 
 
 def print_note(text: str) -> None:
