@@ -159,7 +159,7 @@ class FitResult:
 
     @property
     def unfrozen(self) -> int:
-        """How many last blocks the model has that trained; stages that were dropped do not count."""
+        """How many last blocks of the model trained; stages that were dropped do not count."""
         kept = [stage for stage in self.stages if stage.best_epoch] or self.stages
         return max((stage.unfreeze for stage in kept), default=0)
 

@@ -144,7 +144,7 @@ class Training:
 
     @property
     def kept(self) -> list[StageResult]:
-        """The stages of which an epoch was kept: the model is what they made. All where none was."""
+        """The stages of which an epoch was kept, since the model is their work; or else all."""
         return [each for each in self.results if each.best_epoch] or self.results
 
     def freeze_as_trained(self) -> None:
