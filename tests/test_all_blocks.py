@@ -1,5 +1,7 @@
 """Heads that read all blocks of a frozen backbone; test_all_blocks_trained has those that train."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,12 @@ from test_resume import KillAt, Killed, make_alike
 from ktransfer import FineTuner, InputError, Plan, Stage, load_backbone
 from ktransfer.data import image_dataset, read_folder
 from ktransfer.plan import linear_probe
+from ktransfer.probes import ridge_head
+from ktransfer.profile import profile_part
 from ktransfer.training.engine import USUAL_WIDTH, standardizing
+
+HEAD = Stage(name="head", unfreeze=0, epochs=1, learning_rate=0.01)
+LAST = Stage(name="last", unfreeze=1, epochs=1, learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +46,47 @@ def test_head_reads_what_every_block_says(folder):
     np.testing.assert_allclose(tuner.predict(images).probabilities, shares, atol=1e-5)
     assert str(tuner.summary()).count("head") == 1
     assert tuner.summary().rows[-1].trainable == (4 + 6 + 1) * 3
+
+
+def still(**fields):
+    """A plan that trains a head without moving it."""
+    return Plan("still", (dataclasses.replace(HEAD, learning_rate=1e-12),), **fields)
+
+
+@pytest.mark.parametrize("balance", ["none", "class_weights"])
+def test_head_begins_as_the_ridge_regression_of_the_training_images(folder, balance):
+    tuner = tuner_of()
+    result = tuner.fit(folder, plan=still(features="all_blocks"), balance=balance)
+    assert result.stages[0].solved
+    assert result.stages[0].kept
+    look = tuner_of()
+    profile, _ = profile_part(look.backbone, read_folder(folder).train)
+    kernel, bias = ridge_head(profile.features_of("all_blocks"), profile.labels)
+    found = tuner.model.get_layer("head").get_weights()
+    np.testing.assert_allclose(found[0] * result.temperature, kernel, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[1] * result.temperature, bias, rtol=1e-3, atol=1e-4)
+
+
+def test_only_heads_on_other_than_the_last_features_are_solved(folder):
+    def solved(**how):
+        return tuner_of().fit(folder, **how).stages[0].solved
+
+    assert not solved(plan=still())
+    assert solved(plan=still(num_blocks=1))
+    light = dataclasses.replace(HEAD, augmentation="light")
+    assert not solved(plan=Plan("views", (light,), features="all_blocks"))
+    last = dataclasses.replace(HEAD, unfreeze=1)
+    assert not solved(plan=Plan("tuned", (last,), features="all_blocks"))
+
+
+def test_where_no_epoch_is_better_the_regression_is_kept_and_said(folder):
+    wild = dataclasses.replace(HEAD, learning_rate=1e3, epochs=3)
+    result = tuner_of().fit(folder, plan=Plan("wild", (wild,), features="all_blocks"))
+    (stage,) = result.stages
+    assert (stage.best_epoch, stage.solved, stage.kept) == (0, True, True)
+    assert "began with a ridge regression in closed form" in " ".join(result.notes)
+    assert result.val_accuracy > 0.9
+    assert result.unfrozen == 0
 
 
 @pytest.mark.parametrize("cache", ["auto", "off"])

@@ -190,7 +190,7 @@ class Training:
         decision = self._decide(stage)
         self._say(f"stage {stage.name!r}: {decision.reason}")
         data = self._data(stage, decision)
-        solved = self._solve_head(stage, decision)
+        solved = self._solve_head(stage)
         self._scale_features(stage, decision)
         with self._as_trained():
             outcome, batch_size, notes = self._with_memory(stage, decision, data, solved)
@@ -314,7 +314,7 @@ class Training:
     def _cut(self, stage: Stage) -> int:
         return self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
 
-    def _solve_head(self, stage: Stage, decision: CacheDecision) -> bool:
+    def _solve_head(self, stage: Stage) -> bool:
         """Begin a head on other features than the last ones as a ridge regression.
 
         Adam's few hundred steps leave such heads far behind it, where on the last features, which
@@ -325,7 +325,7 @@ class Training:
         usual = network.features == "last" and network.num_blocks == len(network.backbone.blocks)
         if self._in_stage:
             return self._in_stage[1].plain["start"] is not None and not self.results
-        plain = decision.cached and stage.augmentation == "none" and not stage.mixes
+        plain = stage.augmentation == "none"
         if usual or self.results or not plain or self._cut(stage) != network.num_blocks:
             return False
         rows, labels = self.source.rows("train", self._cut(stage)), self.source.splits.train.labels
