@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ktransfer import FineTuner, Plan
 
 #: How the advisor is asked for its choice: of heads only, and of everything.
-ASKED = {ADVISOR_HEADS: {"tune": "off"}, ADVISOR: {}}
+ASKED: dict[str, dict[str, Any]] = {ADVISOR_HEADS: {"fine_tuning": "off"}, ADVISOR: {}}
 SIZES = (60, 300, None)
 WEIGHTS = "weights/mobilenetv2_0.35_224_notop.weights.h5"
 NOT_WORK = ("check", "score")
@@ -162,14 +162,12 @@ class Measuring:
             deciding = time.perf_counter() - started
         with empty_cache():
             found = self.fit("auto", **asked)
-        candidates = [(each.name, each.accuracy) for each in advice.candidates]
-        gap = advice.gap and advice.gap.value
         return {
             **found,
             "seconds_of_deciding": deciding,
             "chosen": advice.strategy,
-            "candidates": candidates,
-            "gap": gap,
+            "candidates": [(each.name, each.accuracy, each.interval) for each in advice.candidates],
+            "gap": advice.gap and advice.gap.value,
         }
 
 

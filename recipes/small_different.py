@@ -1,9 +1,8 @@
 """Few images that look like nothing in ImageNet: which of the backbone's features?
 
-Case: 300 images of a distant domain (cell `small_different` of the 2x2 rule). Too few to fine-tune
-much; the backbone stays frozen, and the question is where the head should read it. The textbook
-says at an earlier block, since the last ones are specific to the source. Measured, side by side:
-the last features, the textbook's, those of all blocks, and those with the ones inside the blocks.
+Case: 300 images of a distant domain (cell `small_different` of the 2x2 rule), everything frozen.
+The textbook's head reads an earlier block, since the last ones are specific to the source. Here
+beside it: the last features, those of all blocks, and those with the ones inside the blocks.
 
     python recipes/small_different.py                     # 300 of 600 digits of scikit-learn
     python recipes/small_different.py --data steel/ --weights imagenet
@@ -21,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ktransfer import FineTuner, InputError, Plan
+from ktransfer import FineTuner, InputError
 from ktransfer.data import read_data
 from ktransfer.plan import linear_probe, plan_for
 from ktransfer.profile import measure_gap
@@ -49,38 +48,30 @@ def write_digits(folder: Path, count: int) -> Path:
     return folder
 
 
-def heads(tuner: FineTuner) -> dict[str, Plan]:
-    """A head on each set of features; the textbook's keeps the first two thirds of the blocks."""
-    return {
+def main() -> None:
+    """Measures the gap, trains a head on each set of features, and prints what each gained."""
+    args = parse()
+    tuner = FineTuner(args.backbone, weights=args.weights, verbose=False)
+    plans = {
         "last features": linear_probe(),
-        "earlier block": plan_for(tuner.advise(100, 2, "different")),
+        "an earlier block": plan_for(tuner.advise(300, 10, "different")),
         "all blocks": linear_probe(features="all_blocks"),
         "all, and inside": linear_probe(features="all_blocks_and_inner"),
     }
-
-
-def main() -> None:
-    """Measures the gap, trains every head, and prints what each gained."""
-    args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or write_digits(Path(scratch), 60 if args.smoke else 600)
-        tuner = FineTuner(args.backbone, weights=args.weights, verbose=False)
         try:
             gap = measure_gap(tuner.backbone, read_data(data).train)
             print(f"domain gap {gap.value:.3f}: {'similar' if gap.similar else 'different'}")
         except InputError as error:
             print(f"domain gap unknown: {error}")
-        first = None
-        for name, plan in heads(tuner).items():
-            result = tuner.fit(data, plan=plan, epochs=2 if args.smoke else None)
-            found = result.test or result.validation
-            first = found.accuracy if first is None else first
-            low, high = found.interval
-            gained = 100 * (found.accuracy - first)
-            print(
-                f"{name:<16} {found.accuracy:.1%} on {found.num_images} images "
-                f"({low:.1%} to {high:.1%}), {gained:+.1f} points"
-            )
+        epochs = 2 if args.smoke else None
+        fitted = [tuner.fit(data, plan=plan, epochs=epochs) for plan in plans.values()]
+        scores = [each.test or each.validation for each in fitted]
+        for name, score in zip(plans, scores, strict=True):
+            low, high = score.interval
+            share = f"{score.accuracy:.1%} of {score.num_images}, {low:.1%} to {high:.1%}"
+            print(f"{name:<16} {share}; {100 * (score.accuracy - scores[0].accuracy):+.1f} points")
 
 
 if __name__ == "__main__":
