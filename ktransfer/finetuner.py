@@ -15,7 +15,7 @@ from ktransfer import __version__
 from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
-from ktransfer.advisor import Advice, advise
+from ktransfer.advisor import Advice, advise, check_similarity
 from ktransfer.backbones import Backbone, check_rgb_range, load_backbone
 from ktransfer.data import (
     Part,
@@ -80,6 +80,8 @@ class FineTuner:
         precision: what training computes in: `"float32"`, `"mixed_bfloat16"`, `"mixed_float16"`, or
             `"auto"`: float32 on a CPU, mixed_bfloat16 on an accelerator. Weights are float32.
         jit_compile: whether XLA compiles the training steps; `"auto"`: on an accelerator only.
+        gap_backbone: a backbone with batch norm that measures the domain gap where this one cannot
+            (VGG, ConvNeXt, ViT); None: one whose ImageNet weights Keras has downloaded before.
         verbose: show progress on standard error.
         **backbone_options: for the backbone's constructor, for example `alpha=0.35`.
 
@@ -104,6 +106,7 @@ class FineTuner:
         seed: int = 0,
         precision: str = "auto",
         jit_compile: bool | str = "auto",
+        gap_backbone: Backbone | None = None,
         verbose: bool = True,
         **backbone_options: Any,
     ) -> None:
@@ -118,6 +121,7 @@ class FineTuner:
         self.seed = seed
         self.precision = precision
         self.jit_compile = jit_compile
+        self.gap_backbone = gap_backbone
         self.verbose = verbose
         self.result: FitResult | None = None
         self.class_names: tuple[str, ...] = ()
@@ -163,6 +167,7 @@ class FineTuner:
         plan: Plan | str = "auto",
         unfreeze: int | None = None,
         similarity: float | str | None = None,
+        fine_tuning: str = "auto",
         augmentation: str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
@@ -189,12 +194,17 @@ class FineTuner:
                 split; or any other source of `ktransfer.data.read_data`: a CSV file or DataFrame,
                 `"tfds:NAME"`, arrays `(images, labels)`, a dataset of (image, label), or a dict of
                 such with the keys train, validation and test.
-            plan: what trains when: `"auto"` (what the 2x2 rule says), the name of a plan
-                (`"lp_ft"`, `"gradual_unfreeze"`, ...: `ktransfer.plan.PLAN_NAMES`), or a `Plan`.
+            plan: what trains when: `"auto"` (what `plan` decides by looking at the images),
+                `"textbook"` (what the 2x2 rule says by itself), the name of a plan (`"lp_ft"`,
+                `"gradual_unfreeze"`, ...: `ktransfer.plan.PLAN_NAMES`), or a `Plan`.
             unfreeze: how many last blocks train in the end, for the plans that leave it open; with
                 `"auto"` it is `last_blocks`, or for 0 `linear_probe`.
             similarity: how similar the images are to the backbone's own: a number in [0, 1],
-                `"similar"` or `"different"`; None assumes similar and says so.
+                `"similar"` or `"different"`; None: with `"auto"` it is measured, else it is taken
+                to be similar and that is said.
+            fine_tuning: whether `"auto"` tries to train blocks as well, and keeps what is better on
+                the validation images: `"auto"` where it may pay, `"on"`, or `"off"`, which leaves
+                the choice of what the head reads.
             augmentation: random views of the training images in every stage: a name of
                 `ktransfer.augment.AUGMENTATIONS`, or `"auto"`, which goes by the number of images
                 and says why; None: the plan's.
@@ -234,6 +244,7 @@ class FineTuner:
             plan=plan,
             unfreeze=unfreeze,
             similarity=similarity,
+            fine_tuning=fine_tuning,
             augmentation=augmentation,
             epochs=epochs,
             batch_size=batch_size,
@@ -259,9 +270,10 @@ class FineTuner:
             findings = preflight(splits, check, verbose=self.verbose)
         self._use_pretrained()
         settings = self._settings(callbacks, cache)
-        fit = Fit(self.backbone, self.pooling, settings, options, self.verbose)
+        fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
         with timed(seconds, "prepare"):
             begun = fit.begin(splits, advice)
+        seconds["prepare"] -= begun.source.seconds
         if options.complete:
             return self._take_over(out, begun.request)
         fitted = fit.run(begun, seconds)
@@ -277,6 +289,57 @@ class FineTuner:
             if not self.result.interrupted:  # then it can still be resumed
                 Checkpoints(out).remove()
         return self.result
+
+    def plan(
+        self,
+        data: Any,
+        *,
+        similarity: float | str | None = None,
+        fine_tuning: str = "auto",
+        validation_fraction: float = 0.2,
+        class_names: Sequence[str] | None = None,
+        cache: str = "auto",
+    ) -> Advice:
+        """Look at the images and decide what to freeze, without training.
+
+        One pass over the images measures the domain gap and judges heads on the features of several
+        depths. `fit` finds what it computed in the cache.
+
+        Args:
+            data: as in `fit`.
+            similarity: as in `fit`.
+            fine_tuning: as in `fit`.
+            validation_fraction: as in `fit`.
+            class_names: as in `fit`.
+            cache: as in `fit`; `"off"` keeps nothing on disk.
+
+        Returns:
+            An `Advice`; print it.
+
+        Raises:
+            InputError: the images or an argument cannot be used.
+
+        Example:
+            >>> random = np.random.default_rng(0)
+            >>> images = random.integers(0, 256, (24, 96, 96, 3)).astype("uint8")
+            >>> tuner = FineTuner("MobileNetV2", weights="mini", verbose=False)
+            >>> tuner.plan((images, np.arange(24) % 2), similarity="different").cell
+            'small_different'
+        """
+        options = FitOptions(
+            similarity=similarity,
+            fine_tuning=fine_tuning,
+            validation_fraction=validation_fraction,
+            class_names=class_names,
+            cache=cache,
+        )
+        options.check()
+        check_similarity(similarity)
+        splits = self._read(data, options)
+        self._use_pretrained()
+        settings = self._settings((), cache)
+        fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
+        return fit.look(splits).advice
 
     def _take_over(self, out: str | os.PathLike[str] | None, request: dict[str, Any]) -> FitResult:
         """Take the model and the result of a run that was complete when it was to be resumed."""
@@ -565,7 +628,7 @@ class FineTuner:
         self._use_pretrained()
         self._model = self._forward = self.result = None
         settings = self._settings(chosen.callbacks, chosen.cache)
-        fit = Fit(self.backbone, self.pooling, settings, chosen, self.verbose)
+        fit = Fit(self.backbone, self.pooling, settings, chosen, self.gap_backbone, self.verbose)
         return fit.training(fit.begin(splits, advice))
 
     def _use_pretrained(self) -> None:

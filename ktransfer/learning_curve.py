@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from ktransfer._checks import InputError
-from ktransfer.probes import probe
+from ktransfer.probes import MOST_IMAGES, even_sample, probe
 
 SHARES = (0.25, 0.5, 1.0)
 
 #: How often each smaller part is drawn: up to so many times, and until so many images were drawn.
-MOST_DRAWS, ENOUGH_DRAWN = 8, 2_000
+MOST_DRAWS, ENOUGH_DRAWN = 5, 1_200
 
 #: A gain below is not worth photographing for.
 WORTHWHILE = 0.01
@@ -26,7 +25,8 @@ class LearningCurve:
     """How the accuracy of a linear head grows with the images.
 
     Attributes:
-        num_images: of each measured point, ascending; the last is all of them.
+        num_images: of each measured point, ascending; the last is all of them, or `MOST_IMAGES` of
+            the probes.
         accuracies: mean over the draws, by leaving one image out.
         errors: standard error of each.
         gain: accuracy that twice as many images would add, by extrapolation.
@@ -64,6 +64,9 @@ def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
     labels = np.asarray(labels)
     if len(labels) < 24:
         raise InputError(f"a learning curve needs at least 24 images, got {len(labels)}")
+    everything = len(labels)
+    sample = even_sample(labels, MOST_IMAGES)
+    features, labels = features[sample], labels[sample]
     generator = np.random.default_rng(seed)
     sizes, means, errors = [], [], []
     for share in SHARES:
@@ -76,7 +79,7 @@ def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
         # The draws overlap, so that their spread says too little for the larger part.
         chance = np.sqrt(max(mean * (1 - mean), 1 / number) / len(labels))
         errors.append(float(max(np.std(found) / np.sqrt(draws), chance)))
-    return _extrapolated(sizes, means, errors, generator)
+    return _extrapolated(sizes, means, errors, everything, generator)
 
 
 def _num_draws(num_images: int) -> int:
@@ -93,14 +96,18 @@ def _part(labels: np.ndarray, share: float, generator: np.random.Generator) -> n
 
 
 def _extrapolated(
-    sizes: list[int], means: list[float], errors: list[float], generator: np.random.Generator
+    sizes: list[int],
+    means: list[float],
+    errors: list[float],
+    everything: int,
+    generator: np.random.Generator,
 ) -> LearningCurve:
     numbers, spread = np.array(sizes, float), np.array(errors)
     mistakes = 1.0 - np.array(means)
     slope = _slope(numbers, mistakes, spread)
     drawn = mistakes + spread * generator.normal(size=(400, len(sizes)))
     slopes = [_slope(numbers, each, spread) for each in drawn]
-    step = numbers[-1] ** -0.5 - (2 * numbers[-1]) ** -0.5
+    step = everything**-0.5 - (2 * everything) ** -0.5
     low, high = (float(step * each) for each in np.quantile(slopes, [0.025, 0.975]))
     gain = float(step * slope)
     return LearningCurve(
@@ -109,11 +116,13 @@ def _extrapolated(
         errors=tuple(errors),
         gain=gain,
         gain_interval=(low, high),
-        advice=_advice(sizes[-1], gain, (low, high), slope),
+        advice=_advice(everything, gain, (low, high), slope),
     )
 
 
 def _slope(numbers: np.ndarray, mistakes: np.ndarray, spread: np.ndarray) -> float:
+    from scipy.optimize import nnls  # takes as long to import as all of the command line's help
+
     design = np.stack([np.ones_like(numbers), numbers**-0.5], axis=1) / spread[:, np.newaxis]
     found, _ = nnls(design, np.maximum(mistakes, 0.0) / spread)
     return float(found[1])

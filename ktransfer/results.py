@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.advisor import Advice
+from ktransfer.advisor import Advice, overfitting_risk
 from ktransfer.augment import STRENGTHS
 from ktransfer.data import Skipped
 from ktransfer.diagnosis import Diagnosis, history_table
@@ -114,7 +114,7 @@ class FitResult:
             `test`.
         skipped: every file left out, with its reason.
         notes: remarks on the data and the training that are no errors.
-        advice: what the 2x2 rule says of these images.
+        advice: what was measured and decided; where a plan was given, what the 2x2 rule says.
         plan: what was carried out, resolved for the backbone.
         stages: what came of each stage.
         movement: how far each block that trained moved: norm(now - before) / norm(before) over its
@@ -126,9 +126,10 @@ class FitResult:
         trainable_parameters: how many numbers were trained.
         total_parameters: how many numbers the model has.
         findings: what is wrong with the images, the most severe first, as `ktransfer doctor` says.
+        hindsight: whether the advice was right, in sentences; empty where nothing was measured.
         seconds: wall time by phase: `scan`, `check`, `prepare` (reading the bytes of the files for
-            the keys of the cache, building the network), `decode_and_extract`, `train` (without the
-            former), `score`.
+            the keys of the cache, building the network, measuring and deciding),
+            `decode_and_extract`, `train` (both without the former), `score`.
     """
 
     validation: Score
@@ -147,6 +148,15 @@ class FitResult:
     total_parameters: int
     seconds: dict[str, float]
     findings: tuple[Finding, ...] = ()
+    hindsight: tuple[str, ...] = ()
+
+    @property
+    def overfitting_risk(self) -> str:
+        """How many numbers the plan that was carried out trains for each image."""
+        widest = max((stage.unfreeze for stage in self.stages), default=0)
+        return overfitting_risk(
+            self.trainable_parameters, self.part_sizes["train"], head_only=widest == 0
+        )
 
     @property
     def carried_out(self) -> str:
@@ -202,7 +212,8 @@ class FitResult:
             "cell": self.advice.cell,
             "strategy": self.advice.strategy,
             "reasons": list(self.advice.reasons),
-            "overfitting_risk": self.advice.overfitting_risk,
+            "overfitting_risk": self.overfitting_risk,
+            "hindsight": list(self.hindsight),
             "carried_out": self.carried_out,
             "plan": self.plan.to_dict(),
             "stages": [stage.to_dict() for stage in self.stages],
@@ -228,7 +239,7 @@ class FitResult:
             part_sizes=data["part_sizes"],
             skipped=tuple(Skipped(**each) for each in data["skipped"]),
             notes=tuple(data["notes"]),
-            advice=Advice(**_with_tuples(data["advice"])),
+            advice=Advice.from_dict(data["advice"]),
             plan=Plan.from_dict(data["plan"]),
             stages=tuple(StageResult.from_dict(each) for each in data["stages"]),
             movement=data["movement"],
@@ -238,6 +249,7 @@ class FitResult:
             total_parameters=data["total_parameters"],
             seconds=data["seconds"],
             findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
+            hindsight=tuple(data.get("hindsight", ())),
         )
 
 

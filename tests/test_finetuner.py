@@ -45,7 +45,7 @@ def test_backbone_does_not_move_and_only_the_head_trains(pictures):
     network = small_network()
     before = [np.array(each) for each in network.weights]
     tuner = tuner_of(network)
-    tuner.fit(pictures, epochs=5)
+    tuner.fit(pictures, plan="linear_probe", epochs=5)
     for old, new in zip(before, network.weights, strict=True):
         np.testing.assert_array_equal(old, np.array(new))
     assert sum(np.prod(each.shape) for each in tuner.model.trainable_variables) == (6 + 1) * 3
@@ -60,7 +60,7 @@ def test_model_of_the_user_stays_trainable(pictures):
 
 def test_early_features_are_used_for_a_small_and_different_domain(pictures):
     tuner = tuner_of(small_network(channels=50))
-    result = tuner.fit(pictures, similarity="different", epochs=2)
+    result = tuner.fit(pictures, plan="textbook", similarity="different", epochs=2)
     assert result.carried_out == "earlier_linear_probe"
     assert tuner.summary().total_parameters == tuner.model.count_params()
 
@@ -246,7 +246,7 @@ def test_two_tensor_cuts_can_carry_a_head(pictures):
     for _ in range(3):  # every cell reads the two cells before it, as in NASNet
         x, y = y, layers.Concatenate()([layers.Conv2D(4, 3, padding="same")(y), x])
     tuner = tuner_of(keras.Model(images, layers.Concatenate()([x, y])))
-    result = tuner.fit(pictures, similarity="different", epochs=2)
+    result = tuner.fit(pictures, plan="textbook", similarity="different", epochs=2)
     assert result.carried_out == "earlier_linear_probe"
     assert tuner.evaluate(pictures).accuracy == result.val_accuracy
 

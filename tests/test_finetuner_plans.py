@@ -166,9 +166,9 @@ CELLS = {
 def test_every_cell_of_the_rule_is_carried_out(folder, monkeypatch, strategy):
     similarity, thresholds = CELLS[strategy]
     for name, value in thresholds.items():
-        monkeypatch.setattr(f"ktransfer.advisor.{name}", value)
+        monkeypatch.setattr(f"ktransfer.advisor.rule.{name}", value)
     tuner = tuner_of()
-    result = tuner.fit(folder, similarity=similarity, epochs=1)
+    result = tuner.fit(folder, plan="textbook", similarity=similarity, epochs=1)
     assert (result.advice.strategy, result.carried_out) == (strategy, strategy)
     assert len(tuner.summary().rows) - 1 == result.advice.num_blocks
     assert max(each.unfreeze for each in result.stages) == result.advice.num_trainable_blocks

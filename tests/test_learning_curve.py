@@ -7,7 +7,7 @@ import pytest
 
 from ktransfer._checks import InputError
 from ktransfer.learning_curve import learning_curve
-from ktransfer.probes import probe
+from ktransfer.probes import MOST_IMAGES, even_sample, probe
 
 
 def drawn(images, signal, seed=0, width=60, classes=3):
@@ -56,6 +56,18 @@ def test_same_seed_same_curve():
     features, labels = drawn(100, 1.5)
     assert learning_curve(features, labels) == learning_curve(features, labels)
     assert learning_curve(features, labels, seed=1) != learning_curve(features, labels)
+
+
+def test_of_many_images_some_are_measured_and_the_gain_is_that_of_all():
+    features, labels = drawn(3 * MOST_IMAGES, 2.0)
+    found = learning_curve(features, labels)
+    rows = even_sample(labels, MOST_IMAGES)
+    some = learning_curve(features[rows], labels[rows])
+    assert found.accuracies == some.accuracies
+    number = 3 * MOST_IMAGES
+    slope = some.gain / (MOST_IMAGES**-0.5 - (2 * MOST_IMAGES) ** -0.5)
+    assert found.gain == pytest.approx(slope * (number**-0.5 - (2 * number) ** -0.5))
+    assert 0 < found.gain < some.gain
 
 
 def test_too_few_images_are_refused():

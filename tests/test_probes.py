@@ -50,6 +50,7 @@ def test_probe_is_the_ridge_that_leaves_every_image_out(images, width):
     penalty = min(slow, key=lambda each: np.mean((slow[each] - targets) ** 2))
     assert found.penalty == penalty
     np.testing.assert_array_equal(found.correct, slow[penalty].argmax(axis=1) == labels)
+    np.testing.assert_allclose(found.errors, np.sum((slow[penalty] - targets) ** 2, axis=1))
 
 
 def test_probe_of_noise_is_as_good_as_guessing_and_of_signal_nearly_perfect():
@@ -99,24 +100,29 @@ def test_what_cannot_be_probed_is_refused(features, labels, said):
         probe(features, np.array(labels))
 
 
+def with_errors(errors):
+    return Probe(np.asarray(errors) < 0.5, np.asarray(errors, float), 1.0)
+
+
 def test_advantage_is_paired():
-    one, other = np.ones(100, bool), np.ones(100, bool)
-    one[:10], other[:14] = False, False
-    difference, error = Probe(one, 1.0).advantage(Probe(other, 1.0))
-    assert difference == pytest.approx(0.04)
-    assert error == pytest.approx(np.std([1.0] * 4 + [0.0] * 96, ddof=1) / 10)
+    hard = np.random.default_rng(0).uniform(0, 1, 100)
+    worse = np.where(np.arange(100) < 4, 0.5, 0.0)
+    difference, error = with_errors(hard).advantage(with_errors(hard + worse))
+    assert difference == pytest.approx(0.02)
+    assert error == pytest.approx(np.std(worse, ddof=1) / 10)
 
 
-def test_the_simplest_within_one_standard_error_is_chosen():
-    def right(*wrong):
-        correct = np.ones(100, bool)
-        correct[list(wrong)] = False
-        return Probe(correct, 1.0)
-
-    best = right(*range(10))
-    assert choose_simplest([right(*range(11)), best]) == 0  # one image more is chance
-    assert choose_simplest([right(*range(30)), best]) == 1
-    assert choose_simplest([right(*range(30)), best, best]) == 1
+def test_the_simplest_within_the_tolerance_is_chosen():
+    random = np.random.default_rng(0)
+    best = with_errors(random.uniform(0, 0.4, 100))
+    noise = random.normal(0, 0.1, 100)
+    noise -= noise.mean()
+    chance, worse = (with_errors(best.errors + noise + more) for more in (0.005, 0.1))
+    assert choose_simplest([chance, best]) == 0
+    assert choose_simplest([chance, best], tolerance=0.0) == 1
+    assert choose_simplest([worse, best]) == 1
+    assert choose_simplest([worse, best, best]) == 1
+    assert choose_simplest([best]) == 0
 
 
 def evidence_directly(features, labels):
@@ -143,8 +149,9 @@ def test_logme_is_the_maximal_evidence(images, width):
     assert evidence_scores(features, labels)["logme"] == pytest.approx(expected, abs=2e-3)
 
 
-def test_h_score_is_the_shrunk_trace():
-    features, labels = drawn(60, 8, signal=3.0)
+@pytest.mark.parametrize(("images", "width"), [(60, 8), (30, 50)])
+def test_h_score_is_the_shrunk_trace(images, width):
+    features, labels = drawn(images, width, signal=3.0)
     from sklearn.covariance import ledoit_wolf
 
     covariance, shrinkage = ledoit_wolf(features)
@@ -152,6 +159,6 @@ def test_h_score_is_the_shrunk_trace():
     between = np.cov(means.T)
     expected = (1 - shrinkage) * np.trace(np.linalg.inv(covariance) @ between)
     assert evidence_scores(features, labels)["h_score"] == pytest.approx(expected)
-    noise = evidence_scores(drawn(60, 8, signal=0.0)[0], labels)
+    noise = evidence_scores(drawn(images, width, signal=0.0)[0], labels)
     signal = evidence_scores(features, labels)
     assert all(signal[name] > noise[name] for name in signal)

@@ -17,7 +17,7 @@ from conftest import write_pictures
 from training_networks import make_plan, make_stage, three_blocks, without_seconds
 
 from ktransfer import FineTuner, RunError
-from ktransfer.training import Checkpoints, caching
+from ktransfer.training import Checkpoints, RowSource
 from ktransfer.training import checkpoint as checkpoint_module
 
 #: All that has a state: dropout, batch norm, fresh views, stages, and callbacks of the user.
@@ -68,7 +68,7 @@ def _the_same_in_every_training():
 def make_alike(set_attribute):
     """Save after every epoch; and let no estimate of time decide what is cached."""
     set_attribute(checkpoint_module, "MOST_SHARE", 1e9)
-    set_attribute(caching, "_seconds_per_image", lambda source, cut: 1.0)
+    set_attribute(RowSource, "seconds_per_image", lambda source, cut: 1.0)
 
 
 def user_callbacks():
@@ -189,7 +189,7 @@ def test_an_estimate_that_comes_out_otherwise_does_not_change_a_stage(
     expected = fit(folder, plan=plan)
     with pytest.raises(Killed):
         fit(folder, plan=plan, out=tmp_path / "run", more=[KillAt(**where)])
-    monkeypatch.setattr(caching, "_seconds_per_image", lambda source, cut: 0.0)
+    monkeypatch.setattr(RowSource, "seconds_per_image", lambda source, cut: 0.0)
     found = fit(folder, plan=plan, out=tmp_path / "run", resume=True)
     assert found.result.stages[0].cached
     check_same(found, expected)

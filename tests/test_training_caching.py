@@ -9,7 +9,7 @@ from training_networks import make_stage, network_of, source_of, three_blocks
 
 from ktransfer import InputError
 from ktransfer.cache import Store
-from ktransfer.training import CACHE_MODES, caching, check_cache_mode
+from ktransfer.training import CACHE_MODES, RowSource, caching, check_cache_mode
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def decision(source, mode="auto", **fields):
 
 
 def takes(monkeypatch, seconds_per_image):
-    monkeypatch.setattr(caching, "_seconds_per_image", lambda source, cut: seconds_per_image)
+    monkeypatch.setattr(RowSource, "seconds_per_image", lambda source, cut: seconds_per_image)
 
 
 def test_modes_are_checked_and_near_names_given():
@@ -58,7 +58,7 @@ def test_unsound_caching_is_named_and_refused_where_asked_for(source, fields, wh
 
 
 def test_off_is_off_and_runs_nothing(source, monkeypatch):
-    monkeypatch.setattr(caching, "_seconds_per_image", None)
+    monkeypatch.setattr(RowSource, "seconds_per_image", None)
     found = decision(source, "off")
     assert (found.cached, found.reason) == (False, 'not cached: cache="off"')
 
@@ -136,4 +136,4 @@ def test_space_is_that_of_the_memory_or_the_disk_whichever_is_more(folder, tmp_p
 
 
 def test_the_time_of_an_image_is_measured_at_the_cut(source):
-    assert 0 < caching._seconds_per_image(source, 2) < 1
+    assert 0 < source.seconds_per_image(2) < 1

@@ -17,6 +17,7 @@ from ktransfer.cli.demo import demo
 from ktransfer.cli.doctor import doctor
 from ktransfer.cli.evaluate import evaluate, predict
 from ktransfer.cli.look import look
+from ktransfer.cli.plan import plan
 from ktransfer.cli.program import Program
 from ktransfer.cli.train import train
 
@@ -33,5 +34,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (train, evaluate, predict, doctor, look, backbones, demo):
+for _command in (plan, train, evaluate, predict, doctor, look, backbones, demo):
     main.add_command(_command)

@@ -41,13 +41,13 @@ def weights(value: str) -> str | None:
 
 def similarity(value: str | None) -> float | str | None:
     """The `similarity` of `fit`, as a number where it is one; `InputError` as in `advise`."""
-    from ktransfer.advisor import advise
+    from ktransfer.advisor import check_similarity
 
     try:
         given: float | str | None = None if value is None else float(value)
     except ValueError:
         given = value
-    advise(1_000, 2, given)
+    check_similarity(given)
     return given
 
 
@@ -151,12 +151,12 @@ def check_only_resume(context: click.Context) -> None:
 
 def plan(value: str) -> str | dict[str, Any]:
     """A plan's name, or the plan that a JSON file holds, as plain data."""
-    from ktransfer.plan import PLAN_NAMES, Plan
+    from ktransfer.plan import ADVISED, PLAN_NAMES, Plan
 
-    if value in ("auto", *PLAN_NAMES):
+    if value in (*ADVISED, *PLAN_NAMES):
         return value
     if not value.endswith(".json") and not os.path.isfile(value):
-        raise unknown_name("plan", value, ("auto", *PLAN_NAMES))
+        raise unknown_name("plan", value, (*ADVISED, *PLAN_NAMES))
     try:
         text = Path(value).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ktransfer.advisor import Advice
     from ktransfer.backbones.catalog import BackboneInfo
     from ktransfer.data import Skipped
     from ktransfer.demo import Demo
@@ -50,8 +51,7 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _balanced(result.validation, "validation")
     if result.test:
         _balanced(result.test, "test")
-    _row("Decision", f"{advice.strategy} ({advice.cell}), because:")
-    _row("", *advice.reasons, bullet="- ")
+    _decision(advice)
     widest = max(stage.unfreeze for stage in result.stages)
     what = f"the head and the last {widest} of {result.plan.num_blocks} blocks"
     _row(
@@ -63,7 +63,8 @@ def print_fit(result: FitResult, backbone: str) -> None:
         _row("" if index else "Stages", *_stage_lines(stage), bullet="- ")
     if result.diagnosis:
         _row("Diagnosis", *_diagnosis_lines(result.diagnosis))
-    _row("Overfitting", advice.overfitting_risk)
+    _row("Overfitting", result.overfitting_risk)
+    _row("Hindsight", *result.hindsight, bullet="- ")
     sizes = ", ".join(f"{size:,} {name}" for name, size in result.part_sizes.items())
     classes = ", ".join(result.classes[:_MOST_CLASSES])
     more = ", ..." if len(result.classes) > _MOST_CLASSES else ""
@@ -77,6 +78,28 @@ def print_fit(result: FitResult, backbone: str) -> None:
     _row("Notes", *result.notes, bullet="- ")
     if result.interrupted:
         _row("Interrupted", "by Ctrl-C; the model has the best weights until then")
+
+
+def print_advice(advice: Advice, backbone: str) -> None:
+    """What is advised and why, what else could be done, and whether more images would help."""
+    _decision(advice)
+    assert advice.plan is not None
+    depth = f"the last {advice.num_trainable_blocks} of {advice.num_blocks} blocks"
+    what = f"tries {depth}" if advice.num_trainable_blocks else "trains the head only"
+    stages = " then ".join(each.name for each in advice.plan.stages)
+    _row("Plan", f"{advice.strategy} on {backbone}: {stages}; {what}")
+    _row("Candidates", "* is the head that is advised; seconds and memory are estimates")
+    for line in advice.table().splitlines():
+        # Not wrapped, which would close up the columns.
+        click.echo(f"{'':<{_LABEL_WIDTH}}{line}")
+    if advice.more_data:
+        _row("More images", advice.more_data.advice)
+    _row("Overfitting", advice.overfitting_risk)
+
+
+def _decision(advice: Advice) -> None:
+    _row("Decision", f"{advice.strategy} ({advice.cell}), because:")
+    _row("", *advice.reasons, bullet="- ")
 
 
 def _stage_lines(stage: StageResult) -> list[str]:
@@ -98,7 +121,7 @@ def _diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
 
 def print_resumable(run: str) -> None:
     """How to go on with a training that Ctrl-C ended."""
-    _print_next(["ktransfer", "train", "--resume", run])
+    print_next(["ktransfer", "train", "--resume", run])
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -166,7 +189,7 @@ def print_seconds(seconds: Mapping[str, float]) -> None:
 def print_saved(out: str, data: str) -> None:
     """Where the run lies, and what to type next."""
     _row("Saved", out)
-    _print_next(
+    print_next(
         ["ktransfer", "evaluate", out, data],
         ["ktransfer", "predict", out, "photo.jpg", "--csv", "predictions.csv"],
     )
@@ -191,18 +214,19 @@ def print_demo_end(out: str | None) -> None:
     """Where the pictures are, or that they are gone, and what to type next."""
     if out is None:
         print_note("The pictures and the model were removed; ktransfer demo --out DIR keeps them.")
-        _print_next(["ktransfer", "train", "photos/", "--out", "runs/photos"])
+        print_next(["ktransfer", "train", "photos/", "--out", "runs/photos"])
         return
     run, photos = os.path.join(out, "run"), os.path.join(out, "photos")
     _row("Pictures", photos)
     _row("Saved", run)
-    _print_next(
+    print_next(
         ["ktransfer", "predict", run, os.path.join(photos, "test")],
         ["ktransfer", "train", "photos/", "--out", "runs/photos"],
     )
 
 
-def _print_next(*commands: Sequence[str]) -> None:
+def print_next(*commands: Sequence[str]) -> None:
+    """Commands to type next."""
     click.echo(f"\n{click.style('Next', bold=True)}")
     for command in commands:
         click.echo(f"  {printable(shlex.join(command))}")

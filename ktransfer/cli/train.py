@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,15 +13,14 @@ from ktransfer._checks import RunError
 from ktransfer._timing import timed
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import early, terminal
-from ktransfer.cli.program import INTERRUPTED, KeyValue, json_option
+from ktransfer.cli.program import INTERRUPTED, json_option
 from ktransfer.cli.session import at_work, loaded
 from ktransfer.cli.started import elapsed
+from ktransfer.cli.tuner_options import built, fine_tuning_option, named, tuner_options
 
 if TYPE_CHECKING:
-    from ktransfer.finetuner import FineTuner
     from ktransfer.results import FitResult
 
-_TUNER_OPTIONS = ("input_size", "pooling", "dropout", "seed")
 _FIT_OPTIONS = (
     "unfreeze",
     "epochs",
@@ -31,6 +30,7 @@ _FIT_OPTIONS = (
     "cache",
     "balance",
     "similarity",
+    "fine_tuning",
     "augmentation",
     "check",
 )
@@ -38,23 +38,7 @@ _FIT_OPTIONS = (
 
 @click.command()
 @click.argument("data", required=False)
-@click.option(
-    "--backbone", default="MobileNetV2", show_default=True, help="A name from `backbones`."
-)
-@click.option(
-    "--backbone-option",
-    "backbone_options",
-    multiple=True,
-    type=KeyValue(),
-    help="For the backbone's constructor, such as alpha=0.35. May be repeated.",
-)
-@click.option(
-    "--weights",
-    default="imagenet",
-    show_default=True,
-    metavar="PATH|imagenet|mini|none",
-    help="What the backbone knows; mini is for demonstrations.",
-)
+@tuner_options
 @click.option(
     "--out", metavar="RUN", help="Folder for the trained model, and for checkpoints until then."
 )
@@ -63,7 +47,7 @@ _FIT_OPTIONS = (
     default="auto",
     show_default=True,
     metavar="NAME|FILE.json",
-    help="What trains when: auto (the 2x2 rule), lp_ft, gradual_unfreeze, ..., or a file.",
+    help="What trains when: auto (see `plan`), textbook, lp_ft, gradual_unfreeze, ..., or a file.",
 )
 @click.option(
     "--unfreeze",
@@ -75,20 +59,6 @@ _FIT_OPTIONS = (
     "--resume",
     metavar="RUN",
     help="Go on with the training in RUN that was killed; all options come from there.",
-)
-@click.option(
-    "--input-size", type=click.IntRange(1), metavar="N", help="Pixels; default the backbone's."
-)
-@click.option(
-    "--similarity",
-    metavar="similar|different|0..1",
-    help="How similar the images are to what the backbone was trained on.",
-)
-@click.option(
-    "--pooling",
-    type=click.Choice(["avg", "max", "avgmax", "token"]),
-    default="avg",
-    show_default=True,
 )
 @click.option(
     "--epochs", type=click.IntRange(1), help="Most epochs of every stage; default the plan's."
@@ -111,14 +81,7 @@ _FIT_OPTIONS = (
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
 )
-@click.option(
-    "--validation-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="Share of each class held back where DATA has no val folder.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@fine_tuning_option
 @click.option(
     "--cache",
     type=click.Choice(["auto", "on", "off"]),
@@ -188,7 +151,7 @@ def _trained(
     from ktransfer.plan import Plan
 
     with timed(seconds, "backbone"):
-        tuner = _built(command)
+        tuner = built(command)
     plan = command["plan"]
     # Killed before its first step, it has nothing to go on from, and begins.
     resume = resume and early.has_begun(out)
@@ -199,7 +162,7 @@ def _trained(
         resume=resume,
         # That it may be, `_early` has checked, before the command was noted there.
         overwrite=not resume and early.holds_run(out),
-        **_named(_FIT_OPTIONS, command),
+        **named(_FIT_OPTIONS, command),
     )
     seconds |= result.seconds
     return result, tuner.backbone.name
@@ -233,16 +196,3 @@ def _resumable(out: str) -> Iterator[None]:
                 f"interrupted; `ktransfer train --resume {shlex.quote(out)}` goes on"
             ) from error
         raise
-
-
-def _built(command: dict[str, Any]) -> FineTuner:
-    from ktransfer.finetuner import FineTuner
-
-    own = dict(command["backbone_options"])
-    named = _named(_TUNER_OPTIONS, command)
-    return FineTuner(command["backbone"], command["weights"], **named, **own)
-
-
-def _named(names: Sequence[str], options: dict[str, Any]) -> dict[str, Any]:
-    # A run that is resumed may have begun before there was such an option: then the default holds.
-    return {name: options[name] for name in names if name in options}

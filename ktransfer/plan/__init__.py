@@ -5,7 +5,7 @@ from ktransfer.plan.augmenting import (
     augmentation_notes,
     choose_augmentation,
 )
-from ktransfer.plan.choosing import PLAN_NAMES, choose_plan, named_plan, plan_for
+from ktransfer.plan.choosing import ADVISED, PLAN_NAMES, choose_plan, named_plan, plan_for
 from ktransfer.plan.named import (
     classic,
     from_scratch,
@@ -20,6 +20,7 @@ from ktransfer.plan.rates import LearningRates, StageSpan
 from ktransfer.plan.stage import Stage
 
 __all__ = [
+    "ADVISED",
     "PLAN_NAMES",
     "AugmentationChoice",
     "LearningRates",

@@ -38,6 +38,9 @@ _PLANS: dict[str, Callable[..., Plan]] = {
 }
 PLAN_NAMES = tuple(_PLANS)
 
+#: Names for what the advice is, instead of a plan's.
+ADVISED = ("auto", "textbook")
+
 
 def named_plan(name: str, **options: Any) -> Plan:
     """A plan by its name.
@@ -80,8 +83,9 @@ def choose_plan(
     """The plan that the user means, resolved for a backbone.
 
     Args:
-        plan: A `Plan`, a name of `PLAN_NAMES`, or "auto": what was advised.
-        advice: What the 2x2 rule said.
+        plan: A `Plan`, a name of `PLAN_NAMES`, or what was advised: "auto", or "textbook", where
+            that is what the 2x2 rule says by itself.
+        advice: What was advised.
         num_blocks: How many blocks the backbone has.
         unfreeze: How many last blocks train in the end, for "auto" and the named plans that leave
             it open.
@@ -106,12 +110,12 @@ def choose_plan(
 
 
 def _named(plan: Plan | str, advice: Advice, unfreeze: int | None) -> Plan:
-    if not isinstance(plan, Plan) and plan not in ("auto", *PLAN_NAMES):
-        raise unknown_name("plan", str(plan), ("auto", *PLAN_NAMES))
+    if not isinstance(plan, Plan) and plan not in (*ADVISED, *PLAN_NAMES):
+        raise unknown_name("plan", str(plan), (*ADVISED, *PLAN_NAMES))
     if unfreeze is None:
         if isinstance(plan, Plan):
             return plan
-        return plan_for(advice) if plan == "auto" else named_plan(plan)
+        return advice.plan or plan_for(advice) if plan in ADVISED else named_plan(plan)
     unfreeze = whole("a plan", "unfreeze", unfreeze, 0)
     if plan in ("auto", "linear_probe", "last_blocks") and unfreeze == 0:
         return linear_probe()

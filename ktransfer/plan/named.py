@@ -52,6 +52,8 @@ def lp_ft(
     block_multiplier: float = 1.0,
     layer_decay: float = 1.0,
     patience: int | None = None,
+    features: str = "last",
+    last_first: int | None = None,
 ) -> Plan:
     """The head first, then everything: a random head would distort what the backbone knows.
 
@@ -68,6 +70,10 @@ def lp_ft(
         block_multiplier: What scales the learning rate of the blocks.
         layer_decay: What scales it once more for each block away from the head.
         patience: Epochs without a better one after which the second stage ends; None: never.
+        features: What the head reads, as in `Plan`.
+        last_first: How many last blocks train in a stage of their own before everything does, as in
+            `last_blocks`: it is cheap, since what the others say is computed once, and where it is
+            no better it is dropped. None: there is no such stage.
 
     Source: Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform
         Out-of-Distribution (arXiv 2202.10054). Changed: Adam, an epoch of warm-up while
@@ -84,7 +90,8 @@ def lp_ft(
         augmentation="light",
         patience=patience,
     )
-    return Plan("lp_ft", (_head_stage(head_epochs), rest))
+    first = (*last_blocks(last_first, features=features).stages[1:],) if last_first else ()
+    return Plan("lp_ft", (_head_stage(head_epochs), *first, rest), features=features)
 
 
 def last_blocks(
@@ -95,6 +102,7 @@ def last_blocks(
     head_epochs: int = 30,
     block_multiplier: float = 1.0,
     patience: int | None = None,
+    features: str = "last",
 ) -> Plan:
     """The head first, then the last blocks with it; the first blocks stay as they are.
 
@@ -105,6 +113,7 @@ def last_blocks(
         head_epochs: Most epochs of the first stage.
         block_multiplier: What scales the learning rate of the blocks.
         patience: Epochs without a better one after which the second stage ends; None: never.
+        features: What the head reads, as in `Plan`; the first blocks' part of it stays as it is.
 
     Raises:
         InputError: `k` is under 1; with 0 it would be a `linear_probe`.
@@ -123,7 +132,7 @@ def last_blocks(
         warmup_epochs=min(1, epochs - 1),
         patience=patience,
     )
-    return Plan("last_blocks", (_head_stage(head_epochs), last))
+    return Plan("last_blocks", (_head_stage(head_epochs), last), features=features)
 
 
 def full_fine_tune(
@@ -133,6 +142,7 @@ def full_fine_tune(
     block_multiplier: float = 0.1,
     layer_decay: float = 0.9,
     patience: int | None = 5,
+    features: str = "last",
 ) -> Plan:
     """Everything at once, the blocks 10 to 100 times slower than the head.
 
@@ -143,6 +153,7 @@ def full_fine_tune(
         layer_decay: What scales it once more for each block away from the head. With both defaults
             the blocks of a backbone of at most 21 are 11 to 91 times slower than the head.
         patience: Epochs without a better one after which it ends.
+        features: What the head reads, as in `Plan`.
 
     Source: Girshick et al. 2013, R-CNN (arXiv 1311.2524), which fine-tunes at a tenth of the
         learning rate of pre-training; layer decay from Clark et al. 2020, ELECTRA
@@ -159,7 +170,7 @@ def full_fine_tune(
         warmup_epochs=min(1, epochs - 1),
         patience=patience,
     )
-    return Plan("full_fine_tune", (stage,))
+    return Plan("full_fine_tune", (stage,), features=features)
 
 
 def gradual_unfreeze(

@@ -35,12 +35,13 @@ class Plan:
             head reads what the last of these says. None: all of them.
         features: What the head reads: `"last"`, what the last block says; `"all_blocks"`, what all
             of them say, side by side; or `"all_blocks_and_inner"`, with the wider activations
-            inside of them as well. The latter two are for a backbone that stays frozen as a whole.
+            inside of them as well. The latter two are for a model that keeps all blocks; of those
+            that a stage unfreezes, the head reads what they say as they train.
 
     Raises:
         InputError: There is no stage, two have the same name, one unfreezes more blocks than the
             model keeps, a field has a wrong type, a plan from random weights leaves some of them
-            frozen in its first stage, or `features` do not fit the stages.
+            frozen in its first stage, or `features` are unknown.
 
     Example:
         >>> head = Stage(name="head", unfreeze=0, epochs=5, learning_rate=0.002)
@@ -67,7 +68,8 @@ class Plan:
             object.__setattr__(self, "num_blocks", kept)
             for stage in self.stages:
                 _check_blocks(stage, kept, f"{where} keeps")
-        _check_features(where, self.features, self.stages)
+        if self.features not in FEATURE_SETS:
+            raise unknown_name(f"features of {where}", str(self.features), FEATURE_SETS)
         if not self.pretrained:
             _check_from_scratch(where, self.stages[0], self.num_blocks)
 
@@ -236,17 +238,6 @@ def _check_blocks(stage: Stage, num_blocks: int, owner: str) -> None:
         raise InputError(
             f"stage {stage.name!r} unfreezes {stage.unfreeze} blocks, but {owner} {num_blocks}: "
             "unfreeze fewer, or 'all'"
-        )
-
-
-def _check_features(where: str, features: Any, stages: Sequence[Stage]) -> None:
-    if features not in FEATURE_SETS:
-        raise unknown_name(f"features of {where}", str(features), FEATURE_SETS)
-    tuned = [stage.name for stage in stages if stage.unfreeze != 0]
-    if features != "last" and tuned:
-        raise InputError(
-            f"{where}: a head on {features!r} reads blocks that stay frozen, but stage "
-            f"{tuned[0]!r} unfreezes some: take unfreeze=0, or features='last'"
         )
 
 

@@ -73,8 +73,9 @@ class Stage:
         dropout: Share of the features dropped before the head, in [0, 1); None: as much as the
             `FineTuner` says.
         scale_features: Whether the head reads the features divided by their root mean square over
-            the training images, so that one learning rate serves the heads of all backbones. The
-            factor is folded into the weights at the end.
+            the training images, so that one learning rate serves the heads of all backbones; those
+            of all blocks, each less its mean and divided by its deviation. Measured before the
+            first stage that asks for it; folded into the weights at the end.
 
     Raises:
         InputError: A field has a wrong type, is out of range or names something unknown.

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
         DomainGap,
         domain_gap,
     )
-    from ktransfer.profile.measuring import measure_gap
+    from ktransfer.profile.measuring import gap_or_reason, measure_gap, remembers_photos
+    from ktransfer.profile.profile import WIDEST, Columns, Profile, columns_of
+    from ktransfer.profile.profiling import profile_part
+    from ktransfer.profile.reference import reference_backbone
     from ktransfer.profile.taps import Tap, concatenated, taps_of
 
 __all__ = [
@@ -33,16 +36,24 @@ __all__ = [
     "LEAST_IMAGES",
     "MOST_IMAGES",
     "SIMILAR_BELOW",
+    "WIDEST",
+    "Columns",
     "DomainGap",
     "Moments",
     "NormLayer",
+    "Profile",
     "Tap",
+    "columns_of",
     "compile_moments",
     "concatenated",
     "domain_gap",
+    "gap_or_reason",
     "measure_gap",
     "measure_moments",
     "norm_layers",
+    "profile_part",
+    "reference_backbone",
+    "remembers_photos",
     "taps_of",
 ]
 
@@ -51,16 +62,24 @@ _HOME = {
     "LEAST_IMAGES": "gap",
     "MOST_IMAGES": "gap",
     "SIMILAR_BELOW": "gap",
+    "WIDEST": "profile",
+    "Columns": "profile",
     "DomainGap": "gap",
     "Moments": "batch_norm",
     "NormLayer": "batch_norm",
+    "Profile": "profile",
     "Tap": "taps",
+    "columns_of": "profile",
     "compile_moments": "batch_norm",
     "concatenated": "taps",
     "domain_gap": "gap",
+    "gap_or_reason": "measuring",
     "measure_gap": "measuring",
     "measure_moments": "batch_norm",
     "norm_layers": "batch_norm",
+    "profile_part": "profiling",
+    "reference_backbone": "reference",
+    "remembers_photos": "measuring",
     "taps_of": "taps",
 }
 

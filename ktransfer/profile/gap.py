@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ktransfer._checks import InputError
-from ktransfer.profile.batch_norm import Moments, NormLayer
+
+if TYPE_CHECKING:
+    from ktransfer.profile.batch_norm import Moments, NormLayer
 
 #: A gap below counts as similar; see benchmarks/results/domain_gap.md.
 SIMILAR_BELOW = 0.04
@@ -52,6 +54,12 @@ class DomainGap:
             "thirds": list(self.thirds),
             "similar_below": SIMILAR_BELOW,
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> DomainGap:
+        """The reverse of `to_dict`."""
+        own = {each.name: data[each.name] for each in fields(cls)}
+        return cls(**{**own, "interval": tuple(own["interval"]), "thirds": tuple(own["thirds"])})
 
 
 def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) -> DomainGap:

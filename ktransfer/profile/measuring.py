@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 from PIL import Image
 
 from ktransfer._checks import InputError
 from ktransfer.backbones import Backbone
+from ktransfer.cache import CacheUnavailable, Store, content_key
 from ktransfer.data import Part
 from ktransfer.features import FORWARD_BATCH_SIZE
-from ktransfer.profile.batch_norm import compile_moments, measure_moments, norm_layers
+from ktransfer.freezing import digest
+from ktransfer.profile.batch_norm import (
+    Moments,
+    NormLayer,
+    compile_moments,
+    measure_moments,
+    norm_layers,
+)
 from ktransfer.profile.gap import LEAST_IMAGES, MOST_IMAGES, DomainGap, domain_gap
+from ktransfer.profile.reference import reference_backbone
 
-#: Weights whose statistics are not those of photos: of images by formula, or of nothing.
-_OF_NO_PHOTOS = ("mini", None)
+#: Weights whose statistics are not those of photos, but of images by formula.
+_OF_NO_PHOTOS = ("mini",)
+
+#: Raised when the images are resized or the moments computed differently than before.
+_MEASURING_VERSION = 1
+
+#: The share of the images that a quick measurement looks at: of a few hundred, more of them would
+#: take as long as the feature extraction itself.
+_QUICK_SHARE, _QUICK_LEAST = 4, 64
 
 
-def measure_gap(backbone: Backbone, part: Part, *, seed: int = 0) -> DomainGap:
+def measure_gap(
+    backbone: Backbone,
+    part: Part,
+    *,
+    seed: int = 0,
+    most_images: int = MOST_IMAGES,
+    store: Store | None = None,
+) -> DomainGap:
     """How far the images of a part are from those that a backbone was trained on.
 
     The images are squeezed into the backbone's input as a whole: the crop that training takes
@@ -27,21 +51,23 @@ def measure_gap(backbone: Backbone, part: Part, *, seed: int = 0) -> DomainGap:
 
     Args:
         backbone: with pretrained weights and batch norm.
-        part: the images; at most `MOST_IMAGES` of them are looked at, drawn by the seed.
+        part: the images; at most `most_images` of them are looked at, drawn by the seed.
         seed: of the images and of the interval.
+        most_images: at least `LEAST_IMAGES`.
+        store: where what was measured is kept for later runs; None: nowhere.
 
     Raises:
         InputError: the backbone remembers nothing of its own images, or fewer than `LEAST_IMAGES`
             can be decoded. Say then how similar the images are (`similarity=`).
     """
     layers = norm_layers(backbone)
-    if not layers or backbone.weights in _OF_NO_PHOTOS:
+    if not remembers_photos(backbone):
         raise InputError(
             f"{backbone.name} with weights={backbone.weights!r} remembers no photos: it has "
             f"{len(layers)} batch-norm layers with statistics. Measure with a backbone that has "
             "them, or say similarity= yourself"
         )
-    moments = measure_moments(compile_moments(backbone, layers), _batches(backbone, part, seed))
+    moments = _moments(backbone, layers, part, seed, most_images, store)
     if len(moments) < LEAST_IMAGES:
         raise InputError(
             f"a domain gap needs at least {LEAST_IMAGES} images that can be decoded, got "
@@ -50,8 +76,95 @@ def measure_gap(backbone: Backbone, part: Part, *, seed: int = 0) -> DomainGap:
     return domain_gap(layers, moments, seed=seed)
 
 
-def _batches(backbone: Backbone, part: Part, seed: int) -> Iterator[np.ndarray]:
-    images = itertools.islice(_whole_images(part, backbone.input_size, seed), MOST_IMAGES)
+def remembers_photos(backbone: Backbone) -> bool:
+    """Whether the batch norm of a backbone has statistics, and not those of images by formula."""
+    return backbone.weights not in _OF_NO_PHOTOS and bool(norm_layers(backbone))
+
+
+def gap_or_reason(
+    backbone: Backbone,
+    part: Part,
+    *,
+    seed: int = 0,
+    reference: Backbone | None = None,
+    store: Store | None = None,
+) -> tuple[DomainGap | None, str]:
+    """The gap of a part, measured quickly, and what it was measured with or why it is unknown.
+
+    A backbone without batch norm, or whose weights carry no statistics, has none of its own: then
+    the gap to what another one was trained on is measured, whose weights are at hand.
+
+    Args:
+        backbone: any.
+        part: the images; a quarter of them is looked at, at least 64 and at most `MOST_IMAGES`.
+        seed: as in `measure_gap`.
+        reference: measures in place of a backbone that cannot; None: `reference_backbone()`.
+        store: as in `measure_gap`.
+    """
+    measuring: Backbone | None = backbone
+    if not remembers_photos(backbone):
+        measuring = reference or reference_backbone()
+    if measuring is None:
+        return None, (
+            f"The domain gap is unknown: {backbone.name} with weights={backbone.weights!r} "
+            "remembers nothing of photos, and no ImageNet weights with batch norm are at hand to "
+            "measure with. Say similarity='similar' or 'different'."
+        )
+    most = int(np.clip(len(part) // _QUICK_SHARE, _QUICK_LEAST, MOST_IMAGES))
+    try:
+        gap = measure_gap(measuring, part, seed=seed, most_images=most, store=store)
+    except InputError as error:
+        return None, f"The domain gap is unknown: {error}."
+    with_what = "its own batch norm" if measuring is backbone else f"that of {measuring.name}"
+    return gap, f"measured on {gap.num_images} images with {with_what}"
+
+
+def _moments(
+    backbone: Backbone,
+    layers: Sequence[NormLayer],
+    part: Part,
+    seed: int,
+    most_images: int,
+    store: Store | None,
+) -> Moments:
+    """Measured, or found in the store."""
+    key = _key(backbone, part, seed, most_images) if store else ""
+    entry = store.load(key, budget_mb=1_024) if store else None
+    if entry is not None:
+        half = entry.values.shape[1] // 2
+        return Moments(entry.values[:, :half], entry.values[:, half:])
+    batches = _batches(backbone, part, seed, most_images)
+    moments = measure_moments(compile_moments(backbone, layers), batches)
+    if store:
+        _keep(store, key, moments)
+    return moments
+
+
+def _key(backbone: Backbone, part: Part, seed: int, most_images: int) -> str:
+    return content_key(
+        moments=_MEASURING_VERSION,
+        files=part.content_digest(),
+        backbone=backbone.name,
+        options={name: str(value) for name, value in backbone.options.items()},
+        weights=list(digest(backbone.model.weights).values()),
+        input_size=list(backbone.input_size),
+        draw=[seed, most_images],
+        versions=[keras.__version__],
+    )
+
+
+def _keep(store: Store, key: str, moments: Moments) -> None:
+    values = np.concatenate([moments.shifts, moments.squares], axis=1)
+    try:
+        with store.create(key, values.shape, "float32", {"moments": list(values.shape)}) as draft:
+            draft.values[:] = values
+            draft.commit(len(values), np.arange(len(values)), budget_mb=1_024)
+    except CacheUnavailable:
+        return  # measured anew next time; where features are kept nowhere, that is said there
+
+
+def _batches(backbone: Backbone, part: Part, seed: int, most_images: int) -> Iterator[np.ndarray]:
+    images = itertools.islice(_whole_images(part, backbone.input_size, seed), most_images)
     while batch := list(itertools.islice(images, FORWARD_BATCH_SIZE)):
         yield np.stack(batch)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
-
-import numpy as np
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer.plan import Stage
@@ -18,9 +15,6 @@ CACHE_MODES = ("auto", "on", "off")
 #: How fast rows are read back in an estimate: from memory, and from a memory-mapped file. Both are
 #: on the low side, so that the estimate does not promise too much.
 _MEMORY_MB_S, _DISK_MB_S = 2_000, 300
-
-#: Images in the trial of an estimate: few, for it must cost little beside what it may save.
-_TRIED = 8
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def _estimate(stage: Stage, network: Network, source: RowSource, cut: int) -> _E
     rows = (stage.views or 1) * sizes["train"] + sizes["validation"]
     shape = network.row_shape(cut)
     row_mb = math.prod(shape) * source.itemsize / 2**20
-    image_s = _seconds_per_image(source, cut)
+    image_s = source.seconds_per_image(cut)
     speed = _MEMORY_MB_S if rows * row_mb <= source.memory_left_mb() else _DISK_MB_S
     epoch_s = in_an_epoch * (image_s - row_mb / speed)
     return _Estimate(
@@ -123,13 +117,3 @@ def _estimate(stage: Stage, network: Network, source: RowSource, cut: int) -> _E
         epoch_s=epoch_s,
         saved_s=stage.epochs * epoch_s - rows * image_s,
     )
-
-
-def _seconds_per_image(source: RowSource, cut: int) -> float:
-    """How long the frozen blocks take for an image; black ones do, the values do not count."""
-    forward = source.forward(0, cut)
-    images = np.zeros((_TRIED, *source.network.row_shape(0)), np.uint8)
-    forward(images)
-    started = time.perf_counter()
-    forward(images)
-    return (time.perf_counter() - started) / _TRIED

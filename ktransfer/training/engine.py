@@ -278,7 +278,14 @@ class Training:
         if stage.mixes:
             batches = self.source.with_shares(batches)
         held_back_batches = self._past_frozen(batches, stage, decision)
-        return StageData(train, held_back_batches, len(labels), shares=stage.mixes)
+        majority_share = float(np.bincount(held_back).max() / len(held_back))
+        return StageData(
+            train,
+            held_back_batches,
+            len(labels),
+            shares=stage.mixes,
+            majority_share=majority_share,
+        )
 
     def _past_frozen(self, batches: Any, stage: Stage, decision: CacheDecision) -> Any:
         """The batches as the trainee reads them: what is not cached may run on the way to it."""
@@ -474,6 +481,12 @@ def _remarks(stage: Stage, outcome: Outcome) -> Iterator[str]:
             f"the loss of stage {stage.name!r} became NaN in epoch {len(outcome.history)}, so the "
             f"training stopped and {kept} are kept: lower learning_rate from "
             f"{stage.learning_rate:g} to {stage.learning_rate / 10:g}{blocks}"
+        )
+    elif outcome.collapsed:
+        yield (
+            f"stage {stage.name!r} lost most of what the network knew and was ended after epoch "
+            f"{len(outcome.history)}; {kept} are kept. learning_rate={stage.learning_rate:g} is "
+            "too much for these images"
         )
     elif not outcome.best_epoch and outcome.standing:
         yield (

@@ -20,7 +20,7 @@ import numpy as np
 from ktransfer.backbones import Backbone, Block
 from ktransfer.freezing import digest
 from ktransfer.heads import attach, build_classifier, pool
-from ktransfer.profile import concatenated, taps_of
+from ktransfer.profile import Tap, concatenated, taps_of
 
 #: In the models that are trained; a layer of the user's own network will hardly have this name.
 _HEAD_NAME = "ktransfer_head"
@@ -31,7 +31,8 @@ class Network:
 
     Images enter as RGB `(batch, height, width, 3)` in [0, 255]. A *row* is what a stage reads of
     one image: the image itself (cut 0), one flat or image-shaped array at a later cut, or the
-    pooled features where all blocks are frozen.
+    pooled features where all blocks are frozen. Where the head reads all blocks, a row at a cut
+    also holds what it reads of the blocks in front of that cut.
 
     Args:
         backbone: the backbone; training changes its weights.
@@ -39,8 +40,7 @@ class Network:
         num_classes: outputs of the head.
         pooling: as in `heads.pool`.
         seed: of the dropout.
-        features: what the head reads, of `FEATURE_SETS`; other than "last" they are for stages that
-            leave all blocks frozen.
+        features: what the head reads, of `FEATURE_SETS`; other than "last" they need all blocks.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class Network:
         self.pooling = pooling
         self.features = features
         self.seed = seed
-        self.body = body(backbone, num_blocks, features=features, pooling=pooling)
+        self._taps = () if features == "last" else taps_of(backbone, features, pooling)
+        self.body = _reading(backbone, self._taps) if self._taps else body(backbone, num_blocks)
         self._pooled = pool(self.body.output, pooling)
         self.head = keras.layers.Dense(num_classes, kernel_initializer="zeros", name=_HEAD_NAME)
         self.head.build(self._pooled.shape)
@@ -155,17 +156,23 @@ class Network:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _row_at(self, cut: int) -> Any:
-        return self._pooled if cut == self.num_blocks else _packed(self.backbone.blocks[cut - 1])
+        return _packed(self._tensors_at(cut))
+
+    def _tensors_at(self, cut: int) -> list[Any]:
+        """The tensors of the graph that rows at a cut are: all that is needed to go on from it."""
+        if cut == 0:
+            return [self.backbone.model.inputs[0]]
+        if cut == self.num_blocks:
+            return [self._pooled]
+        # What the head reads of a frozen block is a constant of the image, as the cut itself is.
+        read = [tap.tensor for tap in self._taps if tap.block < cut]
+        # Each once: flat features need no pooling, so a cut may be what the head reads of it.
+        tensors = {id(each): each for each in (*self.backbone.blocks[cut - 1].outputs, *read)}
+        return list(tensors.values())
 
     def _rows_as_input(self, cut: int) -> tuple[Any, list[Any]]:
         """A new input of rows, and the tensors of the graph that these rows are."""
-        if cut == 0:
-            tensors = [self.backbone.model.inputs[0]]
-        elif cut == self.num_blocks:
-            tensors = [self._pooled]
-        else:
-            tensors = list(self.backbone.blocks[cut - 1].outputs)
-        return keras.Input(self.row_shape(cut), name="rows"), tensors
+        return keras.Input(self.row_shape(cut), name="rows"), self._tensors_at(cut)
 
     def _suffix(self, cut: int, dropout: float) -> keras.Model:
         rows, tensors = self._rows_as_input(cut)
@@ -209,14 +216,18 @@ def body(
     Other features than "last" come from all blocks, and pooled: `(batch, features)`.
     """
     if features != "last":
-        taps = taps_of(backbone, features, pooling)
-        return keras.Model(backbone.model.inputs[0], concatenated(taps))
+        return _reading(backbone, taps_of(backbone, features, pooling))
     prefix = backbone.prefix(num_blocks)
     if len(prefix.outputs) == 1:
         return prefix
     # A cut of NASNet has two tensors: what the last cell says, and the one before it.
     last = backbone.blocks[num_blocks - 1].calls[-1]
     return keras.Model(prefix.inputs, last.outputs[0], name=prefix.name)
+
+
+def _reading(backbone: Backbone, taps: Sequence[Tap]) -> keras.Model:
+    """From images to what the taps say, side by side."""
+    return keras.Model(backbone.model.inputs[0], concatenated(taps))
 
 
 def randomize(backbone: Backbone, seed: int) -> None:
@@ -263,11 +274,11 @@ def _one_or_list(tensors: Sequence[Any]) -> Any:
     return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
-def _packed(block: Block) -> Any:
-    """The cut behind a block as one tensor; the two of NASNet are laid flat, side by side."""
-    if len(block.outputs) == 1:
-        return block.outputs[0]
-    return keras.layers.Concatenate()([keras.layers.Flatten()(each) for each in block.outputs])
+def _packed(tensors: Sequence[Any]) -> Any:
+    """Tensors as one; several, such as the two of a cut of NASNet, are laid flat, side by side."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return keras.layers.Concatenate()([keras.layers.Flatten()(each) for each in tensors])
 
 
 def _unpacked(rows: Any, tensors: Sequence[Any]) -> Any:

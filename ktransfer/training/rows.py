@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 CACHE_DTYPES = ("float32", "float16")
 
+#: Images in the trial of `seconds_per_image`: few, for it must cost little beside what it may save.
+_TRIED = 8
+
 #: Raised when images come out of `crop_and_resize` or of the decoders differently than before.
 _READING_VERSION = 1
 
@@ -75,6 +78,7 @@ class RowSource:
         budget_mb: megabytes held in memory in all; what goes beyond is memory-mapped.
         dtype: `"float32"`, or `"float16"` for half the space.
         verbose: show progress.
+        contents: the digests of the parts, where they are known already.
     """
 
     def __init__(
@@ -86,9 +90,10 @@ class RowSource:
         budget_mb: float = DEFAULT_BUDGET_MB,
         dtype: str = "float32",
         verbose: bool = True,
+        contents: dict[str, str] | None = None,
     ) -> None:
         self.network = network
-        self.splits = splits
+        self.splits = self._all_splits = splits
         self.notes: list[str] = []
         self._store = store
         self._budget_mb = budget_mb
@@ -96,11 +101,12 @@ class RowSource:
         self._verbose = verbose
         #: Wall time that was spent on finding and computing rows.
         self.seconds = 0.0
-        self.contents = {part.name: part.content_digest() for part in splits.parts}
+        self.contents = contents or {each.name: each.content_digest() for each in splits.parts}
         self._readable: dict[str, np.ndarray] = {}
         #: By what was asked for: the key of the answer, and the answer.
         self._held: dict[tuple[str, int, Views], tuple[str, Rows]] = {}
         self._forwards: dict[str, Forward] = {}
+        self._wider: RowSource | None = None
 
     def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> Rows:
         """The rows of a part at a cut.
@@ -118,12 +124,42 @@ class RowSource:
         asked, key = (part_name, cut, views), self._key(part_name, cut, views)
         if not self._holds(asked, key):
             self._held.pop(asked, None)  # said by weights that have moved since
-            found = self._load(key, part_name, views)
-            values = self._compute(key, part_name, cut, views) if found is None else found
-            self._held[asked] = (key, values)
+            self._held[asked] = (key, self._found(key, part_name, cut, views))
         # Not added up: rows are made of other rows, whose time is a part of this.
         self.seconds = before + time.perf_counter() - started
         return self._held[asked][1]
+
+    def narrowed(self, network: Network) -> RowSource:
+        """The same images for a network whose head reads the first of these features, or others.
+
+        Rows behind all blocks are the first columns of the rows here, and not computed again.
+
+        Args:
+            network: of the same backbone, with all of its blocks.
+        """
+        source = RowSource(
+            network,
+            self._all_splits,
+            store=self._store,
+            budget_mb=self._budget_mb,
+            dtype=self._dtype,
+            verbose=self._verbose,
+            contents=self.contents,
+        )
+        source._wider, source.seconds = self, self.seconds
+        source.notes = list(self.notes)
+        return source
+
+    def seconds_per_image(self, cut: int) -> float:
+        """How long the blocks before a cut take for an image; black ones do."""
+        if self._wider and cut == self.network.num_blocks:
+            return self._wider.seconds_per_image(cut)
+        forward = self.forward(0, cut)
+        images = np.zeros((_TRIED, *self.network.row_shape(0)), np.uint8)
+        forward(images)
+        started = time.perf_counter()
+        forward(images)
+        return (time.perf_counter() - started) / _TRIED
 
     def sources(self, part_name: str, augmentation: str) -> Rows:
         """The images that an augmentation begins with, uint8; larger ones where it crops."""
@@ -208,6 +244,16 @@ class RowSource:
             dtype="uint8" if cut == 0 else self._dtype,
             versions=[keras.__version__, tf.__version__],
         )
+
+    def _found(self, key: str, part_name: str, cut: int, views: Views) -> Rows:
+        """Rows that are not held: of a wider network, from the store, or computed."""
+        if self._wider and cut == self.network.num_blocks and views == PLAIN:
+            wide = self._wider.rows(part_name, cut)
+            assert isinstance(wide, np.ndarray)  # only images are streamed
+            self._narrow(part_name, self._wider._readable[part_name])
+            return wide[:, : self.network.row_shape(cut)[0]]
+        found = self._load(key, part_name, views)
+        return self._compute(key, part_name, cut, views) if found is None else found
 
     def _load(self, key: str, part_name: str, views: Views) -> np.ndarray | None:
         if self._store is None:

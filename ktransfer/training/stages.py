@@ -49,12 +49,15 @@ class StageData:
         validation: one pass of batches.
         num_train: training images in an epoch.
         shares: whether labels are shares of classes, `(batch, classes)`, and not classes.
+        majority_share: of the validation images, the share that the largest class has: guessing
+            gets no more right.
     """
 
     train: Callable[[int, int], tf.data.Dataset]
     validation: tf.data.Dataset
     num_train: int
     shares: bool = False
+    majority_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,7 @@ class Outcome:
         groups: for each group of the optimizer its size, multiplier and peak learning rate.
         diverged: whether the loss became NaN or infinite.
         interrupted: whether Ctrl-C ended it.
+        collapsed: whether it ended early, having lost what the network knew.
     """
 
     history: tuple[dict[str, float], ...]
@@ -84,6 +88,8 @@ class Outcome:
     groups: tuple[dict[str, Any], ...]
     diverged: bool
     interrupted: bool
+
+    collapsed: bool = False
 
     def __str__(self) -> str:
         kept = f"epoch {self.best_epoch}" if self.best_epoch else "the weights of before"
@@ -148,6 +154,7 @@ def run_stage(task: Task, saved: Saved | None = None) -> Outcome:
         # After the last step of an epoch only the validation loss tells.
         diverged=any(not math.isfinite(row["loss"] + row["val_loss"]) for row in history[-1:]),
         interrupted=interrupted,
+        collapsed=running.best.collapsed,
     )
 
 
@@ -319,7 +326,8 @@ class Running:
         # Numbered from the head on: in front of what trains there are more where nothing is cached.
         for at, generator in enumerate(reversed(self._groups["generators"])):
             generator.assign([task.network.seed + at, 0])
-        self.best = KeepBest(self._weights, task.stage.patience, start)
+        chance = task.data.majority_share
+        self.best = KeepBest(self._weights, task.stage.patience, start, chance)
         self.record = EpochRecord()
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         last = AtEpochEnd(lambda epoch: task.on_epoch(self.state), self._resume_callbacks)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import replace
 
 from ktransfer._checks import InputError, unknown_name
+from ktransfer.advisor.advice import Advice
+from ktransfer.plan import plan_for
 
 SMALL_NUM_IMAGES = 500
 SMALL_IMAGES_PER_CLASS = 100
@@ -26,35 +27,6 @@ MOBILENETV2_BLOCK_PARAMETERS = (
 )  # fmt: skip
 
 _SIMILARITY_WORDS = {"similar": 1.0, "different": 0.0}
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What to train, and why.
-
-    Attributes:
-        cell: `"small_similar"`, `"small_different"`, `"large_similar"`, `"large_different"` or
-            `"between"`.
-        strategy: the plan's name: `"linear_probe"`, `"earlier_linear_probe"`, `"last_blocks"`,
-            `"full_fine_tune"` or `"from_scratch"`.
-        reasons: why, in sentences.
-        trainable_parameters: how many numbers the strategy trains, head included.
-        num_blocks: how many blocks of the backbone the model keeps.
-        num_trainable_blocks: how many of these, counted from the last, train.
-        overfitting_risk: a sentence that begins with `"low"`, `"moderate"` or `"high"`.
-    """
-
-    cell: str
-    strategy: str
-    reasons: tuple[str, ...]
-    trainable_parameters: int
-    num_blocks: int
-    num_trainable_blocks: int
-    overfitting_risk: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
-        return {**asdict(self), "reasons": list(self.reasons)}
 
 
 def advise(
@@ -94,20 +66,24 @@ def advise(
     """
     _check_counts(num_images, num_classes)
     similar, assumption = _is_similar(similarity)
-    cell = _cell(num_images, num_classes, similar)
+    size = size_of(num_images, num_classes)
+    cell = cell_of(size, similar)
     blocks, per_class = len(block_parameters), num_images / num_classes
     strategy, kept, trained = _strategy(cell, per_class, similar, blocks)
     head = (num_features + 1) * num_classes
     trainable = head + sum(block_parameters[kept - trained : kept])
-    return Advice(
+    advice = Advice(
         cell=cell,
         strategy=strategy,
-        reasons=(_size_reason(num_images, num_classes), assumption, _WHY[strategy]),
+        reasons=(size_reason(num_images, num_classes), assumption, _WHY[strategy]),
         trainable_parameters=trainable,
         num_blocks=kept,
         num_trainable_blocks=trained,
-        overfitting_risk=_overfitting_risk(trainable, num_images, head_only=trained == 0),
+        overfitting_risk=overfitting_risk(trainable, num_images, head_only=trained == 0),
+        size=size,
+        similar=None if similarity is None else similar,
     )
+    return replace(advice, plan=plan_for(advice))
 
 
 def _check_counts(num_images: int, num_classes: int) -> None:
@@ -117,6 +93,11 @@ def _check_counts(num_images: int, num_classes: int) -> None:
         raise InputError(
             f"num_classes must be at least 2, got {num_classes}: one class needs no classifier"
         )
+
+
+def check_similarity(similarity: float | str | None) -> None:
+    """Raise an `InputError` if it is none that `advise` takes."""
+    _is_similar(similarity)
 
 
 def _is_similar(similarity: float | str | None) -> tuple[bool, str]:
@@ -141,15 +122,25 @@ def _is_similar(similarity: float | str | None) -> tuple[bool, str]:
     return similar, f"The domain is {word} the backbone's: {figures}."
 
 
-def _cell(num_images: int, num_classes: int, similar: bool) -> str:
+def size_of(num_images: int, num_classes: int) -> str:
+    """`"small"`, `"between"` or `"large"`."""
     per_class = num_images / num_classes
     if num_images < SMALL_NUM_IMAGES or per_class < SMALL_IMAGES_PER_CLASS:
-        size = "small"
-    elif per_class > LARGE_IMAGES_PER_CLASS:
-        size = "large"
-    else:
-        return "between"
-    return f"{size}_{'similar' if similar else 'different'}"
+        return "small"
+    return "large" if per_class > LARGE_IMAGES_PER_CLASS else "between"
+
+
+def cell_of(size: str, similar: bool) -> str:
+    """The cell of the rule."""
+    return "between" if size == "between" else f"{size}_{'similar' if similar else 'different'}"
+
+
+def earlier_block(num_blocks: int) -> int:
+    """How many first blocks the textbook keeps where few images differ from the source.
+
+    Two thirds: past the edges and textures of the first blocks, before the source's own classes.
+    """
+    return max(1, math.ceil(num_blocks * 2 / 3))
 
 
 def _strategy(cell: str, per_class: float, similar: bool, blocks: int) -> tuple[str, int, int]:
@@ -157,9 +148,7 @@ def _strategy(cell: str, per_class: float, similar: bool, blocks: int) -> tuple[
     if cell == "small_similar":
         return "linear_probe", blocks, 0
     if cell == "small_different":
-        # Two thirds: past the edges and textures of the first blocks, before the source's own
-        # classes.
-        return "earlier_linear_probe", max(1, math.ceil(blocks * 2 / 3)), 0
+        return "earlier_linear_probe", earlier_block(blocks), 0
     if cell == "between":
         # A different domain needs more of the late, source-specific blocks to move.
         return "last_blocks", blocks, max(1, round(blocks / (6 if similar else 3)))
@@ -194,7 +183,8 @@ _WHY = {
 }
 
 
-def _size_reason(num_images: int, num_classes: int) -> str:
+def size_reason(num_images: int, num_classes: int) -> str:
+    """How large the data counts, with the thresholds."""
     per_class = num_images / num_classes
     if num_images < SMALL_NUM_IMAGES:
         verdict = f"small: under {SMALL_NUM_IMAGES} images"
@@ -208,7 +198,8 @@ def _size_reason(num_images: int, num_classes: int) -> str:
     return f"{counts} ({verdict})."
 
 
-def _overfitting_risk(trainable: int, num_images: int, *, head_only: bool) -> str:
+def overfitting_risk(trainable: int, num_images: int, *, head_only: bool) -> str:
+    """How many numbers are trained for each image, and what that means."""
     ratio = trainable / num_images
     figures = (
         f"{trainable:,} trainable parameters for {num_images:,} images, {ratio:,.0f} per image"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,92 +13,31 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._timing import timed
-from ktransfer.advisor import Advice
+from ktransfer.advisor import Advice, Tried, hindsight
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
-from ktransfer.data.balance import Balance, check_balance, choose_balance
+from ktransfer.data.balance import Balance, choose_balance
 from ktransfer.diagnosis import Diagnosis, diagnose
-from ktransfer.features import DEFAULT_BUDGET_MB
+from ktransfer.fitting.advising import Adviser, Look
+from ktransfer.fitting.options import FitOptions
 from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.plan import Plan, augmentation_notes, choose_plan
-from ktransfer.plan.fields import whole
 from ktransfer.results import FitResult, StageResult
-from ktransfer.runs import RECORD_NAME, check_output_folder
 from ktransfer.training import (
-    CACHE_DTYPES,
     Checkpoints,
     Network,
     RowSource,
     Settings,
     Training,
     best_temperature,
-    check_cache_mode,
     check_same,
     randomize,
     values_of,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """The arguments of `FineTuner.fit`, which describes them."""
-
-    plan: Plan | str = "auto"
-    unfreeze: int | None = None
-    similarity: float | str | None = None
-    augmentation: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    patience: int | None = None
-    validation_fraction: float = 0.2
-    class_names: Sequence[str] | None = None
-    out: str | os.PathLike[str] | None = None
-    resume: bool = False
-    overwrite: bool = False
-    cache: str = "auto"
-    cache_dtype: str = "float32"
-    memory_budget_mb: float = DEFAULT_BUDGET_MB
-    balance: str = "auto"
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-
-    def check(self) -> None:
-        """Raise before any work is done if the options cannot be carried out.
-
-        Raises:
-            InputError: one is out of range or contradicts another.
-            RunError: a run could not be saved in `out`, or there is nothing to resume.
-        """
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if value is not None:
-                whole("fit", name, value, 1)
-        check_cache_mode(self.cache)
-        check_balance(self.balance)
-        if self.cache_dtype not in CACHE_DTYPES:
-            raise unknown_name("cache_dtype", str(self.cache_dtype), CACHE_DTYPES)
-        if self.out is None:
-            if self.resume:
-                raise InputError("resume=True needs out=, the folder of the run to go on with")
-            return
-        unfinished = Checkpoints(self.out).read_request() is not None
-        if unfinished and not (self.resume or self.overwrite):
-            raise RunError(
-                f"{self.out} holds a training that was not finished: resume=True (--resume) goes "
-                "on with it, overwrite=True (--overwrite) starts anew"
-            )
-        check_output_folder(self.out, overwrite=self.overwrite or self.resume)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the run to resume is complete already."""
-        if self.out is None or not self.resume or Checkpoints(self.out).read_request() is not None:
-            return False
-        return os.path.exists(os.path.join(self.out, RECORD_NAME))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +45,7 @@ class Begun:
     """A training before its first step.
 
     Attributes:
-        advice: what the 2x2 rule says of the images.
+        advice: what was measured and decided, or what the 2x2 rule says by itself.
         plan: resolved for the backbone.
         source: of the images and of what the network says of them.
         balance: what is done about classes of unequal size.
@@ -146,6 +84,7 @@ class Fit:
         pooling: as in `heads.pool`.
         settings: how the plan is carried out.
         options: the arguments of the user.
+        reference: measures the domain gap where the backbone cannot; None: what is at hand.
         verbose: show progress.
     """
 
@@ -153,17 +92,29 @@ class Fit:
     pooling: str
     settings: Settings
     options: FitOptions
+    reference: Backbone | None = None
     verbose: bool = True
+
+    def look(self, splits: Splits) -> Look:
+        """Look at the images and decide, without training."""
+        return self._adviser.look(splits, self.options.similarity, self.options.fine_tuning)
 
     def begin(self, splits: Splits, advice: Advice) -> Begun:
         """Decide on a plan, and look at what the training is made of.
+
+        Args:
+            splits: the images.
+            advice: what the 2x2 rule says of them; where the plan is to be decided, more is
+                measured.
 
         Raises:
             InputError: the plan does not fit the backbone.
         """
         options = self.options
+        look = self.look(splits) if options.decides else None
+        advice = look.advice if look else advice
         plan = choose_plan(
-            options.plan,
+            self._begun_with() or options.plan,
             advice,
             len(self.backbone.blocks),
             unfreeze=options.unfreeze,
@@ -175,7 +126,7 @@ class Fit:
         blocks, per_class = len(self.backbone.blocks), len(splits.train) / len(splits.class_names)
         notes = augmentation_notes(plan, blocks, per_class)
         plan = plan.resolve(blocks, per_class)
-        source = self._source(plan, splits)
+        source = self._source(plan, splits, look)
         source.notes.extend(notes)
         balance = choose_balance(options.balance, splits.train.labels, splits.class_names)
         request = self._request(plan, source, balance)
@@ -199,6 +150,7 @@ class Fit:
             RunError: what is to be resumed was started with something else.
         """
         started, source = time.perf_counter(), begun.source
+        looked_s = source.seconds
         checkpoints = self._checkpoints(begun)
         if not begun.plan.pretrained:
             randomize(self.backbone, self.settings.seed)
@@ -207,7 +159,7 @@ class Fit:
         training = Training(begun.plan, source.network, source, settings, checkpoints)
         training.run()
         seconds["decode_and_extract"] = source.seconds
-        seconds["train"] = time.perf_counter() - started - source.seconds
+        seconds["train"] = time.perf_counter() - started - (source.seconds - looked_s)
         with timed(seconds, "score"):
             scores, temperature = _judge(training)
         source.network.divide_logits(temperature)
@@ -228,6 +180,7 @@ class Fit:
                 *_stage_notes(training),
             ),
             advice=begun.advice,
+            hindsight=_hindsight(begun, training, len(splits.validation)),
             plan=begun.plan,
             stages=tuple(training.results),
             movement=_movement(source.network, before, blocks),
@@ -239,23 +192,35 @@ class Fit:
         )
         return Fitted(model, result, blocks)
 
-    def _source(self, plan: Plan, splits: Splits) -> RowSource:
-        network = Network(
+    @property
+    def _adviser(self) -> Adviser:
+        return Adviser(
             self.backbone,
-            plan.num_blocks or len(self.backbone.blocks),
-            len(splits.class_names),
             self.pooling,
-            self.settings.seed,
-            features=plan.features,
-        )
-        return RowSource(
-            network,
-            splits,
+            self.settings,
             store=None if self.options.cache == "off" else Store(),
             budget_mb=self.options.memory_budget_mb,
             dtype=self.options.cache_dtype,
+            reference=self.reference,
             verbose=self.verbose,
         )
+
+    def _source(self, plan: Plan, splits: Splits, look: Look | None) -> RowSource:
+        """The rows for a plan; what the look has computed is not computed again."""
+        adviser = self._adviser
+        if look and look.source and plan.num_blocks == len(self.backbone.blocks):
+            return look.source.narrowed(adviser.network(splits, plan.features))
+        return adviser.source(splits, plan.features, plan.num_blocks)
+
+    def _begun_with(self) -> Plan | None:
+        """The plan that was decided on when the training to resume was begun.
+
+        A decision rests on estimates of time, which may come out otherwise.
+        """
+        if not (self.options.decides and self.options.resume and self.options.out):
+            return None
+        request = Checkpoints(self.options.out).read_request()
+        return Plan.from_dict(request["plan"]) if request else None
 
     def _checkpoints(self, begun: Begun) -> Checkpoints | None:
         """Where checkpoints go; what is resumed is compared with what it was started with."""
@@ -317,6 +282,13 @@ def _judge(training: Training) -> tuple[dict[str, Score], float]:
 
 def _stage_notes(training: Training) -> list[str]:
     return [note for result in training.results for note in result.notes]
+
+
+def _hindsight(begun: Begun, training: Training, num_validation: int) -> tuple[str, ...]:
+    stages = [
+        Tried(each.unfreeze, each.val_accuracy, bool(each.best_epoch)) for each in training.results
+    ]
+    return hindsight(begun.advice, stages, num_validation)
 
 
 def _best_epoch(stage: StageResult) -> int | None:

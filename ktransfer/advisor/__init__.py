@@ -1,0 +1,60 @@
+"""What to freeze: the 2x2 rule as a prior, and the decision by what was measured.
+
+Names load on first use (PEP 562): the rule alone needs no Keras.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktransfer._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ktransfer.advisor.advice import Advice, Candidate, head_name
+    from ktransfer.advisor.costs import Costs
+    from ktransfer.advisor.deciding import decide
+    from ktransfer.advisor.hindsight import Tried, hindsight
+    from ktransfer.advisor.rule import (
+        MOBILENETV2_BLOCK_PARAMETERS,
+        advise,
+        check_similarity,
+        overfitting_risk,
+    )
+    from ktransfer.advisor.situation import Situation
+    from ktransfer.advisor.trying import FINE_TUNING, check_fine_tuning
+
+__all__ = [
+    "FINE_TUNING",
+    "MOBILENETV2_BLOCK_PARAMETERS",
+    "Advice",
+    "Candidate",
+    "Costs",
+    "Situation",
+    "Tried",
+    "advise",
+    "check_fine_tuning",
+    "check_similarity",
+    "decide",
+    "head_name",
+    "hindsight",
+    "overfitting_risk",
+]
+
+_HOME = {
+    "FINE_TUNING": "trying",
+    "MOBILENETV2_BLOCK_PARAMETERS": "rule",
+    "Advice": "advice",
+    "Candidate": "advice",
+    "Costs": "costs",
+    "Situation": "situation",
+    "Tried": "hindsight",
+    "advise": "rule",
+    "check_fine_tuning": "trying",
+    "check_similarity": "rule",
+    "decide": "deciding",
+    "head_name": "advice",
+    "hindsight": "hindsight",
+    "overfitting_risk": "rule",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

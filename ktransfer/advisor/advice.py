@@ -1,0 +1,177 @@
+"""What is advised, as plain data that prints and serialises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ktransfer.learning_curve import LearningCurve
+from ktransfer.plan import Plan
+from ktransfer.profile import DomainGap
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing that could be done, and what is known of it.
+
+    Attributes:
+        name: `"linear_probe"` (a head on the last features), `"earlier_linear_probe"` (on those of
+            the block that the textbook takes), `"all_blocks_probe"`,
+            `"all_blocks_and_inner_probe"`, `"last_blocks"`, `"lp_ft"` or `"from_scratch"`.
+        accuracy: estimated, in [0, 1]: of a head on the training images, each predicted by the head
+            of the others; of what was fine-tuned, on the validation images. None: not measured.
+        interval: its 95 % interval.
+        seconds: about how long it takes here, extraction and training, on this machine.
+        memory_mb: about how much memory it takes beside the network itself.
+        trainable_parameters: how many numbers it trains.
+        scores: `logme` and `h_score` of its features; empty where it has none.
+        note: a remark, such as why it is not tried.
+    """
+
+    name: str
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    seconds: float
+    memory_mb: float
+    trainable_parameters: int
+    scores: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to train, and why. Print it for a table.
+
+    `advise` fills in what the 2x2 rule alone can say, `decide` what was measured as well.
+
+    Attributes:
+        cell: `"small_similar"`, `"small_different"`, `"large_similar"`, `"large_different"` or
+            `"between"`.
+        strategy: the plan's name: `"linear_probe"`, `"earlier_linear_probe"`, `"last_blocks"`,
+            `"full_fine_tune"`, `"from_scratch"`, and where features were measured also
+            `"all_blocks_probe"`, `"all_blocks_and_inner_probe"` and `"lp_ft"`.
+        reasons: why, in sentences.
+        trainable_parameters: how many numbers the strategy trains, head included.
+        num_blocks: how many blocks of the backbone the model keeps.
+        num_trainable_blocks: how many of these, counted from the last, train.
+        overfitting_risk: a sentence that begins with `"low"`, `"moderate"` or `"high"`.
+        size: `"small"`, `"between"` or `"large"`.
+        similar: whether the images are like the backbone's own; None: nobody knows.
+        gap: the domain gap; None where it was not measured.
+        candidates: what could be done, from simple to costly; empty where nothing was measured.
+        plan: what carries the advice out, resolved for the backbone.
+        more_data: whether more images would help; None where that cannot be told.
+        seconds: wall time of measuring and deciding.
+    """
+
+    cell: str
+    strategy: str
+    reasons: tuple[str, ...]
+    trainable_parameters: int
+    num_blocks: int
+    num_trainable_blocks: int
+    overfitting_risk: str
+    size: str = "small"
+    similar: bool | None = None
+    gap: DomainGap | None = None
+    candidates: tuple[Candidate, ...] = ()
+    plan: Plan | None = None
+    more_data: LearningCurve | None = None
+    seconds: float = 0.0
+
+    @property
+    def expected(self) -> Candidate | None:
+        """The candidate that the advised head was judged as; None where none was."""
+        name = head_name(self.plan.features if self.plan else "last")
+        return next((each for each in self.candidates if each.name == name), None)
+
+    def table(self) -> str:
+        """The candidates as aligned text; the head that is advised is marked with `*`."""
+        head = [["", *_COLUMNS]]
+        rows = [_cells(each, chosen=each is self.expected) for each in self.candidates]
+        widths = [max(map(len, column)) for column in zip(*head, *rows, strict=True)]
+        lines = []
+        for cells in (*head, *rows):
+            mark, name, *figures = map(_aligned, cells, widths, range(len(cells)))
+            lines.append("  ".join((f"{mark}{name}", *figures)).rstrip())
+        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.strategy} ({self.cell}), because:",
+            *(f"- {each}" for each in self.reasons),
+        ]
+        if self.candidates:
+            lines += ["", self.table()]
+        if self.more_data:
+            lines += ["", self.more_data.advice]
+        return "\n".join([*lines, f"Overfitting: {self.overfitting_risk}"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON."""
+        return {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
+            "reasons": list(self.reasons),
+            "domain_gap": self.gap.value if self.gap else None,
+            "gap": self.gap.to_dict() if self.gap else None,
+            "candidates": [asdict(each) for each in self.candidates],
+            "plan": self.plan.to_dict() if self.plan else None,
+            "more_data": asdict(self.more_data) if self.more_data else None,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Advice:
+        """The reverse of `to_dict`. What an earlier version did not write has its default."""
+        own = {each.name: data[each.name] for each in fields(cls) if each.name in data}
+        own["reasons"] = tuple(own["reasons"])
+        own["candidates"] = tuple(_candidate(each) for each in own.get("candidates", ()))
+        for name, kind in (("gap", DomainGap), ("plan", Plan)):
+            own[name] = kind.from_dict(own[name]) if own.get(name) else None
+        if own.get("more_data"):
+            own["more_data"] = LearningCurve(**_with_tuples(own["more_data"]))
+        return cls(**own)
+
+
+def head_name(features: str) -> str:
+    """What a head on a feature set is called among the candidates."""
+    return "linear_probe" if features == "last" else f"{features}_probe"
+
+
+_COLUMNS = (
+    "candidate",
+    "accuracy",
+    "95 % interval",
+    "LogME",
+    "H-score",
+    "seconds",
+    "memory",
+    "trained",
+)
+
+
+def _cells(candidate: Candidate, *, chosen: bool) -> list[str]:
+    accuracy, interval, scores = candidate.accuracy, candidate.interval, candidate.scores
+    return [
+        "*" if chosen else " ",
+        candidate.name,
+        "-" if accuracy is None else f"{accuracy:.1%}",
+        "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
+        *(f"{scores[name]:.2f}" if name in scores else "-" for name in ("logme", "h_score")),
+        f"{candidate.seconds:,.0f}",
+        f"{candidate.memory_mb:,.0f} MB",
+        f"{candidate.trainable_parameters:,}",
+    ]
+
+
+def _aligned(cell: str, width: int, column: int) -> str:
+    """Words to the left, numbers to the right."""
+    return cell.ljust(width) if column < 2 else cell.rjust(width)
+
+
+def _candidate(data: Mapping[str, Any]) -> Candidate:
+    return Candidate(**_with_tuples(data))
+
+
+def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

@@ -1,0 +1,51 @@
+"""`ktransfer plan`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ktransfer._timing import timed
+from ktransfer.cli import early, terminal
+from ktransfer.cli.program import json_option
+from ktransfer.cli.session import at_work
+from ktransfer.cli.started import elapsed
+from ktransfer.cli.tuner_options import built, fine_tuning_option, tuner_options
+
+
+@click.command()
+@click.argument("data")
+@tuner_options
+@fine_tuning_option
+@json_option
+def plan(data: str, as_json: bool, **options: Any) -> None:
+    """Look at the images in DATA and say what to freeze, without training.
+
+    One pass through the backbone measures how far the images are from its own, and what a head
+    would get right on the features of several depths. `train` does the same first, and finds in
+    the cache what was computed here.
+    """
+    early.check_backbone(options["backbone"])
+    options["weights"] = early.weights(options["weights"])
+    similarity = early.similarity(options["similarity"])
+    early.check_labelled(data)
+    seconds: dict[str, float] = {}
+    with at_work(seconds):
+        with timed(seconds, "backbone"):
+            tuner = built(options)
+        with timed(seconds, "decide"):
+            advice = tuner.plan(
+                data,
+                similarity=similarity,
+                fine_tuning=options["fine_tuning"],
+                validation_fraction=options["validation_fraction"],
+            )
+    seconds["total"] = elapsed()
+    if as_json:
+        name = {"backbone": tuner.backbone.name}
+        terminal.print_json({**advice.to_dict(), **name, "seconds": seconds})
+    else:
+        terminal.print_advice(advice, tuner.backbone.name)
+        terminal.print_seconds(seconds)
+        terminal.print_next(["ktransfer", "train", data, "--out", "runs/photos"])

@@ -1,0 +1,138 @@
+"""Looking at the images through the backbone, and deciding by what is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktransfer.advisor import Advice, Costs, Situation, decide
+from ktransfer.backbones import Backbone
+from ktransfer.cache import Store
+from ktransfer.data import Splits
+from ktransfer.probes import MOST_IMAGES, even_sample
+from ktransfer.profile import WIDEST, Profile, columns_of, gap_or_reason
+from ktransfer.training import Network, RowSource, Settings
+
+#: Up to so many training and validation images the features of all blocks are computed of all, and
+#: training goes on from them. Beyond, as many training images as a probe takes are looked at, and
+#: training computes only the features that were chosen.
+MOST_WHOLE_IMAGES = 4_000
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one pass saw.
+
+    Attributes:
+        profile: of the training images, or of an even sample.
+        source: the rows that it came from; None where they are those of a sample.
+        advice: what follows from it.
+    """
+
+    profile: Profile
+    source: RowSource | None
+    advice: Advice
+
+
+@dataclass(frozen=True, eq=False)
+class Adviser:
+    """Looks at images through a backbone, and decides.
+
+    Attributes:
+        backbone: with its pretrained weights.
+        pooling: as in `heads.pool`.
+        settings: of the training.
+        store: where what was computed is kept; None: nowhere.
+        budget_mb: as in `RowSource`.
+        dtype: as in `RowSource`.
+        reference: measures the domain gap where the backbone cannot.
+        verbose: show progress.
+    """
+
+    backbone: Backbone
+    pooling: str
+    settings: Settings
+    store: Store | None
+    budget_mb: float
+    dtype: str
+    reference: Backbone | None = None
+    verbose: bool = True
+
+    def look(self, splits: Splits, similarity: float | str | None, fine_tuning: str) -> Look:
+        """Profile the training images, and decide.
+
+        Args:
+            splits: the images.
+            similarity: as in `advise`.
+            fine_tuning: as in `Situation`.
+        """
+        started = time.perf_counter()
+        whole = len(splits.train) + len(splits.validation) <= MOST_WHOLE_IMAGES
+        source = self.source(splits if whole else _sampled(splits), WIDEST)
+        profile = self._profile(source)
+        if whole:  # while the same program is at hand
+            source.rows("validation", len(self.backbone.blocks))
+        situation = Situation(
+            num_images=len(source.splits.train if whole else splits.train),
+            num_classes=len(splits.class_names),
+            similarity=similarity,
+            fine_tuning=fine_tuning,
+            costs=Costs.of(self.backbone, source.seconds_per_image(len(self.backbone.blocks))),
+        )
+        advice = decide(profile, situation, seed=self.settings.seed)
+        seconds = time.perf_counter() - started
+        advice = dataclasses.replace(advice, seconds=seconds)
+        return Look(profile, source if whole else None, advice)
+
+    def source(self, splits: Splits, features: str, num_blocks: int | None = None) -> RowSource:
+        """The rows of the images for a head that reads a feature set."""
+        return RowSource(
+            self.network(splits, features, num_blocks),
+            splits,
+            store=self.store,
+            budget_mb=self.budget_mb,
+            dtype=self.dtype,
+            verbose=self.verbose,
+        )
+
+    def network(self, splits: Splits, features: str, num_blocks: int | None = None) -> Network:
+        """The backbone with a new head."""
+        return Network(
+            self.backbone,
+            num_blocks or len(self.backbone.blocks),
+            len(splits.class_names),
+            self.pooling,
+            self.settings.seed,
+            features=features,
+        )
+
+    def _profile(self, source: RowSource) -> Profile:
+        rows = source.rows("train", len(self.backbone.blocks))
+        assert isinstance(rows, np.ndarray)  # only images are streamed
+        train = source.splits.train
+        gap, measured_with = gap_or_reason(
+            self.backbone,
+            train,
+            seed=self.settings.seed,
+            reference=self.reference,
+            store=self.store,
+        )
+        columns, widths = columns_of(self.backbone, self.pooling)
+        sample = even_sample(train.labels, MOST_IMAGES)
+        return Profile(
+            rows if len(sample) == len(rows) else rows[sample],
+            train.labels[sample],
+            columns,
+            widths,
+            gap,
+            measured_with,
+        )
+
+
+def _sampled(splits: Splits) -> Splits:
+    """Some of the training images; the other parts are not looked at."""
+    train = splits.train.select(even_sample(splits.train.labels, MOST_IMAGES))
+    return dataclasses.replace(splits, train=train, validation=train, test=None)

@@ -1,0 +1,168 @@
+"""`Profile`: what one pass of a backbone over images says of them, as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer.backbones import Backbone
+from ktransfer.profile.feature_sets import FEATURE_SETS
+from ktransfer.profile.gap import DomainGap
+from ktransfer.profile.taps import Tap, taps_of
+
+#: The feature set that holds all others, and in which each of them comes first.
+WIDEST = FEATURE_SETS[-1]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a profile's features one tap has made.
+
+    Attributes:
+        name: the tap's, as in `taps_of`.
+        block: index of its block.
+        start: first column.
+        stop: the one behind the last.
+    """
+
+    name: str
+    block: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """What a backbone says of images at every depth, and how far they are from its own.
+
+    Attributes:
+        features: float32 `(images, features)` of the widest set of `FEATURE_SETS`; every narrower
+            set is its first columns, so that "last" is the finished feature extraction.
+        labels: int32 `(images,)`.
+        columns: which tap made which columns.
+        widths: for each of `FEATURE_SETS` how many columns it has.
+        gap: the domain gap; None where it is unknown.
+        gap_source: what it was measured with, or why it is unknown, in a sentence.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    columns: tuple[Columns, ...]
+    widths: dict[str, int]
+    gap: DomainGap | None
+    gap_source: str
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def features_of(self, feature_set: str) -> np.ndarray:
+        """The features of one of `FEATURE_SETS`, float32 `(images, features)`.
+
+        Raises:
+            InputError: there is no such set.
+        """
+        if feature_set not in self.widths:
+            raise unknown_name("feature set", feature_set, tuple(self.widths))
+        return self.features[:, : self.widths[feature_set]]
+
+    def features_of_block(self, index: int) -> np.ndarray:
+        """The averaged output of one block, float32 `(images, channels)`.
+
+        Raises:
+            InputError: there is no such block, or its output cannot be averaged.
+        """
+        ends = [
+            np.arange(each.start, each.stop)
+            for each in self.columns
+            if each.block == index and not each.name.endswith("/inner")
+        ]
+        if not ends:
+            known = sorted({each.block for each in self.columns})
+            raise InputError(f"the profile has no features of block {index}, but of {known}")
+        return self.features[:, np.concatenate(ends)]
+
+    def select(self, rows: np.ndarray) -> Profile:
+        """The profile of some of the images; the gap stays that of all."""
+        return dataclasses.replace(self, features=self.features[rows], labels=self.labels[rows])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the profile as one file: arrays and JSON in a zip archive, nothing pickled.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        about = {
+            "format": _FORMAT,
+            "columns": [dataclasses.astuple(each) for each in self.columns],
+            "widths": self.widths,
+            "gap": self.gap.to_dict() if self.gap else None,
+            "gap_source": self.gap_source,
+        }
+        file = Path(path)
+        partial = file.with_name(f".{file.name}.partial")
+        try:
+            with partial.open("wb") as stream:
+                np.savez(
+                    stream,
+                    features=self.features,
+                    labels=self.labels,
+                    about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+                )
+            partial.replace(file)
+        except OSError as error:
+            raise RunError(f"the profile {file} cannot be written: {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Profile:
+        """Read what `save` wrote; nothing is unpickled.
+
+        Raises:
+            RunError: there is no profile, or it is damaged or of another format.
+        """
+        try:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in ("features", "labels", "about")}
+            about = json.loads(arrays["about"].tobytes())
+            if about["format"] != _FORMAT:
+                raise RunError(
+                    f"the profile {path} has format {about['format']}, this version reads {_FORMAT}"
+                )
+            return cls(
+                arrays["features"],
+                arrays["labels"],
+                tuple(Columns(*each) for each in about["columns"]),
+                about["widths"],
+                DomainGap.from_dict(about["gap"]) if about["gap"] else None,
+                about["gap_source"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise RunError(f"{path} is no profile, or a damaged one: {error}") from error
+
+
+def columns_of(
+    backbone: Backbone, pooling: str = "avg"
+) -> tuple[tuple[Columns, ...], dict[str, int]]:
+    """Which tap makes which columns of the widest feature set, and how many each set has."""
+    columns: list[Columns] = []
+    for tap in taps_of(backbone, WIDEST, pooling):
+        start = columns[-1].stop if columns else 0
+        columns.append(Columns(tap.name, tap.block, start, start + tap.width))
+    widths = {name: _width(taps_of(backbone, name, pooling)) for name in FEATURE_SETS}
+    return tuple(columns), widths
+
+
+def _width(taps: Sequence[Tap]) -> int:
+    return sum(tap.width for tap in taps)
