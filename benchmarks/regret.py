@@ -224,7 +224,7 @@ def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
     names = [*HEADS, TEXTBOOK_HEADS, EXTRACTION, ADVISOR_HEADS]
     names += [*TUNED, TEXTBOOK, ADVISOR] if arguments.tune else []
     sets = [read_set(folder) for folder in folders(arguments, scratch)]
-    sizes = (24, 40) if arguments.smoke else [_number(each) for each in arguments.sizes]
+    sizes = (30, 50) if arguments.smoke else [_number(each) for each in arguments.sizes]
     for seed in range(arguments.seeds):
         for images in sets:
             for asked, drawn in sizes_of(images, sizes):
