@@ -9,21 +9,22 @@ beside it: the last features, those of all blocks, and those with the ones insid
 
 Data: train/ val/ test/ with class folders inside, or class folders alone, which are judged by the
 images that `fit` holds back; without --data, handwritten digits, 8 x 8 pixels, drawn large.
-Time:
-Result:
+Time: 80 s on 2 CPU cores that were busy with other work, too; a third of it was computing.
+Result: of 300 digits held back, with "mini", the head gets 88.3 % right on the last features,
+44.7 % on those of an earlier block, 89.7 % on those of all blocks, and 92.0 % with the ones inside
+them, which `fit(data)` would choose by itself: 3.7 points gained.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ktransfer import FineTuner, InputError
-from ktransfer.data import read_data
+from ktransfer import FineTuner
 from ktransfer.plan import linear_probe, plan_for
-from ktransfer.profile import measure_gap
 
 
 def parse() -> argparse.Namespace:
@@ -37,10 +38,11 @@ def parse() -> argparse.Namespace:
 
 
 def write_digits(folder: Path, count: int) -> Path:
-    """The first digits of scikit-learn, half to learn from and half to test on, by class."""
+    """Digits of scikit-learn, half to learn from and half to test on, by class."""
     digits = load_digits()
-    for number in range(count):
-        part = "train" if number < count / 2 else "test"
+    # Drawn by chance: in their own order, those at the end are by other writers.
+    for drawn, number in enumerate(np.random.default_rng(0).permutation(1797)[:count]):
+        part = "train" if drawn < count / 2 else "test"
         place = folder / part / str(digits.target[number])
         place.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray((digits.images[number] * 15).astype("uint8"))
@@ -49,7 +51,7 @@ def write_digits(folder: Path, count: int) -> Path:
 
 
 def main() -> None:
-    """Measures the gap, trains a head on each set of features, and prints what each gained."""
+    """Prints what is advised, trains a head on each set of features, and says what each gained."""
     args = parse()
     tuner = FineTuner(args.backbone, weights=args.weights, verbose=False)
     plans = {
@@ -59,12 +61,9 @@ def main() -> None:
         "all, and inside": linear_probe(features="all_blocks_and_inner"),
     }
     with tempfile.TemporaryDirectory() as scratch:
-        data = args.data or write_digits(Path(scratch), 60 if args.smoke else 600)
-        try:
-            gap = measure_gap(tuner.backbone, read_data(data).train)
-            print(f"domain gap {gap.value:.3f}: {'similar' if gap.similar else 'different'}")
-        except InputError as error:
-            print(f"domain gap unknown: {error}")
+        data = args.data or write_digits(Path(scratch), 200 if args.smoke else 600)
+        # Before anything trains: the gap, the estimate of each head, and what `fit` would do.
+        print(tuner.plan(data))
         epochs = 2 if args.smoke else None
         fitted = [tuner.fit(data, plan=plan, epochs=epochs) for plan in plans.values()]
         scores = [each.test or each.validation for each in fitted]
