@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktransfer._checks import InputError
+from ktransfer._threads import one_blas_thread
 from ktransfer.metrics import wilson_interval
 
 #: Strengths of the penalty that are tried, of features whose squares sum to 1 on average.
@@ -93,8 +94,9 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
     _check(features, labels)
     rows = even_sample(labels, MOST_IMAGES)
     features, labels = np.asarray(features[rows], np.float64), labels[rows]
-    gram, targets = _gram(features), _targets(labels)
-    values, vectors = np.linalg.eigh(gram)
+    targets = _targets(labels)
+    with one_blas_thread():
+        values, vectors = np.linalg.eigh(_gram(features))
     values = np.maximum(values, 0.0)
     best: tuple[float, float, np.ndarray] | None = None
     for penalty in PENALTIES:
@@ -180,7 +182,8 @@ def evidence_scores(features: np.ndarray, labels: np.ndarray) -> dict[str, float
     _check(features, labels)
     rows = even_sample(labels, _SCORED_IMAGES)
     features, labels = np.asarray(features[rows], np.float64), labels[rows]
-    return {"logme": _logme(features, labels), "h_score": _h_score(features, labels)}
+    with one_blas_thread():
+        return {"logme": _logme(features, labels), "h_score": _h_score(features, labels)}
 
 
 def _logme(features: np.ndarray, labels: np.ndarray) -> float:

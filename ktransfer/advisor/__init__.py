@@ -11,9 +11,9 @@ from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.advisor.advice import Advice, Candidate, head_name
+    from ktransfer.advisor.afterwards import Tried, hindsight
     from ktransfer.advisor.costs import Costs
     from ktransfer.advisor.deciding import decide
-    from ktransfer.advisor.hindsight import Tried, hindsight
     from ktransfer.advisor.rule import (
         MOBILENETV2_BLOCK_PARAMETERS,
         advise,
@@ -47,13 +47,13 @@ _HOME = {
     "Candidate": "advice",
     "Costs": "costs",
     "Situation": "situation",
-    "Tried": "hindsight",
+    "Tried": "afterwards",
     "advise": "rule",
     "check_fine_tuning": "trying",
     "check_similarity": "rule",
     "decide": "deciding",
     "head_name": "advice",
-    "hindsight": "hindsight",
+    "hindsight": "afterwards",
     "overfitting_risk": "rule",
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ktransfer._checks import InputError
+from ktransfer._threads import one_blas_thread
 
 if TYPE_CHECKING:
     from ktransfer.profile.batch_norm import Moments, NormLayer
@@ -86,14 +87,17 @@ def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) 
         raise InputError(
             f"a domain gap needs batch-norm layers and images, got {len(layers)} and {len(moments)}"
         )
-    gaps = _layer_gaps(layers, moments, np.arange(len(moments)))
+    number = len(moments)
+    (gaps,) = _layer_gaps(layers, moments, np.full((1, number), 1.0 / number))
     if not np.isfinite(gaps).all():
         raise InputError("the activations of the backbone are not finite: its weights are damaged")
     generator = np.random.default_rng(seed)
-    draws = generator.integers(0, len(moments), (_RESAMPLES, len(moments)))
+    draws = generator.integers(0, number, (_RESAMPLES, number))
+    shares = np.stack([np.bincount(rows, minlength=number) for rows in draws]) / number
     # Images drawn twice make a sample poorer than a new one would be, and its gap larger: so the
     # spread of the resampled gaps is taken, and not their place.
-    resampled = np.array([_layer_gaps(layers, moments, rows).mean() for rows in draws])
+    with one_blas_thread():
+        resampled = _layer_gaps(layers, moments, shares).mean(axis=1)
     value, spread = float(gaps.mean()), 1.96 * float(resampled.std())
     thirds = tuple(float(each.mean()) if len(each) else value for each in np.array_split(gaps, 3))
     return DomainGap(
@@ -106,12 +110,16 @@ def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) 
     )
 
 
-def _layer_gaps(layers: Sequence[NormLayer], moments: Moments, rows: np.ndarray) -> np.ndarray:
-    shifts = moments.shifts[rows].mean(axis=0, dtype=np.float64)
-    squares = moments.squares[rows].mean(axis=0, dtype=np.float64)
-    remembered = np.concatenate([layer.variance for layer in layers])
-    epsilon = np.concatenate([np.full(len(each.mean), each.epsilon) for each in layers])
-    variance = np.maximum(squares - shifts**2, 0.0) + epsilon
-    divergence = 0.5 * (np.log(remembered / variance) + (variance + shifts**2) / remembered - 1.0)
-    ends = np.cumsum([len(layer.mean) for layer in layers])[:-1]
-    return np.array([np.median(each) for each in np.split(divergence, ends)])
+def _layer_gaps(layers: Sequence[NormLayer], moments: Moments, shares: np.ndarray) -> np.ndarray:
+    """The gap of each layer, `(draws, layers)`, where a draw gives each image a share of 1."""
+    gaps, start = np.empty((len(shares), len(layers))), 0
+    for at, layer in enumerate(layers):
+        columns = slice(start, start + len(layer.mean))
+        start = columns.stop
+        shifts = shares @ moments.shifts[:, columns].astype(np.float64)
+        squares = shares @ moments.squares[:, columns].astype(np.float64)
+        variance = np.maximum(squares - shifts**2, 0.0) + layer.epsilon
+        ratio = layer.variance / variance
+        divergence = 0.5 * (np.log(ratio) + (variance + shifts**2) / layer.variance - 1.0)
+        gaps[:, at] = np.median(divergence, axis=1)
+    return gaps

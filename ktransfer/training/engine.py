@@ -41,6 +41,10 @@ from ktransfer.training.stages import (
 #: The learning rates of the plans are those of heads of so many features.
 USUAL_WIDTH = 1_280
 
+#: A feature that hardly varies is magnified as if it had this share of the usual deviation, and no
+#: further: it may wake up, most of all where blocks train.
+_LEAST_DEVIATION = 1e-3
+
 #: Images that the scale of the features is measured on where no stage asks for all features.
 _SCALE_SAMPLE = 256
 
@@ -440,7 +444,7 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
 
     The deviation is 1, or less where there are more than `USUAL_WIDTH` features: the steps of Adam
     have the same size for each weight, so that of many features the head would jump. Features that
-    are constant are left without a scale.
+    are constant are left without a scale, and those that nearly are come out with less.
 
     Raises:
         InputError: they are not finite.
@@ -452,7 +456,8 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
     variance = sum(squares) / len(values)
     deviation = np.sqrt(variance)
     alive = deviation > 1e-6 * (1.0 + np.abs(mean))
-    scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, deviation, 1.0)
+    least = _LEAST_DEVIATION * np.median(deviation[alive]) if alive.any() else 1.0
+    scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, np.maximum(deviation, least), 1.0)
     return scale.astype(np.float32), (-mean * scale).astype(np.float32)
 
 
