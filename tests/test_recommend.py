@@ -87,6 +87,7 @@ def test_a_candidate_is_judged_as_a_probe_on_its_pooled_output(folder, found):
     expected = probe(features, labels)
     assert rated.feature_sets["last"] == expected.accuracy
     assert rated.input_size == (24, 24)
+    assert list(rated.feature_sets) == ["last", "all_blocks"]  # one convolution: nothing inner
     scores = evidence_scores(features, labels)
     assert rated.logme == pytest.approx(scores["logme"], rel=1e-3)
     assert rated.h_score == pytest.approx(scores["h_score"], rel=1e-3)
@@ -198,10 +199,11 @@ def test_latency_is_the_median_of_a_second_after_warm_up(monkeypatch, seconds, r
 
 
 def test_limits_decide_before_the_accuracy(folder):
-    networks = [named("small", 4), named("large", 40)]
+    networks = [dead("small"), named("large", 40)]
     sizes = [size_mb(load_backbone(each)) for each in networks]
     between = sum(sizes) / 2
     found = recommend_backbones(folder, networks, max_size_mb=between, verbose=False)
+    assert found.candidates[0].accuracy < found.candidates[1].accuracy
     assert found.best.name == "small"
     assert [each.meets_limits for each in found.candidates] == [True, False]
     assert found.limits == {"max_size_mb": between}
@@ -466,6 +468,11 @@ def test_every_constructor_has_a_published_accuracy():
     assert imagenet_top1("MobileNetV2", {"alpha": 0.35}, (224, 224)) == 0.603
     assert imagenet_top1("MobileNetV3Small", {"alpha": 0.75, "minimalistic": True}) is None
     assert imagenet_top1("mine") is None
+
+
+def test_what_is_published_says_nothing_of_other_weights(folder, monkeypatch):
+    monkeypatch.setattr(recommending_module, "imagenet_top1", lambda *_: 0.5)
+    assert recommend_backbones(folder, [named("mine")], verbose=False).best.imagenet_top1 is None
 
 
 def test_the_default_list_is_what_its_reasons_say():
