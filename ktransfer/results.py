@@ -123,7 +123,7 @@ class FitResult:
             has no epoch.
         temperature: what the logits were divided by in the end, so that the probabilities suit the
             validation images; above 1 where training made the network too sure of itself.
-        trainable_parameters: how many numbers were trained.
+        trainable_parameters: how many numbers were trained by the stages that were kept.
         total_parameters: how many numbers the model has.
         findings: what is wrong with the images, the most severe first, as `ktransfer doctor` says.
         hindsight: whether the advice was right, in sentences; empty where nothing was measured.
@@ -153,10 +153,15 @@ class FitResult:
     @property
     def overfitting_risk(self) -> str:
         """How many numbers the plan that was carried out trains for each image."""
-        widest = max((stage.unfreeze for stage in self.stages), default=0)
         return overfitting_risk(
-            self.trainable_parameters, self.part_sizes["train"], head_only=widest == 0
+            self.trainable_parameters, self.part_sizes["train"], head_only=self.unfrozen == 0
         )
+
+    @property
+    def unfrozen(self) -> int:
+        """How many last blocks of the model trained; stages that were dropped do not count."""
+        kept = [stage for stage in self.stages if stage.best_epoch] or self.stages
+        return max((stage.unfreeze for stage in kept), default=0)
 
     @property
     def carried_out(self) -> str:

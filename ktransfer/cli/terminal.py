@@ -53,7 +53,7 @@ def print_fit(result: FitResult, backbone: str) -> None:
     if result.test:
         _balanced(result.test, "test")
     _decision(advice)
-    widest = max(stage.unfreeze for stage in result.stages)
+    widest = result.unfrozen
     what = f"the head and the last {widest} of {result.plan.num_blocks} blocks"
     _row(
         "Carried out",

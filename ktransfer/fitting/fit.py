@@ -300,8 +300,8 @@ def _best_epoch(stage: StageResult) -> int | None:
 
 
 def _diagnosis(training: Training) -> Diagnosis | None:
-    """Of the last stage that has an epoch: what it ended with is what the model is."""
-    done = [result for result in training.results if result.history]
+    """Of the last stage that was kept: what it ended with is what the model is."""
+    done = [result for result in training.kept if result.history]
     if not done:
         return None
     last, splits = done[-1], training.source.splits

@@ -142,11 +142,17 @@ class Training:
         forward = compile_forward(self.network.trainee(cut, dropout=0.0, cached=True))
         return np.concatenate([forward(piece) for piece in in_pieces(rows, FORWARD_BATCH_SIZE)])
 
+    @property
+    def kept(self) -> list[StageResult]:
+        """The stages of which an epoch was kept, since the model is their work; or else all."""
+        return [each for each in self.results if each.best_epoch] or self.results
+
     def freeze_as_trained(self) -> None:
-        """Leave trainable what the widest stage that ran has trained, and freeze the rest."""
-        ran = self.plan.stages[: len(self.results)]
+        """Leave trainable what the widest stage that was kept has trained, and freeze the rest."""
+        kept = {each.name for each in self.kept}
+        stages = [stage for stage in self.plan.stages if stage.name in kept]
         blocks = self.network.num_blocks
-        self._freeze(max(ran, key=lambda stage: stage.num_trainable_blocks(blocks)))
+        self._freeze(max(stages, key=lambda stage: stage.num_trainable_blocks(blocks)))
 
     @contextmanager
     def before_last_stage(self, changed: Callable[[Stage], Stage]) -> Iterator[Task]:
