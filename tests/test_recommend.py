@@ -1,5 +1,6 @@
 """Which backbone: what is measured of each candidate, which one is recommended, what is refused."""
 
+import dataclasses
 import json
 import math
 import xml.etree.ElementTree as ElementTree
@@ -28,6 +29,7 @@ from ktransfer.recommend.costs import (
     memory_mb,
     size_mb,
 )
+from ktransfer.recommend.drawing import draw_front
 from ktransfer.recommend.judging import decode, sampled
 from ktransfer.recommend.limits import Limits
 from ktransfer.recommend.ranking import agreements, choose, on_front
@@ -456,6 +458,14 @@ def test_the_picture_has_a_dot_and_a_number_for_each(found, tmp_path):
     assert np.argmin(accuracies) == np.argmax(heights)
     with pytest.raises(InputError, match=r"ends in .svg, got 'front.png'"):
         found.plot("front.png")
+
+
+def test_a_limit_is_drawn_where_it_divides_the_candidates(found):
+    latencies = [each.latency_ms for each in found.measured]
+    between = (latencies[0] + latencies[-1]) / 2
+    for limit, drawn in ((between, True), (100 * latencies[-1], False)):
+        limited = dataclasses.replace(found, limits={"max_latency_ms": limit})
+        assert (f"limit {limit:g} ms" in draw_front(limited)) == drawn
 
 
 def test_every_constructor_has_a_published_accuracy():
