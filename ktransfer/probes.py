@@ -26,6 +26,9 @@ MOST_IMAGES = 600
 #: LogME and the H-score rank backbones and features, and decide nothing: fewer do.
 _SCORED_IMAGES = 300
 
+#: What makes logits of the outputs of a regression on 0 and 1.
+_FACTORS = tuple(2.0 ** np.arange(-1.0, 6.5, 0.5))
+
 _TINY = 1e-6
 
 
@@ -93,10 +96,59 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
     labels = np.asarray(labels)
     _check(features, labels)
     rows = even_sample(labels, MOST_IMAGES)
-    features, labels = np.asarray(features[rows], np.float64), labels[rows]
+    penalty, left_out = _left_out(features[rows], labels[rows])
+    targets, classes = _targets(labels[rows]), np.unique(labels)
+    correct = classes[left_out.argmax(axis=1)] == labels[rows]
+    return Probe(correct, np.sum((left_out - targets) ** 2, axis=1), penalty)
+
+
+def ridge_head(
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The head that `probe` judges, of all images, in closed form.
+
+    Its outputs are logits: the regression times the factor at which the left-out predictions have
+    the lowest cross entropy.
+
+    Args:
+        features: `(images, features)`, of at most a few thousand images.
+        labels: integers `(images,)`, from 0, each class with an image.
+        weights: of the images, above 0 with mean 1; None: all 1. The penalty is chosen without.
+
+    Returns:
+        The kernel `(features, classes)` and the bias `(classes,)`, float32.
+
+    Raises:
+        InputError: as `probe`.
+    """
+    labels = np.asarray(labels)
+    _check(features, labels)
+    rows = even_sample(labels, MOST_IMAGES)
+    penalty, left_out = _left_out(features[rows], labels[rows])
+    factor = min(_FACTORS, key=lambda each: _cross_entropy(each * left_out, _targets(labels[rows])))
+    share = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
+    targets = _targets(labels)
+    mean, scale = _standard(np.asarray(features, np.float64))
+    standard = (features - mean) * scale
+    centre, bias = np.average(standard, 0, share), np.average(targets, 0, share)
+    standard -= centre
+    with one_blas_thread():
+        gram = standard @ standard.T
+        gram[np.diag_indices_from(gram)] += penalty / share
+        kernel = standard.T @ np.linalg.solve(gram, targets - bias)
+    bias = bias - centre @ kernel
+    kernel *= scale[:, np.newaxis]
+    return (
+        (factor * kernel).astype(np.float32),
+        (factor * (bias - mean @ kernel)).astype(np.float32),
+    )
+
+
+def _left_out(features: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """The best penalty, and what the head of all other images says of each."""
     targets = _targets(labels)
     with one_blas_thread():
-        values, vectors = np.linalg.eigh(_gram(features))
+        values, vectors = np.linalg.eigh(_gram(np.asarray(features, np.float64)))
     values = np.maximum(values, 0.0)
     best: tuple[float, float, np.ndarray] | None = None
     for penalty in PENALTIES:
@@ -105,9 +157,13 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
         if best is None or error < best[0]:
             best = (error, penalty, left_out)
     assert best is not None
-    classes = np.unique(labels)
-    correct = classes[best[2].argmax(axis=1)] == labels
-    return Probe(correct, np.sum((best[2] - targets) ** 2, axis=1), best[1])
+    return best[1], best[2]
+
+
+def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logarithms = np.log(np.exp(shifted).sum(axis=1)) - np.sum(shifted * targets, axis=1)
+    return float(logarithms.mean())
 
 
 def even_sample(labels: np.ndarray, most: int) -> np.ndarray:
@@ -135,12 +191,19 @@ def _check(features: np.ndarray, labels: np.ndarray) -> None:
 
 def _gram(features: np.ndarray) -> np.ndarray:
     """Products of the standardised images; its rows sum to 0."""
-    centred = features - features.mean(axis=0)
-    scales = np.sqrt(np.mean(centred**2, axis=0))
-    # In a feature that is constant but for rounding there is nothing to be seen.
-    alive = scales > _TINY * (1.0 + np.abs(features).max(axis=0, initial=0.0))
-    standard = centred[:, alive] / (scales[alive] * np.sqrt(max(1, alive.sum())))
+    mean, scale = _standard(features)
+    standard = (features - mean) * scale
     return np.asarray(standard @ standard.T)
+
+
+def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each feature, and what brings their squares to 1 on average over all of them."""
+    mean = features.mean(axis=0)
+    deviations = np.sqrt(np.mean((features - mean) ** 2, axis=0))
+    # In a feature that is constant but for rounding there is nothing to be seen.
+    alive = deviations > _TINY * (1.0 + np.abs(features).max(axis=0, initial=0.0))
+    scale = np.where(alive, 1.0 / np.where(alive, deviations, 1.0), 0.0)
+    return mean, scale / np.sqrt(max(1, alive.sum()))
 
 
 def _targets(labels: np.ndarray) -> np.ndarray:

@@ -70,6 +70,8 @@ class StageResult:
         diverged: whether the loss became NaN or infinite, which ended the training.
         interrupted: whether Ctrl-C ended the training in this stage.
         seconds: wall time, in this process.
+        solved: whether the head began as a ridge regression in closed form, which counts as
+            trained.
     """
 
     name: str
@@ -88,6 +90,12 @@ class StageResult:
     diverged: bool
     interrupted: bool
     seconds: float
+    solved: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether the model is the work of this stage, too."""
+        return bool(self.best_epoch) or self.solved
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
@@ -160,7 +168,7 @@ class FitResult:
     @property
     def unfrozen(self) -> int:
         """How many last blocks of the model trained; stages that were dropped do not count."""
-        kept = [stage for stage in self.stages if stage.best_epoch] or self.stages
+        kept = [stage for stage in self.stages if stage.kept] or self.stages
         return max((stage.unfreeze for stage in kept), default=0)
 
     @property

@@ -101,7 +101,7 @@ def test_a_named_plan_is_carried_out(folder, name):
     trained = moved or deepest
     assert list(result.movement) == [block.name for block in tuner.backbone.blocks[3 - trained :]]
     for block, (old, new) in enumerate(zip(before, after, strict=True)):
-        if block >= 3 - deepest and plan.pretrained:
+        if block >= 3 - trained and plan.pretrained:
             one, two = (
                 np.concatenate(list(map(np.ravel, each)), dtype="f8") for each in (old, new)
             )

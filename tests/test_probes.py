@@ -12,6 +12,7 @@ from ktransfer.probes import (
     even_sample,
     evidence_scores,
     probe,
+    ridge_head,
 )
 
 
@@ -162,3 +163,46 @@ def test_h_score_is_the_shrunk_trace(images, width):
     noise = evidence_scores(drawn(images, width, signal=0.0)[0], labels)
     signal = evidence_scores(features, labels)
     assert all(signal[name] > noise[name] for name in signal)
+
+
+def ridge_directly(features, labels, penalty, weights):
+    """A weighted ridge with an intercept, on standardised features, by its normal equations."""
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    standard = (features - mean) / deviation / np.sqrt(features.shape[1])
+    design = np.concatenate([standard, np.ones((len(standard), 1))], axis=1)
+    ridge = penalty * np.diag([1.0] * features.shape[1] + [0.0])
+    normal = design.T @ (weights[:, None] * design) + ridge
+    solved = np.linalg.solve(normal, design.T @ (weights[:, None] * np.eye(3)[labels]))
+
+    def predict(new):
+        brought = (new - mean) / deviation / np.sqrt(features.shape[1])
+        return brought @ solved[:-1] + solved[-1]
+
+    return predict
+
+
+@pytest.mark.parametrize(("images", "width"), [(40, 12), (20, 60)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ridge_head_is_the_probe_of_all_images_as_logits(images, width, weighted):
+    features, labels = drawn(images, width, signal=2.0)
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, images) if weighted else None
+    kernel, bias = ridge_head(features, labels, weights)
+    assert (kernel.shape, bias.shape, kernel.dtype) == ((width, 3), (3,), np.float32)
+    plain = np.ones(images) if weights is None else weights
+    expected = ridge_directly(features, labels, probe(features, labels).penalty, plain)
+    new = np.random.default_rng(2).normal(size=(50, width))
+    logits = new @ kernel + bias
+    ratio = logits / expected(new)
+    np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-3)
+    assert 0.5 <= np.median(ratio) <= 64
+
+
+def test_ridge_head_ignores_constant_features_and_is_as_sure_as_it_is_right():
+    features, labels = drawn(60, 12, signal=6.0)
+    sure, _ = ridge_head(features, labels)
+    unsure, _ = ridge_head(*drawn(60, 12, signal=0.5))
+    assert np.abs(sure).max() > 2 * np.abs(unsure).max()
+    flat = np.concatenate([features, np.full((60, 2), 3.0)], axis=1)
+    kernel, _ = ridge_head(flat, labels)
+    np.testing.assert_array_equal(kernel[-2:], 0)
+    np.testing.assert_allclose(kernel[:-2], sure, rtol=1e-4, atol=1e-5)

@@ -106,7 +106,8 @@ def _decision(advice: Advice) -> None:
 def _stage_lines(stage: StageResult) -> list[str]:
     """A stage in two sentences: how it went, and the proof that what was frozen stayed."""
     right = f", {stage.val_accuracy:.1%} right" if stage.val_accuracy is not None else ""
-    kept = f"epoch {stage.best_epoch}" if stage.best_epoch else "the weights of before"
+    before = "the ridge regression" if stage.solved else "the weights of before"
+    kept = f"epoch {stage.best_epoch}" if stage.best_epoch else before
     return [
         f"{stage.name}: {len(stage.history)} epochs of batch {stage.batch_size} in "
         f"{stage.seconds:.1f} s{'' if stage.cached else ' (not cached)'}; kept {kept}{right}",

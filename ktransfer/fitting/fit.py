@@ -285,9 +285,7 @@ def _stage_notes(training: Training) -> list[str]:
 
 
 def _hindsight(begun: Begun, training: Training, num_validation: int) -> tuple[str, ...]:
-    stages = [
-        Tried(each.unfreeze, each.val_accuracy, bool(each.best_epoch)) for each in training.results
-    ]
+    stages = [Tried(each.unfreeze, each.val_accuracy, each.kept) for each in training.results]
     return hindsight(begun.advice, stages, num_validation)
 
 

@@ -20,6 +20,7 @@ from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_ba
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
+from ktransfer.probes import ridge_head
 from ktransfer.results import StageResult
 from ktransfer.training.batch_norm import quick_statistics
 from ktransfer.training.caching import CacheDecision, decide
@@ -44,6 +45,10 @@ USUAL_WIDTH = 1_280
 #: A feature that hardly varies is magnified as if it had this share of the usual deviation, and no
 #: further: it may wake up, most of all where blocks train.
 _LEAST_DEVIATION = 1e-3
+
+#: A head is solved in closed form for at most so many images: it takes (images)^3, and of more of
+#: them an epoch has steps enough.
+MOST_SOLVED_IMAGES = 4_000
 
 #: Images that the scale of the features is measured on where no stage asks for all features.
 _SCALE_SAMPLE = 256
@@ -144,8 +149,8 @@ class Training:
 
     @property
     def kept(self) -> list[StageResult]:
-        """The stages of which an epoch was kept, since the model is their work; or else all."""
-        return [each for each in self.results if each.best_epoch] or self.results
+        """The stages of which something was kept, since the model is their work; or else all."""
+        return [each for each in self.results if each.kept] or self.results
 
     def freeze_as_trained(self) -> None:
         """Leave trainable what the widest stage that was kept has trained, and freeze the rest."""
@@ -185,9 +190,10 @@ class Training:
         decision = self._decide(stage)
         self._say(f"stage {stage.name!r}: {decision.reason}")
         data = self._data(stage, decision)
+        solved = self._solve_head(stage, decision)
         self._scale_features(stage, decision)
         with self._as_trained():
-            outcome, batch_size, notes = self._with_memory(stage, decision, data)
+            outcome, batch_size, notes = self._with_memory(stage, decision, data, solved)
         self._decision = None
         self._say(f"stage {stage.name!r}: {outcome}")
         proof = watch.prove().verify() if watch else None
@@ -205,7 +211,8 @@ class Training:
             val_accuracy=outcome.standing.accuracy if outcome.standing else None,
             groups=outcome.groups,
             proof=proof,
-            notes=(*notes, *_remarks(stage, outcome)),
+            notes=(*notes, *_remarks(stage, outcome, solved=solved)),
+            solved=solved,
             diverged=outcome.diverged,
             interrupted=outcome.interrupted,
             seconds=time.perf_counter() - started,
@@ -307,6 +314,29 @@ class Training:
     def _cut(self, stage: Stage) -> int:
         return self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
 
+    def _solve_head(self, stage: Stage, decision: CacheDecision) -> bool:
+        """Begin a head on other features than the last ones as a ridge regression.
+
+        Adam's few hundred steps leave such heads far behind it, where on the last features, which
+        are sparse and alike in size, they do as well: 300 flowers, those of all blocks and inside
+        them, 80 % right against 85 %.
+        """
+        network = self.network
+        usual = network.features == "last" and network.num_blocks == len(network.backbone.blocks)
+        if self._in_stage:
+            return self._in_stage[1].plain["start"] is not None and not self.results
+        plain = decision.cached and stage.augmentation == "none" and not stage.mixes
+        if usual or self.results or not plain or self._cut(stage) != network.num_blocks:
+            return False
+        rows, labels = self.source.rows("train", self._cut(stage)), self.source.splits.train.labels
+        if len(rows) > MOST_SOLVED_IMAGES or np.any(network.head.get_weights()[0]):
+            return False
+        weighted = self.settings.balance != "none"
+        weights = class_weights(labels) if weighted else None
+        assert isinstance(rows, np.ndarray)  # only images are streamed
+        network.head.set_weights(list(ridge_head(rows, labels, weights)))
+        return True
+
     def _scale_features(self, stage: Stage, decision: CacheDecision) -> None:
         if not stage.scale_features:
             self.network.scale_features(1.0)
@@ -338,7 +368,7 @@ class Training:
         return np.concatenate([forward(rows[piece]) for piece in pieces])
 
     def _with_memory(
-        self, stage: Stage, decision: CacheDecision, data: StageData
+        self, stage: Stage, decision: CacheDecision, data: StageData, solved: bool
     ) -> tuple[Outcome, int, list[str]]:
         """Run a stage; where memory runs out, again from its start with half the batch size."""
         notes: list[str] = []
@@ -350,7 +380,7 @@ class Training:
             self._in_stage = None
         before = values_of(self.network.variables_from(cut))
         while True:
-            task = self._task(stage, decision, data, batch_size)
+            task = self._task(stage, decision, data, batch_size, solved=solved)
             try:
                 return run_stage(task, saved), batch_size, notes
             except Exception as error:
@@ -363,7 +393,13 @@ class Training:
             self._say(f"stage {stage.name!r}: {notes[-1]}")
 
     def _task(
-        self, stage: Stage, decision: CacheDecision, data: StageData, batch_size: int
+        self,
+        stage: Stage,
+        decision: CacheDecision,
+        data: StageData,
+        batch_size: int,
+        *,
+        solved: bool = False,
     ) -> Task:
         dropout = self.settings.dropout if stage.dropout is None else stage.dropout
         cut = self._cut(stage)
@@ -374,7 +410,7 @@ class Training:
             trainee=self.network.trainee(cut, dropout=dropout, cached=rows),
             data=data,
             batch_size=batch_size,
-            judge_start=bool(self.results),
+            judge_start=solved or bool(self.results),
             jit_compile=self.settings.jit_compile,
             callbacks=self.settings.callbacks,
             verbose=self.settings.verbose,
@@ -484,7 +520,7 @@ def _validation_batch(rows: Rows) -> int:
     return int(np.clip(2**24 // max(1, rows[:1].nbytes), 32, 1_024))
 
 
-def _remarks(stage: Stage, outcome: Outcome) -> Iterator[str]:
+def _remarks(stage: Stage, outcome: Outcome, *, solved: bool = False) -> Iterator[str]:
     kept = f"the weights of epoch {outcome.best_epoch}" if outcome.best_epoch else "those of before"
     if outcome.diverged:
         blocks = ", or block_multiplier" if stage.unfreeze else ""
@@ -498,6 +534,11 @@ def _remarks(stage: Stage, outcome: Outcome) -> Iterator[str]:
             f"stage {stage.name!r} lost most of what the network knew and was ended after epoch "
             f"{len(outcome.history)}; {kept} are kept. learning_rate={stage.learning_rate:g} is "
             "too much for these images"
+        )
+    elif not outcome.best_epoch and solved:
+        yield (
+            f"stage {stage.name!r} began with a ridge regression in closed form; no epoch was "
+            "better on the validation images, so that is kept"
         )
     elif not outcome.best_epoch and outcome.standing:
         yield (
