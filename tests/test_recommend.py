@@ -1,5 +1,6 @@
 """Which backbone: what is measured of each candidate, which one is recommended, what is refused."""
 
+import dataclasses
 import json
 import math
 import xml.etree.ElementTree as ElementTree
@@ -28,6 +29,7 @@ from ktransfer.recommend.costs import (
     memory_mb,
     size_mb,
 )
+from ktransfer.recommend.drawing import draw_front
 from ktransfer.recommend.judging import decode, sampled
 from ktransfer.recommend.limits import Limits
 from ktransfer.recommend.ranking import agreements, choose, on_front
@@ -87,6 +89,7 @@ def test_a_candidate_is_judged_as_a_probe_on_its_pooled_output(folder, found):
     expected = probe(features, labels)
     assert rated.feature_sets["last"] == expected.accuracy
     assert rated.input_size == (24, 24)
+    assert list(rated.feature_sets) == ["last", "all_blocks"]  # one convolution: nothing inner
     scores = evidence_scores(features, labels)
     assert rated.logme == pytest.approx(scores["logme"], rel=1e-3)
     assert rated.h_score == pytest.approx(scores["h_score"], rel=1e-3)
@@ -198,10 +201,11 @@ def test_latency_is_the_median_of_a_second_after_warm_up(monkeypatch, seconds, r
 
 
 def test_limits_decide_before_the_accuracy(folder):
-    networks = [named("small", 4), named("large", 40)]
+    networks = [dead("small"), named("large", 40)]
     sizes = [size_mb(load_backbone(each)) for each in networks]
     between = sum(sizes) / 2
     found = recommend_backbones(folder, networks, max_size_mb=between, verbose=False)
+    assert found.candidates[0].accuracy < found.candidates[1].accuracy
     assert found.best.name == "small"
     assert [each.meets_limits for each in found.candidates] == [True, False]
     assert found.limits == {"max_size_mb": between}
@@ -456,6 +460,14 @@ def test_the_picture_has_a_dot_and_a_number_for_each(found, tmp_path):
         found.plot("front.png")
 
 
+def test_a_limit_is_drawn_where_it_divides_the_candidates(found):
+    latencies = [each.latency_ms for each in found.measured]
+    between = (latencies[0] + latencies[-1]) / 2
+    for limit, drawn in ((between, True), (100 * latencies[-1], False)):
+        limited = dataclasses.replace(found, limits={"max_latency_ms": limit})
+        assert (f"limit {limit:g} ms" in draw_front(limited)) == drawn
+
+
 def test_every_constructor_has_a_published_accuracy():
     for each in list_backbones():
         assert 0.6 < imagenet_top1(each.name) < 0.9
@@ -466,6 +478,11 @@ def test_every_constructor_has_a_published_accuracy():
     assert imagenet_top1("MobileNetV2", {"alpha": 0.35}, (224, 224)) == 0.603
     assert imagenet_top1("MobileNetV3Small", {"alpha": 0.75, "minimalistic": True}) is None
     assert imagenet_top1("mine") is None
+
+
+def test_what_is_published_says_nothing_of_other_weights(folder, monkeypatch):
+    monkeypatch.setattr(recommending_module, "imagenet_top1", lambda *_: 0.5)
+    assert recommend_backbones(folder, [named("mine")], verbose=False).best.imagenet_top1 is None
 
 
 def test_the_default_list_is_what_its_reasons_say():

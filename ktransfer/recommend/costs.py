@@ -45,14 +45,13 @@ def memory_mb(backbone: Backbone) -> float:
     Returns:
         Megabytes (2^20 bytes).
     """
-    calls, outputs = trace(backbone.model, backbone.model.inputs)
-    return size_mb(backbone) + _peak_numbers(calls, outputs) * _FLOAT_BYTES / _MB
+    calls, _ = trace(backbone.model, backbone.model.inputs)
+    return size_mb(backbone) + _peak_numbers(calls) * _FLOAT_BYTES / _MB
 
 
-def _peak_numbers(calls: tuple[Call, ...], outputs: tuple[object, ...]) -> int:
+def _peak_numbers(calls: tuple[Call, ...]) -> int:
     """The most numbers that are alive at once while the calls run in order, for one image."""
     last_use = {id(tensor): at for at, call in enumerate(calls) for tensor in call.inputs}
-    last_use |= {id(tensor): len(calls) for tensor in outputs}
     alive = {id(tensor): _numbers(tensor) for tensor in calls[0].inputs}
     peak = 0
     for at, call in enumerate(calls):

@@ -20,6 +20,9 @@ def draw_front(found: Recommendation) -> str:
     line joins the front.
     """
     limit = found.limits.get("max_latency_ms")
+    latencies = [each.latency_ms or 0.0 for each in found.measured]
+    # A limit that all meet by far would lie beside the panel.
+    drawn = limit is not None and min(latencies) <= limit <= max(latencies)
     lows, highs = zip(*(each.interval or (0.0, 1.0) for each in found.measured), strict=True)
     accuracy = Axis("accuracy here, %", low=_floor(min(lows)), high=_ceiling(max(highs)))
     latency = Panel(
@@ -27,7 +30,7 @@ def draw_front(found: Recommendation) -> str:
         y=accuracy,
         curves=(*_dots(found, lambda each: each.latency_ms), _front(found)),
         title="what it costs",
-        marks=(Mark(limit, f"limit {limit:g} ms"),) if limit else (),
+        marks=(Mark(limit, f"limit {limit:g} ms"),) if limit and drawn else (),
     )
     title = f"{found.best.label} recommended, of {len(found.measured)} backbones"
     if all(each.imagenet_top1 is None for each in found.measured):
