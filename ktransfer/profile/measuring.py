@@ -31,9 +31,9 @@ _OF_NO_PHOTOS = ("mini",)
 #: Raised when the images are resized or the moments computed differently than before.
 _MEASURING_VERSION = 1
 
-#: The share of the images that a quick measurement looks at: of a few hundred, more of them would
-#: take as long as the feature extraction itself.
-_QUICK_SHARE, _QUICK_LEAST = 4, 64
+#: A quick measurement looks at so many: of a few hundred images, more of them would take as long as
+#: the feature extraction itself, and they tell photos from others as well.
+QUICK_IMAGES = 64
 
 
 def measure_gap(
@@ -96,7 +96,7 @@ def gap_or_reason(
 
     Args:
         backbone: any.
-        part: the images; a quarter of them is looked at, at least 64 and at most `MOST_IMAGES`.
+        part: the images; at most `QUICK_IMAGES` of them are looked at.
         seed: as in `measure_gap`.
         reference: measures in place of a backbone that cannot; None: `reference_backbone()`.
         store: as in `measure_gap`.
@@ -110,9 +110,8 @@ def gap_or_reason(
             "remembers nothing of photos, and no ImageNet weights with batch norm are at hand to "
             "measure with. Say similarity='similar' or 'different'."
         )
-    most = int(np.clip(len(part) // _QUICK_SHARE, _QUICK_LEAST, MOST_IMAGES))
     try:
-        gap = measure_gap(measuring, part, seed=seed, most_images=most, store=store)
+        gap = measure_gap(measuring, part, seed=seed, most_images=QUICK_IMAGES, store=store)
     except InputError as error:
         return None, f"The domain gap is unknown: {error}."
     with_what = "its own batch norm" if measuring is backbone else f"that of {measuring.name}"
