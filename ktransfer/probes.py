@@ -310,7 +310,7 @@ def _h_score(features: np.ndarray, labels: np.ndarray) -> float:
     averaging /= np.sqrt(averaging.sum(axis=1, keepdims=True))
     between = squares * np.sum((averaging @ left) ** 2, axis=0) / (len(features) - 1)
     within = (1 - shrinkage) * squares / len(features) + shrinkage * mean_variance
-    seen = within > _TINY * max(mean_variance, _TINY)
+    seen = within > _TINY * mean_variance
     return float((1 - shrinkage) * np.sum(between[seen] / within[seen]))
 
 

@@ -160,6 +160,8 @@ def test_h_score_is_the_shrunk_trace(images, width):
     between = np.cov(means.T)
     expected = (1 - shrinkage) * np.trace(np.linalg.inv(covariance) @ between)
     assert evidence_scores(features, labels)["h_score"] == pytest.approx(expected)
+    tiny = evidence_scores(1e-6 * features, labels)["h_score"]
+    assert tiny == pytest.approx(expected)
     noise = evidence_scores(drawn(images, width, signal=0.0)[0], labels)
     signal = evidence_scores(features, labels)
     assert all(signal[name] > noise[name] for name in signal)

@@ -55,7 +55,7 @@ def digest(variables: Iterable[Any]) -> dict[str, str]:
         get a number behind it.
 
     Example:
-        >>> layer = keras.layers.Dense(1)
+        >>> layer = keras.layers.Dense(1, name="dense")
         >>> layer.build((None, 1))
         >>> list(digest(layer.weights))
         ['dense/kernel', 'dense/bias']
