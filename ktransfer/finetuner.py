@@ -299,6 +299,7 @@ class FineTuner:
         validation_fraction: float = 0.2,
         class_names: Sequence[str] | None = None,
         cache: str = "auto",
+        depths: bool = False,
     ) -> Advice:
         """Look at the images and decide what to freeze, without training.
 
@@ -312,6 +313,8 @@ class FineTuner:
             validation_fraction: as in `fit`.
             class_names: as in `fit`.
             cache: as in `fit`; `"off"` keeps nothing on disk.
+            depths: judge a head on each block by itself, too: where does the backbone begin to tell
+                the classes apart?
 
         Returns:
             An `Advice`; print it.
@@ -339,7 +342,7 @@ class FineTuner:
         self._use_pretrained()
         settings = self._settings((), cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
-        return fit.look(splits).advice
+        return fit.look(splits, depths=depths).advice
 
     def _take_over(self, out: str | os.PathLike[str] | None, request: dict[str, Any]) -> FitResult:
         """Take the model and the result of a run that was complete when it was to be resumed."""

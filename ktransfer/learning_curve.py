@@ -143,7 +143,9 @@ def _advice(number: int, gain: float, interval: tuple[float, float], slope: floa
         return f"Whether more images would help cannot be told: twice as many gain {ends} points."
     target = 0.02 if gain >= 0.02 else WORTHWHILE
     needed = (number**-0.5 - target / slope) ** -2 - number
-    more = int(np.ceil(min(needed, _MOST_TIMES * number) / 10) * 10)
+    needed = min(needed, _MOST_TIMES * number)
+    step = 5 if needed < 100 else 10
+    more = int(np.ceil(needed / step) * step)
     return (
         f"About {more:,} more images would gain {_points(target)} (twice as many: "
         f"{100 * gain:.1f}, between {ends})."

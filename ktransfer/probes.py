@@ -8,7 +8,7 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ MOST_IMAGES = 600
 
 #: LogME and the H-score rank backbones and features, and decide nothing: fewer do.
 _SCORED_IMAGES = 300
+
+#: Features that are looked at together.
+_COLUMNS_AT_ONCE = 4_096
 
 #: What makes logits of the outputs of a regression on 0 and 1.
 _FACTORS = tuple(2.0 ** np.arange(-1.0, 6.5, 0.5))
@@ -128,27 +131,24 @@ def ridge_head(
     factor = min(_FACTORS, key=lambda each: _cross_entropy(each * left_out, _targets(labels[rows])))
     share = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
     targets = _targets(labels)
-    mean, scale = _standard(np.asarray(features, np.float64))
-    standard = (features - mean) * scale
-    centre, bias = np.average(standard, 0, share), np.average(targets, 0, share)
-    standard -= centre
+    bias = np.average(targets, 0, share)
     with one_blas_thread():
-        gram = standard @ standard.T
+        gram, alive = _gram(features, share)
         gram[np.diag_indices_from(gram)] += penalty / share
-        kernel = standard.T @ np.linalg.solve(gram, targets - bias)
-    bias = bias - centre @ kernel
-    kernel *= scale[:, np.newaxis]
-    return (
-        (factor * kernel).astype(np.float32),
-        (factor * (bias - mean @ kernel)).astype(np.float32),
-    )
+        solved = np.linalg.solve(gram, targets - bias)
+        kernel = np.zeros((features.shape[1], targets.shape[1]))
+        for columns, standard, offset, scale in _standard_pieces(features, share):
+            piece = standard.T @ solved / alive
+            kernel[columns] = scale[:, np.newaxis] * piece
+            bias = bias - offset @ piece
+    return (factor * kernel).astype(np.float32), (factor * bias).astype(np.float32)
 
 
 def _left_out(features: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
     """The best penalty, and what the head of all other images says of each."""
     targets = _targets(labels)
     with one_blas_thread():
-        values, vectors = np.linalg.eigh(_gram(np.asarray(features, np.float64)))
+        values, vectors = np.linalg.eigh(_gram(features, np.ones(len(labels)))[0])
     values = np.maximum(values, 0.0)
     best: tuple[float, float, np.ndarray] | None = None
     for penalty in PENALTIES:
@@ -189,21 +189,41 @@ def _check(features: np.ndarray, labels: np.ndarray) -> None:
         raise InputError("the features are not finite (NaN or infinite): nothing can be learned")
 
 
-def _gram(features: np.ndarray) -> np.ndarray:
-    """Products of the standardised images; its rows sum to 0."""
-    mean, scale = _standard(features)
-    standard = (features - mean) * scale
-    return np.asarray(standard @ standard.T)
+def _gram(features: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, int]:
+    """Products of the standardised images, by how many features have something to say, and these.
+
+    With equal shares its rows sum to 0.
+    """
+    gram, alive = np.zeros((len(features), len(features))), 0
+    for _, standard, _, scale in _standard_pieces(features, share):
+        gram += standard @ standard.T
+        alive += int(np.count_nonzero(scale))
+    alive = max(1, alive)
+    return gram / alive, alive
 
 
-def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each feature, and what brings their squares to 1 on average over all of them."""
-    mean = features.mean(axis=0)
-    deviations = np.sqrt(np.mean((features - mean) ** 2, axis=0))
-    # In a feature that is constant but for rounding there is nothing to be seen.
-    alive = deviations > _TINY * (1.0 + np.abs(features).max(axis=0, initial=0.0))
-    scale = np.where(alive, 1.0 / np.where(alive, deviations, 1.0), 0.0)
-    return mean, scale / np.sqrt(max(1, alive.sum()))
+def _standard_pieces(
+    features: np.ndarray, share: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """The features brought to deviation 1 and weighted mean 0, some columns at a time.
+
+    Large backbones say more than 100,000 numbers of an image, which as float64 are not to be held
+    several times over.
+
+    Yields:
+        Which columns, the standardised ones, and the offset and the scale that made them: they are
+        `features * scale - offset`. The scale of constant columns is 0.
+    """
+    for start in range(0, features.shape[1], _COLUMNS_AT_ONCE):
+        columns = slice(start, start + _COLUMNS_AT_ONCE)
+        piece = np.asarray(features[:, columns], np.float64)
+        mean, largest = piece.mean(axis=0), np.abs(piece).max(axis=0)
+        deviations = np.sqrt(np.mean((piece - mean) ** 2, axis=0))
+        # In a feature that is constant but for rounding there is nothing to be seen.
+        alive = deviations > _TINY * (1.0 + largest)
+        scale = np.where(alive, 1.0 / np.where(alive, deviations, 1.0), 0.0)
+        offset = np.average(piece, 0, share) * scale
+        yield columns, piece * scale - offset, offset, scale
 
 
 def _targets(labels: np.ndarray) -> np.ndarray:

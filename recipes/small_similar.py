@@ -39,7 +39,8 @@ def main() -> None:
         data = args.data or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)
 
         tuner = FineTuner(args.backbone, weights=args.weights)
-        result = tuner.fit(data, similarity="similar", epochs=2 if args.smoke else 30)
+        epochs = 2 if args.smoke else 30
+        result = tuner.fit(data, similarity="similar", fine_tuning="off", epochs=epochs)
         print(*result.advice.reasons, sep="\n")
         print(tuner.summary())
 

@@ -12,13 +12,14 @@ from conftest import small_network, write_pictures
 from test_resume import KillAt, Killed, make_alike
 from training_networks import three_blocks
 
-from ktransfer import FineTuner, InputError, RunError, load_backbone
+from ktransfer import Advice, FineTuner, InputError, RunError, load_backbone
 from ktransfer.cache import Store
 from ktransfer.cli import main
 from ktransfer.data import image_dataset, read_data, read_folder
 from ktransfer.fitting import FitOptions, advising
 from ktransfer.fitting import fit as fit_module
 from ktransfer.plan import linear_probe, lp_ft
+from ktransfer.probes import probe
 from ktransfer.profile import (
     Profile,
     columns_of,
@@ -84,6 +85,18 @@ def test_profile_of_a_part_by_itself_is_the_same(folder):
     assert found.gap.value == pytest.approx(look.profile.gap.value)
 
 
+def test_heads_are_judged_block_by_block_where_asked_for(folder):
+    advice = tuner_of().plan(folder, depths=True)
+    profile = look_of(folder).profile
+    assert [each.block for each in advice.depths] == [0, 1, 2]
+    assert [each.num_features for each in advice.depths] == [4, 5, 6]
+    for each in advice.depths:
+        expected = probe(profile.features_of_block(each.block), profile.labels)
+        assert (each.accuracy, each.interval) == (expected.accuracy, expected.interval)
+    assert Advice.from_dict(json.loads(json.dumps(advice.to_dict()))) == advice
+    assert tuner_of().plan(folder).depths == ()
+
+
 def test_saved_profile_is_plain_data_and_damage_is_told(folder, tmp_path):
     profile, file = look_of(folder).profile, tmp_path / "profile.npz"
     profile.save(file)
@@ -141,8 +154,9 @@ def test_unreadable_pictures_are_left_out_once_and_named(tmp_path):
     assert sum(result.part_sizes.values()) == 36 - len(broken)
 
 
-def test_of_many_images_a_sample_is_looked_at(folder, monkeypatch):
-    monkeypatch.setattr(advising, "MOST_WHOLE_IMAGES", 20)
+@pytest.mark.parametrize("limit", ["MOST_WHOLE_IMAGES", "MOST_WHOLE_MB"])
+def test_of_many_images_a_sample_is_looked_at(folder, monkeypatch, limit):
+    monkeypatch.setattr(advising, limit, {"MOST_WHOLE_IMAGES": 59, "MOST_WHOLE_MB": 0.003}[limit])
     monkeypatch.setattr(advising, "MOST_IMAGES", 24)
     look = look_of(folder)
     assert (look.source, len(look.profile)) == (None, 24)
@@ -307,11 +321,13 @@ def test_command_plan_prints_the_advice_and_json(folder):
     assert shown.exit_code == 0, shown.output
     for word in ("Decision", "Candidates", "*linear_probe", "all_blocks_probe", "Next", "Plan"):
         assert word in shown.output.replace("*all", "*linear_probe all")
-    found = CliRunner().invoke(main, [*command, "--json"])
+    found = CliRunner().invoke(main, [*command, "--depths", "--json"])
+    assert found.exit_code == 0, found.output
     data = json.loads(found.stdout.splitlines()[-1])
     for name in ("domain_gap", "similar", "size", "cell", "strategy", "candidates", "plan"):
         assert name in data
     assert {"reasons", "seconds", "more_data"} <= set(data)
+    assert len(data["depths"]) == 19
     assert (data["domain_gap"], data["similar"], data["size"]) == (None, False, "small")
     assert {"name", "accuracy", "interval", "seconds"} <= set(data["candidates"][0])
     assert data["seconds"]["total"] >= data["seconds"]["decide"]

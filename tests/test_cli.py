@@ -61,7 +61,8 @@ def test_train_ends_with_one_json_object_of_all_it_found(trained, photos):
     assert found["num_images"] == 30
     assert 0.0 <= found["val_accuracy"] <= 1.0
     assert (found["cell"], found["strategy"]) == ("small_similar", "linear_probe")
-    assert len(found["reasons"]) == 3
+    assert len(found["reasons"]) == 5
+    assert found["advice"]["candidates"][0]["name"] == "linear_probe"
     assert (found["trainable_parameters"], found["total_parameters"]) == (6_405, 416_613)
     assert (found["out"], found["backbone"]) == (str(out), "MobileNetV2")
     phases = {"import", "scan", "decode_and_extract", "train", "score", "save", "total"}

@@ -287,7 +287,7 @@ def test_ants_and_bees_are_told_apart(shared):
         alpha=0.35,
         verbose=False,
     )
-    result = tuner.fit(shared / "data" / "ants_bees")
+    result = tuner.fit(shared / "data" / "ants_bees", fine_tuning="off")
     # DATA.md: a logistic regression on these features reaches 0.908.
     assert result.val_accuracy >= 0.9
     assert result.part_sizes == {"train": 245, "validation": 153}
@@ -295,7 +295,7 @@ def test_ants_and_bees_are_told_apart(shared):
 
 def test_model_has_the_temperature_that_suits_the_validation_images(pictures):
     tuner = tuner_of()
-    result = tuner.fit(pictures, epochs=3)
+    result = tuner.fit(pictures, plan="linear_probe", epochs=3)
     assert 0.25 < result.temperature < 1.0  # three epochs leave a head too unsure
     part = read_folder(pictures).validation
     said = np.log(tuner.predict([file.path for file in part.files]).probabilities.astype(float))

@@ -199,6 +199,17 @@ def test_ridge_head_is_the_probe_of_all_images_as_logits(images, width, weighted
     assert 0.5 <= np.median(ratio) <= 64
 
 
+def test_features_may_be_looked_at_in_pieces(monkeypatch):
+    features, labels = drawn(30, 50, signal=2.0)
+    features[:, 7] = 3.0
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, 30)
+    whole = probe(features, labels), ridge_head(features, labels, weights)
+    monkeypatch.setattr("ktransfer.probes._COLUMNS_AT_ONCE", 8)
+    np.testing.assert_allclose(probe(features, labels).errors, whole[0].errors)
+    for one, other in zip(ridge_head(features, labels, weights), whole[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
 def test_ridge_head_ignores_constant_features_and_is_as_sure_as_it_is_right():
     features, labels = drawn(60, 12, signal=6.0)
     sure, _ = ridge_head(features, labels)

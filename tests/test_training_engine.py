@@ -86,9 +86,9 @@ def test_mixed_batches_train_on_shares_and_are_judged_as_classes_are(folder):
     watched = []
     task_of = training._task
 
-    def watch(stage, decision, data, batch_size):
+    def watch(stage, decision, data, batch_size, **how):
         watched.append(list(data.train(batch_size, 0).take(4).as_numpy_iterator()))
-        return task_of(stage, decision, data, batch_size)
+        return task_of(stage, decision, data, batch_size, **how)
 
     training._task = watch
     training.run()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ktransfer.learning_curve import LearningCurve
 from ktransfer.plan import Plan
-from ktransfer.profile import DomainGap
+from ktransfer.profile import Depth, DomainGap
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Advice:
         candidates: what could be done, from simple to costly; empty where nothing was measured.
         plan: what carries the advice out, resolved for the backbone.
         more_data: whether more images would help; None where that cannot be told.
+        depths: heads on each block by itself, where they were asked for.
         seconds: wall time of measuring and deciding.
     """
 
@@ -78,6 +79,7 @@ class Advice:
     candidates: tuple[Candidate, ...] = ()
     plan: Plan | None = None
     more_data: LearningCurve | None = None
+    depths: tuple[Depth, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -118,6 +120,7 @@ class Advice:
             "candidates": [asdict(each) for each in self.candidates],
             "plan": self.plan.to_dict() if self.plan else None,
             "more_data": asdict(self.more_data) if self.more_data else None,
+            "depths": [asdict(each) for each in self.depths],
         }
 
     @classmethod
@@ -125,6 +128,7 @@ class Advice:
         """The reverse of `to_dict`. What an earlier version did not write has its default."""
         own = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         own["reasons"] = tuple(own["reasons"])
+        own["depths"] = tuple(Depth(**_with_tuples(each)) for each in own.get("depths", ()))
         own["candidates"] = tuple(_candidate(each) for each in own.get("candidates", ()))
         for name, kind in (("gap", DomainGap), ("plan", Plan)):
             own[name] = kind.from_dict(own[name]) if own.get(name) else None

@@ -18,6 +18,7 @@ from ktransfer.cli.tuner_options import built, fine_tuning_option, tuner_options
 @click.argument("data")
 @tuner_options
 @fine_tuning_option
+@click.option("--depths", is_flag=True, help="Judge a head on each block by itself, too.")
 @json_option
 def plan(data: str, as_json: bool, **options: Any) -> None:
     """Look at the images in DATA and say what to freeze, without training.
@@ -40,6 +41,7 @@ def plan(data: str, as_json: bool, **options: Any) -> None:
                 similarity=similarity,
                 fine_tuning=options["fine_tuning"],
                 validation_fraction=options["validation_fraction"],
+                depths=options["depths"],
             )
     seconds["total"] = elapsed()
     if as_json:

@@ -93,6 +93,9 @@ def print_advice(advice: Advice, backbone: str) -> None:
     for line in advice.table().splitlines():
         # Not wrapped, which would close up the columns.
         click.echo(f"{'':<{_LABEL_WIDTH}}{line}")
+    for at, each in enumerate(advice.depths):
+        figures = f"{each.accuracy:6.1%}  ({each.interval[0]:.1%} to {each.interval[1]:.1%})"
+        click.echo(f"{_label('' if at else 'By depth')}{each.block + 1:>3}  {figures}  {each.name}")
     if advice.more_data:
         _row("More images", advice.more_data.advice)
     _row("Overfitting", advice.overfitting_risk)

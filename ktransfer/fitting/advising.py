@@ -13,13 +13,13 @@ from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
 from ktransfer.probes import MOST_IMAGES, even_sample
-from ktransfer.profile import WIDEST, Profile, columns_of, gap_or_reason
+from ktransfer.profile import WIDEST, Profile, columns_of, gap_or_reason, probe_depths
 from ktransfer.training import Network, RowSource, Settings
 
-#: Up to so many training and validation images the features of all blocks are computed of all, and
-#: training goes on from them. Beyond, as many training images as a probe takes are looked at, and
-#: training computes only the features that were chosen.
-MOST_WHOLE_IMAGES = 4_000
+#: Up to so many training and validation images, and so many megabytes, the features of all blocks
+#: are computed of all images, and training goes on from them. Beyond, as many training images as a
+#: probe takes are looked at, and training computes only the features that were chosen.
+MOST_WHOLE_IMAGES, MOST_WHOLE_MB = 4_000, 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +61,24 @@ class Adviser:
     reference: Backbone | None = None
     verbose: bool = True
 
-    def look(self, splits: Splits, similarity: float | str | None, fine_tuning: str) -> Look:
+    def look(
+        self,
+        splits: Splits,
+        similarity: float | str | None,
+        fine_tuning: str,
+        *,
+        depths: bool = False,
+    ) -> Look:
         """Profile the training images, and decide.
 
         Args:
             splits: the images.
             similarity: as in `advise`.
             fine_tuning: as in `Situation`.
+            depths: judge a head on each block, too.
         """
         started = time.perf_counter()
-        whole = len(splits.train) + len(splits.validation) <= MOST_WHOLE_IMAGES
+        whole = self._takes_all(len(splits.train) + len(splits.validation))
         source = self.source(splits if whole else _sampled(splits), WIDEST)
         profile = self._profile(source)
         if whole:  # while the same program is at hand
@@ -83,8 +91,9 @@ class Adviser:
             costs=Costs.of(self.backbone, source.seconds_per_image(len(self.backbone.blocks))),
         )
         advice = decide(profile, situation, seed=self.settings.seed)
+        found = probe_depths(profile) if depths else ()
         seconds = time.perf_counter() - started
-        advice = dataclasses.replace(advice, seconds=seconds)
+        advice = dataclasses.replace(advice, depths=found, seconds=seconds)
         return Look(profile, source if whole else None, advice)
 
     def source(self, splits: Splits, features: str, num_blocks: int | None = None) -> RowSource:
@@ -108,6 +117,11 @@ class Adviser:
             self.settings.seed,
             features=features,
         )
+
+    def _takes_all(self, num_images: int) -> bool:
+        """Whether the features of all blocks are computed of all images."""
+        width = columns_of(self.backbone, self.pooling)[1][WIDEST]
+        return num_images <= min(MOST_WHOLE_IMAGES, MOST_WHOLE_MB * 2**20 // (4 * width))
 
     def _profile(self, source: RowSource) -> Profile:
         rows = source.rows("train", len(self.backbone.blocks))

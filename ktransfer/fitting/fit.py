@@ -95,9 +95,10 @@ class Fit:
     reference: Backbone | None = None
     verbose: bool = True
 
-    def look(self, splits: Splits) -> Look:
-        """Look at the images and decide, without training."""
-        return self._adviser.look(splits, self.options.similarity, self.options.fine_tuning)
+    def look(self, splits: Splits, *, depths: bool = False) -> Look:
+        """Look at the images and decide, without training; `depths`: also block by block."""
+        asked = self.options.similarity, self.options.fine_tuning
+        return self._adviser.look(splits, *asked, depths=depths)
 
     def begin(self, splits: Splits, advice: Advice) -> Begun:
         """Decide on a plan, and look at what the training is made of.

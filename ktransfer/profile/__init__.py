@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         measure_moments,
         norm_layers,
     )
+    from ktransfer.profile.depths import Depth, probe_depths
     from ktransfer.profile.feature_sets import FEATURE_SETS
     from ktransfer.profile.gap import (
         LEAST_IMAGES,
@@ -38,6 +39,7 @@ __all__ = [
     "SIMILAR_BELOW",
     "WIDEST",
     "Columns",
+    "Depth",
     "DomainGap",
     "Moments",
     "NormLayer",
@@ -51,6 +53,7 @@ __all__ = [
     "measure_gap",
     "measure_moments",
     "norm_layers",
+    "probe_depths",
     "profile_part",
     "reference_backbone",
     "remembers_photos",
@@ -64,6 +67,7 @@ _HOME = {
     "SIMILAR_BELOW": "gap",
     "WIDEST": "profile",
     "Columns": "profile",
+    "Depth": "depths",
     "DomainGap": "gap",
     "Moments": "batch_norm",
     "NormLayer": "batch_norm",
@@ -77,6 +81,7 @@ _HOME = {
     "measure_gap": "measuring",
     "measure_moments": "batch_norm",
     "norm_layers": "batch_norm",
+    "probe_depths": "depths",
     "profile_part": "profiling",
     "reference_backbone": "reference",
     "remembers_photos": "measuring",
