@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -343,6 +345,20 @@ def test_command_plan_refuses_at_once_what_is_wrong(folder):
         assert found.exit_code != 0
         assert said in found.output
     assert CliRunner().invoke(main, ["plan", "nowhere"]).exit_code != 0
+
+
+@pytest.mark.parametrize("more", [["nowhere"], ["nowhere", "--similarity", "2"]])
+def test_errors_of_plan_do_not_wait_for_tensorflow(more):
+    code = (
+        "import sys\n"
+        "from ktransfer.cli import main\n"
+        "try:\n"
+        f"    main(['plan', *{more!r}])\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 2\n"
+        "assert not {'tensorflow', 'keras', 'scipy', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_lp_ft_may_try_the_last_blocks_first():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
 from ktransfer.probes import MOST_IMAGES, even_sample
-from ktransfer.profile import WIDEST, Profile, columns_of, gap_or_reason, probe_depths
+from ktransfer.profile import WIDEST, Columns, Profile, columns_of, gap_or_reason, probe_depths
 from ktransfer.training import Network, RowSource, Settings
 
 #: Up to so many training and validation images, and so many megabytes, the features of all blocks
@@ -118,9 +119,14 @@ class Adviser:
             features=features,
         )
 
+    @functools.cached_property
+    def _columns(self) -> tuple[tuple[Columns, ...], dict[str, int]]:
+        """What each column of the widest features is."""
+        return columns_of(self.backbone, self.pooling)
+
     def _takes_all(self, num_images: int) -> bool:
         """Whether the features of all blocks are computed of all images."""
-        width = columns_of(self.backbone, self.pooling)[1][WIDEST]
+        width = self._columns[1][WIDEST]
         return num_images <= min(MOST_WHOLE_IMAGES, MOST_WHOLE_MB * 2**20 // (4 * width))
 
     def _profile(self, source: RowSource) -> Profile:
@@ -134,7 +140,7 @@ class Adviser:
             reference=self.reference,
             store=self.store,
         )
-        columns, widths = columns_of(self.backbone, self.pooling)
+        columns, widths = self._columns
         sample = even_sample(train.labels, MOST_IMAGES)
         return Profile(
             rows if len(sample) == len(rows) else rows[sample],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ktransfer.probes import probe
-from ktransfer.profile.profile import Profile
+
+if TYPE_CHECKING:
+    from ktransfer.profile.profile import Profile
 
 
 @dataclass(frozen=True)

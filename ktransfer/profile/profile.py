@@ -7,7 +7,6 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer.backbones import Backbone
 from ktransfer.profile.feature_sets import FEATURE_SETS
 from ktransfer.profile.gap import DomainGap
-from ktransfer.profile.taps import Tap, taps_of
+from ktransfer.profile.taps import taps_of
 
 #: The feature set that holds all others, and in which each of them comes first.
 WIDEST = FEATURE_SETS[-1]
@@ -160,9 +159,10 @@ def columns_of(
     for tap in taps_of(backbone, WIDEST, pooling):
         start = columns[-1].stop if columns else 0
         columns.append(Columns(tap.name, tap.block, start, start + tap.width))
-    widths = {name: _width(taps_of(backbone, name, pooling)) for name in FEATURE_SETS}
+    counted = {
+        "last": columns[:1],
+        "all_blocks": [each for each in columns if not each.name.endswith("/inner")],
+        WIDEST: columns,
+    }
+    widths = {name: sum(each.stop - each.start for each in counted[name]) for name in FEATURE_SETS}
     return tuple(columns), widths
-
-
-def _width(taps: Sequence[Tap]) -> int:
-    return sum(tap.width for tap in taps)
