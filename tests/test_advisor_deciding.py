@@ -201,6 +201,9 @@ def test_advice_survives_json():
         assert Advice.from_dict(json.loads(json.dumps(advice.to_dict()))) == advice
     assert advice_of(profile_of(gap=0.3)).to_dict()["domain_gap"] == 0.3
     assert advice_of(profile_of(gap=None)).to_dict()["domain_gap"] is None
+    limits = advice_of(profile_of()).to_dict()["thresholds"]
+    assert limits["similar_below_domain_gap"] == 0.04
+    assert limits["small_below_images"] == 500
 
 
 def test_wrong_words_are_refused_with_near_ones():

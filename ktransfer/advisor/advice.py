@@ -6,9 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ktransfer.advisor.thresholds import (
+    LARGE_IMAGES_PER_CLASS,
+    SMALL_IMAGES_PER_CLASS,
+    SMALL_NUM_IMAGES,
+)
 from ktransfer.learning_curve import LearningCurve
 from ktransfer.plan import Plan
-from ktransfer.profile import Depth, DomainGap
+from ktransfer.profile import SIMILAR_BELOW, Depth, DomainGap
+
+#: What divides small from large, and similar from different.
+THRESHOLDS = {
+    "small_below_images": SMALL_NUM_IMAGES,
+    "small_below_images_per_class": SMALL_IMAGES_PER_CLASS,
+    "large_above_images_per_class": LARGE_IMAGES_PER_CLASS,
+    "similar_below_domain_gap": SIMILAR_BELOW,
+}
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,7 @@ class Advice:
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "reasons": list(self.reasons),
             "domain_gap": self.gap.value if self.gap else None,
+            "thresholds": dict(THRESHOLDS),
             "gap": self.gap.to_dict() if self.gap else None,
             "candidates": [asdict(each) for each in self.candidates],
             "plan": self.plan.to_dict() if self.plan else None,

@@ -12,12 +12,14 @@ from dataclasses import replace
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer.advisor.advice import Advice
+from ktransfer.advisor.thresholds import (
+    FROM_SCRATCH_IMAGES_PER_CLASS,
+    LARGE_IMAGES_PER_CLASS,
+    SMALL_IMAGES_PER_CLASS,
+    SMALL_NUM_IMAGES,
+)
 from ktransfer.plan import plan_for
 
-SMALL_NUM_IMAGES = 500
-SMALL_IMAGES_PER_CLASS = 100
-LARGE_IMAGES_PER_CLASS = 1_000
-FROM_SCRATCH_IMAGES_PER_CLASS = 5_000
 SIMILAR_FROM = 0.5
 
 #: Weights per block of MobileNetV2 1.0 without its classifier: the default of `advise`.
