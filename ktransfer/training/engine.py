@@ -411,6 +411,7 @@ class Training:
             data=data,
             batch_size=batch_size,
             judge_start=solved or bool(self.results),
+            before="the ridge regression" if solved else "the weights of before",
             jit_compile=self.settings.jit_compile,
             callbacks=self.settings.callbacks,
             verbose=self.settings.verbose,

@@ -80,6 +80,7 @@ class Outcome:
         diverged: whether the loss became NaN or infinite.
         interrupted: whether Ctrl-C ended it.
         collapsed: whether it ended early, having lost what the network knew.
+        before: what it began with, in words.
     """
 
     history: tuple[dict[str, float], ...]
@@ -90,9 +91,10 @@ class Outcome:
     interrupted: bool
 
     collapsed: bool = False
+    before: str = "the weights of before"
 
     def __str__(self) -> str:
-        kept = f"epoch {self.best_epoch}" if self.best_epoch else "the weights of before"
+        kept = f"epoch {self.best_epoch}" if self.best_epoch else self.before
         right = f", {self.standing.accuracy:.1%} of validation right" if self.standing else ""
         return f"{len(self.history)} epochs, kept {kept}{right}"
 
@@ -109,6 +111,7 @@ class Task:
         batch_size: images a step.
         judge_start: whether what the network knows before the stage counts: it is then judged
             first, and kept where no epoch is better.
+        before: what that is, in words.
         jit_compile: whether XLA compiles the step.
         callbacks: those of the user.
         verbose: show progress.
@@ -121,6 +124,7 @@ class Task:
     data: StageData
     batch_size: int
     judge_start: bool = False
+    before: str = "the weights of before"
     jit_compile: bool = False
     callbacks: Sequence[keras.callbacks.Callback] = ()
     verbose: bool = False
@@ -155,6 +159,7 @@ def run_stage(task: Task, saved: Saved | None = None) -> Outcome:
         diverged=any(not math.isfinite(row["loss"] + row["val_loss"]) for row in history[-1:]),
         interrupted=interrupted,
         collapsed=running.best.collapsed,
+        before=task.before,
     )
 
 
