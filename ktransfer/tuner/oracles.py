@@ -8,12 +8,14 @@ leave out where a grid was.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from keras_tuner import HyperParameters, Objective, Oracle, oracles
+from sklearn.exceptions import ConvergenceWarning
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer.plan.fields import whole
@@ -121,7 +123,10 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
         # Random points are drawn again, for the generator to go on; the others take seconds each.
         if values is not None and done >= self.num_initial_points:
             return {"status": "RUNNING", "values": dict(values)}
-        return super().populate_space(trial_id)
+        with warnings.catch_warnings():
+            # Scores of a few dozen images are often all equal, and any kernel fits them.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().populate_space(trial_id)
 
 
 def hyperband_size(epochs: int) -> int:

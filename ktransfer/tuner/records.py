@@ -129,7 +129,7 @@ class Journal:
             RunError: it is damaged.
         """
         path = self.folder / REQUEST_NAME
-        return _parsed(path) if path.is_file() else None
+        return read_json(path) if path.is_file() else None
 
     def write_request(self, request: Mapping[str, Any]) -> None:
         """Keep what the search is made of."""
@@ -152,7 +152,12 @@ def write_json(path: Path, text: str) -> None:
         ) from error
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Raises:
+        RunError: it is damaged.
+    """
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
@@ -160,7 +165,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Record:
-    data = _parsed(path)
+    data = read_json(path)
     known = [each.name for each in fields(Record)]
     try:
         found = Record(**{name: data[name] for name in known if name in data})

@@ -135,7 +135,7 @@ class UnfreezeTuner(BaseTuner):
         """Carry out the trials that are left, and choose.
 
         Args:
-            data: as in `FineTuner.fit`.
+            data: as in `FineTuner.fit`, or `Splits`.
             validation_fraction: as in `FineTuner.fit`.
             test_fraction: share of each class of the training images that no trial sees, where the
                 data has no test part.
@@ -150,12 +150,14 @@ class UnfreezeTuner(BaseTuner):
                 written to, or every trial has failed.
         """
         started = time.perf_counter()
-        splits = read_data(
-            data,
-            validation_fraction=validation_fraction,
-            seed=self.search_seed,
-            class_names=class_names,
-        )
+        splits = data
+        if not isinstance(data, Splits):
+            splits = read_data(
+                data,
+                validation_fraction=validation_fraction,
+                seed=self.search_seed,
+                class_names=class_names,
+            )
         splits = with_test(splits, test_fraction, self.search_seed)
         self._check_request(splits)
         setup = Setup(self._arguments, self._options, splits, self.search_seed)
