@@ -114,7 +114,7 @@ def test_tries_that_take_long_here_are_left_out_and_said():
     profile = profile_of(120, signal=(1.0, 0, 0))
     both = advice_of(profile)
     assert (both.strategy, [stage.unfreeze for stage in both.plan.stages]) == ("lp_ft", [0, 1, 3])
-    # 12 epochs of 120 images: everything takes over half an hour, the last seventh does not.
+    # 12 epochs of 120 images: everything takes over ten minutes, the last seventh does not.
     slow = Costs(0.4, COSTS.parameters, COSTS.activations)
     some = advice_of(profile, costs=slow)
     assert (some.strategy, [stage.unfreeze for stage in some.plan.stages]) == (

@@ -21,7 +21,7 @@ TRIED_FROM_IMAGES = 100
 TRIED_FROM_MISTAKES = 0.05
 
 #: A try that would take longer here is left out; the reasons say so.
-LONGEST_TRY_S = 30 * 60
+LONGEST_TRY_S = 10 * 60
 
 
 def check_fine_tuning(fine_tuning: str) -> None:
