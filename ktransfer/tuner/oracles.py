@@ -18,6 +18,7 @@ from keras_tuner import HyperParameters, Objective, Oracle, oracles
 from sklearn.exceptions import ConvergenceWarning
 
 from ktransfer._checks import InputError, unknown_name
+from ktransfer._threads import one_blas_thread
 from ktransfer.plan.fields import whole
 from ktransfer.tuner.space import depths_of, grid_size
 
@@ -123,7 +124,7 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
         # Random points are drawn again, for the generator to go on; the others take seconds each.
         if values is not None and done >= self.num_initial_points:
             return {"status": "RUNNING", "values": dict(values)}
-        with warnings.catch_warnings():
+        with one_blas_thread(), warnings.catch_warnings():
             # Scores of a few dozen images are often all equal, and any kernel fits them.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().populate_space(trial_id)
