@@ -611,6 +611,8 @@ class FineTuner:
         )
 
     def _read(self, data: Any, options: FitOptions) -> Splits:
+        if isinstance(data, Splits):  # a search divides the images once for all of its trials
+            return data
         return read_data(
             data,
             validation_fraction=options.validation_fraction,

@@ -77,6 +77,14 @@ def test_key_that_is_not_there_gives_none_and_makes_no_folder(store):
     assert not store.folder.exists()
 
 
+def test_a_store_says_what_it_has(store):
+    assert not store.has(KEY)
+    put(store)
+    assert store.has(KEY)
+    with pytest.raises(InputError, match="'no key'"):
+        store.has("no key")
+
+
 def test_files_have_the_rights_of_the_umask(store):
     before = os.umask(0o027)
     try:

@@ -63,6 +63,36 @@ def test_off_is_off_and_runs_nothing(source, monkeypatch):
     assert (found.cached, found.reason) == (False, 'not cached: cache="off"')
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_what_was_computed_before_is_not_weighed_again(folder, tmp_path, monkeypatch, store):
+    store = Store(tmp_path / "cache") if store else None
+    source = source_of(folder, network_of(three_blocks()), store=store)
+    takes(monkeypatch, 0.0)
+    source.rows("train", 2)
+    assert not decision(source, unfreeze=1).cached, "of validation nothing was computed"
+    source.rows("validation", 2)
+    if store:
+        source = source_of(folder, network_of(three_blocks()), store=store)
+    monkeypatch.setattr(RowSource, "seconds_per_image", None)
+    found = decision(source, unfreeze=1)
+    assert (found.cached, found.reason) == (
+        True,
+        "cached: what block 2 of 3 says was computed before",
+    )
+    assert not decision(source, "off", unfreeze=1).cached
+
+
+def test_rows_of_blocks_that_have_moved_since_are_weighed_again(folder, monkeypatch):
+    source = source_of(folder, network_of(three_blocks()))
+    for part in ("train", "validation"):
+        source.rows(part, 2)
+    source.network.backbone.model.get_layer("conv_1").kernel.assign_add(
+        np.ones((3, 3, 3, 4), np.float32)
+    )
+    takes(monkeypatch, 0.0)
+    assert "would not pay" in decision(source, unfreeze=1).reason
+
+
 def test_too_little_space_is_said_and_an_error_where_asked_for(source, monkeypatch):
     takes(monkeypatch, 1.0)
     monkeypatch.setattr(source, "free_mb", lambda: 0.0)

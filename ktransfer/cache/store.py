@@ -103,6 +103,14 @@ class Store:
             os.utime(folder)
         return entry
 
+    def has(self, key: str) -> bool:
+        """Whether there is an entry of a key, whole or not; none of it is read.
+
+        Raises:
+            InputError: `key` is no key.
+        """
+        return _identity(self.folder / check_key(key)) is not None
+
     @contextlib.contextmanager
     def create(
         self, key: str, shape: tuple[int, ...], dtype: Any, about: Mapping[str, Any]

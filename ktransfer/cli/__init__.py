@@ -20,6 +20,7 @@ from ktransfer.cli.look import look
 from ktransfer.cli.plan import plan
 from ktransfer.cli.program import Program
 from ktransfer.cli.train import train
+from ktransfer.cli.tune import tune
 
 
 @click.group(cls=Program, invoke_without_command=True)
@@ -34,5 +35,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (plan, train, evaluate, predict, doctor, look, backbones, demo):
+for _command in (plan, train, tune, evaluate, predict, doctor, look, backbones, demo):
     main.add_command(_command)

@@ -16,6 +16,9 @@ CACHE_MODES = ("auto", "on", "off")
 #: on the low side, so that the estimate does not promise too much.
 _MEMORY_MB_S, _DISK_MB_S = 2_000, 300
 
+#: The parts whose rows a stage reads.
+_READ = ("train", "validation")
+
 
 @dataclass(frozen=True)
 class CacheDecision:
@@ -50,6 +53,10 @@ def decide(stage: Stage, network: Network, source: RowSource, mode: str) -> Cach
         if mode == "on" and unsound:
             raise InputError(f'cache="on", but stage {stage.name!r} cannot be cached: {unsound}')
         return CacheDecision(False, unsound or 'not cached: cache="off"')
+    if stage.augmentation == "none" and all(source.has(each, cut) for each in _READ):
+        # Nothing is to be weighed; the trial of the estimate would take longer than reading them.
+        reason = f"cached: what block {cut} of {network.num_blocks} says was computed before"
+        return CacheDecision(True, reason)
     estimate = _estimate(stage, network, source, cut)
     if estimate.size_mb > estimate.free_mb:
         if mode == "on":

@@ -129,6 +129,11 @@ class RowSource:
         self.seconds = before + time.perf_counter() - started
         return self._held[asked][1]
 
+    def has(self, part_name: str, cut: int) -> bool:
+        """Whether the rows of a part at a cut were computed before, here or in an earlier run."""
+        asked, key = (part_name, cut, PLAIN), self._key(part_name, cut, PLAIN)
+        return self._holds(asked, key) or (self._store is not None and self._store.has(key))
+
     def narrowed(self, network: Network) -> RowSource:
         """The same images for a network whose head reads the first of these features, or others.
 

@@ -1,0 +1,272 @@
+"""`ktransfer tune`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ktransfer._checks import InputError, RunError
+from ktransfer._timing import timed
+from ktransfer.cli import early, terminal
+from ktransfer.cli.program import json_option
+from ktransfer.cli.session import at_work
+from ktransfer.cli.started import elapsed
+from ktransfer.cli.tuner_options import built, named, tuner_options
+
+if TYPE_CHECKING:
+    from ktransfer.advisor import Advice
+    from ktransfer.data import Splits
+    from ktransfer.finetuner import FineTuner
+    from ktransfer.tuner.result import SearchResult
+
+COMMAND_NAME, ADVICE_NAME, PLAN_NAME = "command.json", "advice.json", "best_plan.json"
+
+
+class NameAndValues(click.ParamType):
+    """`unfreeze=0,2,4` as `("unfreeze", (0, 2, 4))`, all of one type, as KerasTuner takes them."""
+
+    name = "NAME=VALUE[,VALUE...]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, tuple[Any, ...]]:
+        """Splits at the first equals sign, and at the commas behind it."""
+        key, _, text = value.partition("=")
+        texts = text.split(",")
+        if not key.isidentifier() or not all(texts):
+            self.fail(f"{value!r} is not of the form NAME=VALUE, such as unfreeze=0,2", param, ctx)
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return key, tuple(map(kind, texts))
+        return key, tuple(texts)
+
+
+@click.command()
+@click.argument("data", required=False)
+@tuner_options
+@click.option("--out", metavar="DIR", help="Folder for the search and its best plan.")
+@click.option(
+    "--max-unfreeze",
+    type=click.IntRange(0),
+    metavar="K",
+    help="The most last blocks that train; default 6.",
+)
+@click.option("--trials", type=click.IntRange(1), metavar="T", default=12, show_default=True)
+@click.option(
+    "--oracle",
+    default="bayesian",
+    show_default=True,
+    metavar="bayesian|random|grid|hyperband",
+    help="Which of KerasTuner's oracles says what to try.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Most epochs of the stage that unfreezes.",
+)
+@click.option(
+    "--values",
+    type=NameAndValues(),
+    multiple=True,
+    help="Search only these, such as unfreeze=0,2,4 or batch_norm=frozen. Repeatable.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Other seeds for the plans that may be the best; default 2 where validation is small.",
+)
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of each class that no trial sees, where DATA has no test part.",
+)
+@click.option(
+    "--resume", metavar="DIR", help="Go on with the search in DIR; all options come from there."
+)
+@json_option
+@click.pass_context
+def tune(
+    context: click.Context,
+    data: str | None,
+    out: str | None,
+    resume: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Search for how many blocks of a backbone to unfreeze, and how fast.
+
+    DATA is as for `train`. What frozen blocks say is computed once for all trials. A search that
+    was killed goes on with `ktransfer tune --resume DIR`. Needs the extra `tuner`.
+    """
+    from ktransfer.tuner.extra import check_installed
+
+    check_installed()
+    if resume is None:
+        out, command = _new_search(data, out, options)
+    else:
+        early.check_only_resume(context)
+        out, command = resume, _search_to_resume(resume, data)
+    seconds: dict[str, float] = {}
+    with at_work(seconds), _resumable(out):
+        result, name = _searched(command, out, seconds)
+    if as_json:
+        extra = {"out": out, "backbone": name, "phases": seconds, "seconds": elapsed()}
+        terminal.print_json({**result.to_dict(), **extra})
+    else:
+        click.echo(_printable(result))
+        terminal.print_seconds({**seconds, "total": elapsed()})
+        terminal.print_next(_train_command(command, out))
+
+
+def _train_command(command: dict[str, Any], out: str) -> list[str]:
+    """What trains the best plan on all images."""
+    words = ["ktransfer", "train", command["data"], "--backbone", command["backbone"]]
+    for name, value in command["backbone_options"]:
+        words += ["--backbone-option", f"{name}={value}"]
+    for name in ("weights", "input_size", "pooling"):
+        if command[name] is not None:
+            words += [f"--{name.replace('_', '-')}", str(command[name])]
+    return [*words, "--plan", os.path.join(out, PLAN_NAME), "--out", "runs/best"]
+
+
+def _printable(result: SearchResult) -> str:
+    """What was found, without what a terminal could stumble over in the reasons of failures."""
+    return "\n".join(map(terminal.printable, str(result).splitlines()))
+
+
+def _new_search(
+    data: str | None, out: str | None, options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Checks a command to search, and notes it in the folder of the search to be."""
+    if data is None or out is None:
+        missing = "DATA" if data is None else "--out DIR"
+        raise InputError(f"tune needs {missing}, or --resume DIR to go on with a search")
+    early.check_backbone(options["backbone"])
+    own = early.weights(options["weights"])
+    command = {
+        **options,
+        "data": early.absolute(data),
+        "weights": os.path.abspath(own) if own and os.path.isfile(own) else own,
+        "similarity": early.similarity(options["similarity"]),
+    }
+    early.check_labelled(data)
+    folder = Path(out)
+    if (folder / COMMAND_NAME).is_file():
+        raise RunError(f"{out} holds a search: --resume {out} goes on with it; or name another")
+    early.check_output(out)
+    from ktransfer.tuner.records import write_json
+
+    write_json(folder / COMMAND_NAME, json.dumps(command, indent=1))
+    return out, command
+
+
+def _search_to_resume(folder: str, data: str | None) -> dict[str, Any]:
+    """The command that began a search, with the data where it is now."""
+    from ktransfer.tuner.records import read_json
+
+    path = Path(folder) / COMMAND_NAME
+    if not path.is_file():
+        raise RunError(f"there is no search to resume in {folder}: it has no {COMMAND_NAME}")
+    command = read_json(path)
+    if data is not None:
+        command["data"] = early.absolute(data)
+    early.check_labelled(command["data"])
+    if command["weights"]:
+        early.weights(command["weights"])
+    return command
+
+
+def _searched(
+    command: dict[str, Any], out: str, seconds: dict[str, float]
+) -> tuple[SearchResult, str]:
+    """Carry out a search that was checked, or go on with it."""
+    from ktransfer.data import read_data
+    from ktransfer.tuner import UnfreezeTuner, search_space
+    from ktransfer.tuner.oracles import Search
+    from ktransfer.tuner.records import write_json
+    from ktransfer.tuner.tuner import with_test
+
+    with timed(seconds, "backbone"):
+        one = built(command)
+    with timed(seconds, "scan"):
+        chosen = named(("validation_fraction", "seed"), command)
+        splits = read_data(command["data"], **chosen)
+        splits = with_test(splits, command["test_fraction"], command["seed"])
+    options = {"max_unfreeze": command["max_unfreeze"], "epochs": command["epochs"]}
+    given = narrowed(command["values"])
+    # Errors before a long look.
+    search = Search(*(command[name] for name in ("oracle", "trials", "epochs", "seed")))
+    search.check(search_space(one.backbone, **options, hyperparameters=given))
+    with timed(seconds, "advise"):
+        advice = _advice(one, splits, command, Path(out) / ADVICE_NAME)
+    space = search_space(one.backbone, advice, **options, hyperparameters=given)
+    tuner = UnfreezeTuner(
+        command["backbone"],
+        command["weights"],
+        directory=out,
+        hyperparameters=space,
+        oracle=command["oracle"],
+        max_trials=command["trials"],
+        **options,
+        **named(("repeats", "seed", "input_size", "pooling"), command),
+        **dict(command["backbone_options"]),
+    )
+    with timed(seconds, "search"):
+        result = tuner.search(splits)
+    write_json(Path(out) / PLAN_NAME, result.best_plan.to_json())
+    return result, tuner.backbone.name
+
+
+def _advice(one: FineTuner, splits: Splits, command: dict[str, Any], path: Path) -> Advice:
+    """What the images say before the search; it rests on times, so that it is decided once."""
+    import dataclasses
+
+    from ktransfer.advisor import Advice
+    from ktransfer.tuner.records import read_json, write_json
+
+    if path.is_file():
+        return Advice.from_dict(read_json(path))
+    advice = one.plan(dataclasses.replace(splits, test=None), similarity=command["similarity"])
+    write_json(path, json.dumps(advice.to_dict()))
+    return advice
+
+
+def narrowed(given: Sequence[tuple[str, Sequence[Any]]]) -> Any:
+    """Hyperparameters by `--values`: one value fixes, several are a choice."""
+    from keras_tuner import HyperParameters
+
+    made = HyperParameters()
+    for name, values in given:
+        if len(values) > 1:
+            made.Choice(name, list(values))
+        else:
+            made.Fixed(name, values[0])
+    return made
+
+
+@contextlib.contextmanager
+def _resumable(out: str) -> Iterator[None]:
+    """Leaves nothing of a search that could not begin; says how to go on with one that did."""
+    from ktransfer.tuner.records import REQUEST_NAME
+
+    try:
+        yield
+    except BaseException as error:
+        if not (Path(out) / REQUEST_NAME).is_file():
+            for name in (COMMAND_NAME, ADVICE_NAME):
+                (Path(out) / name).unlink(missing_ok=True)
+        elif isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                f"interrupted; `ktransfer tune --resume {shlex.quote(out)}` goes on"
+            ) from error
+        raise

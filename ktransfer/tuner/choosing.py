@@ -1,0 +1,94 @@
+"""Which plan to take: small validation sets make lucky winners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ktransfer.metrics import wilson_interval
+from ktransfer.tuner.records import DONE, Record
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The best plan that unfreezes so many blocks, and how good it is.
+
+    Attributes:
+        unfreeze: how many last blocks train.
+        name: of the trial that found the plan.
+        mean: validation accuracy, over the runs of the plan with different seeds.
+        error: standard error of it: that of a share of so many validation images, and what the
+            seeds add.
+        interval: 95 % Wilson interval of the mean, as of one set of validation images.
+        runs: how often the plan was carried out.
+        trials: how many trials unfroze so many blocks.
+    """
+
+    unfreeze: int
+    name: str
+    mean: float
+    error: float
+    interval: tuple[float, float]
+    runs: int
+    trials: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON."""
+        return {**asdict(self), "interval": list(self.interval)}
+
+
+def by_depth(records: Sequence[Record], num_validation: int) -> tuple[Depth, ...]:
+    """The best plan of each depth, from few blocks to many; only trials that were done count.
+
+    Args:
+        records: of trials and of repeats.
+        num_validation: how many validation images there are.
+    """
+    done = [each for each in records if each.status == DONE]
+    trials = [each for each in done if not each.repeats]
+    return tuple(
+        _depth([each for each in trials if each.unfreeze == unfreeze], done, num_validation)
+        for unfreeze in sorted({each.unfreeze for each in trials})
+    )
+
+
+def choose(depths: Sequence[Depth]) -> Depth:
+    """The one that unfreezes fewest blocks of those within one standard error of the best.
+
+    Args:
+        depths: at least one, from few blocks to many.
+
+    Source: Breiman et al. 1984, Classification and Regression Trees: the one-standard-error rule.
+    """
+    return contenders(depths)[0]
+
+
+def contenders(depths: Sequence[Depth]) -> list[Depth]:
+    """Those within one standard error of the best."""
+    best = max(depths, key=lambda each: each.mean)
+    return [each for each in depths if each.mean >= best.mean - best.error]
+
+
+def _depth(trials: Sequence[Record], done: Sequence[Record], num_validation: int) -> Depth:
+    best = max(trials, key=_accuracy)
+    runs = [_accuracy(each) for each in done if best.name in (each.name, each.repeats)]
+    mean = float(np.mean(runs))
+    of_seeds = float(np.var(runs, ddof=1)) / len(runs) if len(runs) > 1 else 0.0
+    return Depth(
+        unfreeze=best.unfreeze,
+        name=best.name,
+        mean=mean,
+        error=math.sqrt(mean * (1 - mean) / num_validation + of_seeds),
+        interval=wilson_interval(round(mean * num_validation), num_validation),
+        runs=len(runs),
+        trials=len(trials),
+    )
+
+
+def _accuracy(record: Record) -> float:
+    assert record.val_accuracy is not None  # of what is done
+    return record.val_accuracy

@@ -1,0 +1,174 @@
+"""What is known of each trial, in a file of its own: at every moment the old one or the new one.
+
+    DIR/request.json       what the search is made of: data, backbone, space
+    DIR/trials/NAME.json   a trial: of the oracle (0000, 0001, ...), a repeat, or the last training
+
+These files are all that a search goes on from: KerasTuner's own, in DIR/keras_tuner, are for those
+who look there. A trial that was running when the search was killed is run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ktransfer._checks import RunError
+from ktransfer.plan import Plan
+from ktransfer.runs import write_whole
+
+RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
+
+REQUEST_NAME = "request.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One training of a plan.
+
+    Attributes:
+        name: of its file.
+        values: of the hyperparameters.
+        plan: what was trained, as plain data.
+        seed: of the head, the order and the dropout.
+        status: `"running"`, `"done"`, `"stopped"` (early, by the median rule) or `"failed"`.
+        reason: why it was stopped or failed; empty where it was not.
+        val_accuracy: share of the validation images right, in [0, 1]; None where it failed.
+        curve: validation accuracy after each epoch of the stage that unfreezes.
+        seconds: wall time.
+        memory_mb: resident memory of the worker process after it.
+        attempts: how often it was begun.
+        test: the score on the test part, as plain data; only of the last training.
+        repeats: the name of the trial whose plan is carried out again; empty for a trial.
+    """
+
+    name: str
+    values: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    seed: int
+    status: str = RUNNING
+    reason: str = ""
+    val_accuracy: float | None = None
+    curve: tuple[float, ...] = ()
+    seconds: float = 0.0
+    memory_mb: float = 0.0
+    attempts: int = 1
+    test: Mapping[str, Any] | None = None
+    repeats: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it needs no further attempt."""
+        return self.status != RUNNING
+
+    @property
+    def unfreeze(self) -> int:
+        """How many last blocks trained in the end."""
+        return int(self.plan["stages"][-1]["unfreeze"])
+
+    @property
+    def learning_rate(self) -> float:
+        """The head's in the last stage."""
+        return float(self.plan["stages"][-1]["learning_rate"])
+
+    def to_plan(self) -> Plan:
+        """What was trained."""
+        return Plan.from_dict(dict(self.plan))
+
+    def row(self) -> dict[str, Any]:
+        """What `ktransfer tune --json` says of it."""
+        names = ("name", "val_accuracy", "seconds", "status", "reason", "seed", "memory_mb")
+        own = {name: getattr(self, name) for name in names}
+        rates = {"unfreeze": self.unfreeze, "learning_rate": self.learning_rate}
+        return {**rates, **own, "values": dict(self.values)}
+
+
+class Journal:
+    """The records of a search.
+
+    Args:
+        folder: of the search; made with the first record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._trials = folder / "trials"
+        self._records = {path.stem: _read(path) for path in sorted(self._trials.glob("[!.]*.json"))}
+
+    def find(self, name: str) -> Record | None:
+        """The record of that name."""
+        return self._records.get(name)
+
+    def all(self) -> list[Record]:
+        """Every record, by name."""
+        return [self._records[name] for name in sorted(self._records)]
+
+    def begin(self, record: Record) -> Record:
+        """Note that a trial begins; its attempts go up where it had begun before."""
+        before = self.find(record.name)
+        record = replace(record, attempts=before.attempts + 1 if before else 1)
+        self.write(record)
+        return record
+
+    def write(self, record: Record) -> None:
+        """Put a record in the place of the one of its name.
+
+        Raises:
+            RunError: the folder cannot be written to.
+        """
+        text = json.dumps(asdict(record), indent=1)
+        write_json(self._trials / f"{record.name}.json", text)
+        self._records[record.name] = record
+
+    def read_request(self) -> dict[str, Any] | None:
+        """What the search is made of; None where none has begun.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        path = self.folder / REQUEST_NAME
+        return read_json(path) if path.is_file() else None
+
+    def write_request(self, request: Mapping[str, Any]) -> None:
+        """Keep what the search is made of."""
+        write_json(self.folder / REQUEST_NAME, json.dumps(request, indent=1))
+
+
+def write_json(path: Path, text: str) -> None:
+    """Write a file as a whole, and the folder for it.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise RunError(
+            f"the search cannot write to {path.parent}: {error.strerror or error}; what was "
+            "finished before is whole. Free some space and resume"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+
+
+def _read(path: Path) -> Record:
+    data = read_json(path)
+    known = [each.name for each in fields(Record)]
+    try:
+        found = Record(**{name: data[name] for name in known if name in data})
+    except TypeError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
+    return replace(found, curve=tuple(found.curve))

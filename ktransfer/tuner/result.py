@@ -1,0 +1,82 @@
+"""What a search found, as plain data that prints and serialises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ktransfer.metrics import Score
+from ktransfer.plan import Plan
+from ktransfer.tuner.choosing import Depth
+from ktransfer.tuner.records import FAILED, Record
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search found. Print it for a table.
+
+    Attributes:
+        trials: every trial, in order.
+        repeats: the plans that were carried out again with other seeds.
+        depths: the best plan of each number of blocks.
+        chosen: the simplest within one standard error of the best.
+        best_plan: what it is, resolved for the backbone.
+        test: its score on the images that were held back from the search, trained once more.
+        part_sizes: how many images each part has.
+        seconds: wall time of this search; trials that an earlier one finished took none.
+    """
+
+    trials: tuple[Record, ...]
+    repeats: tuple[Record, ...]
+    depths: tuple[Depth, ...]
+    chosen: Depth
+    best_plan: Plan
+    test: Score | None
+    part_sizes: Mapping[str, int]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON: the fields of `ktransfer tune --json`."""
+        return {
+            "trials": [each.row() for each in self.trials],
+            "repeats": [each.row() for each in self.repeats],
+            "depths": [each.to_dict() for each in self.depths],
+            "chosen": self.chosen.to_dict(),
+            "best_plan": self.best_plan.to_dict(),
+            "test_accuracy": self.test.accuracy if self.test else None,
+            "test_interval": list(self.test.interval) if self.test else None,
+            "part_sizes": dict(self.part_sizes),
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        lines = [_depth_table(self.depths, self.chosen), ""]
+        failed = [each for each in self.trials if each.status == FAILED]
+        lines += [f"trial {each.name} failed: {each.reason.splitlines()[0]}" for each in failed]
+        lines.append(
+            f"chosen: {_blocks(self.chosen.unfreeze)}, the simplest plan within one standard error "
+            f"({self.chosen.error:.1%}) of the best"
+        )
+        if self.test:
+            low, high = self.test.interval
+            lines.append(
+                f"on {self.test.num_images} images that the search did not see: "
+                f"{self.test.accuracy:.1%} right (95 % interval {low:.1%} to {high:.1%})"
+            )
+        return "\n".join(lines)
+
+
+def _depth_table(depths: Sequence[Depth], chosen: Depth) -> str:
+    head = f"  {'unfreeze':>8}  {'accuracy':>8}  {'95 % interval':>16}  {'runs':>4}  {'trials':>6}"
+    rows = [
+        f"{'*' if each is chosen else ' '} {each.unfreeze:>8}  {each.mean:>8.1%}  "
+        f"{f'{each.interval[0]:.1%} to {each.interval[1]:.1%}':>16}  {each.runs:>4}  "
+        f"{each.trials:>6}"
+        for each in depths
+    ]
+    return "\n".join([head, "-" * len(head), *rows])
+
+
+def _blocks(unfreeze: int) -> str:
+    return f"the last {unfreeze} blocks" if unfreeze else "the head alone"

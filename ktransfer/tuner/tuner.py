@@ -1,0 +1,350 @@
+"""`UnfreezeTuner`: KerasTuner's search over plans, with one cache for all trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras_tuner.engine.base_tuner import BaseTuner
+from keras_tuner.errors import FailedTrialError, FatalError
+
+from ktransfer._checks import InputError, RunError
+from ktransfer._progress import stderr_console
+from ktransfer.data import Splits, read_data
+from ktransfer.data.dividing import divide
+from ktransfer.freezing import prefix_digest
+from ktransfer.metrics import Score
+from ktransfer.plan import Plan
+from ktransfer.plan.fields import whole
+from ktransfer.training import check_same
+from ktransfer.tuner.choosing import by_depth, choose, contenders
+from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.oracles import OBJECTIVE, Search
+from ktransfer.tuner.records import DONE, FAILED, Journal, Record
+from ktransfer.tuner.result import SearchResult
+from ktransfer.tuner.space import plan_of, search_space
+from ktransfer.tuner.worker import Job, Setup, built
+
+#: With fewer validation images, plans that may be the best are carried out with other seeds, too.
+FEW_VALIDATION_IMAGES = 500
+_REPEATS_OF_FEW = 2
+
+FINAL = "final"
+
+
+class UnfreezeTuner(BaseTuner):
+    """Searches for how many blocks to unfreeze, and how fast, with an oracle of KerasTuner.
+
+    A trial is one carrying-out of a plan, as `FineTuner.fit` does it, in a process of its own that
+    serves several trials. What frozen blocks say is computed once for all of them. Whatever becomes
+    of a trial, the search goes on; a search that was killed goes on where it was, if it is made and
+    asked again with the same directory.
+
+    Args:
+        backbone: a name, or any functional `keras.Model`, as in `FineTuner`.
+        weights: as in `FineTuner`.
+        directory: a folder for the search, KerasTuner's files among it.
+        hyperparameters: take the place of those of `search_space` with the same names; or all of
+            them, of `search_space` itself.
+        max_unfreeze: the most last blocks that train; None: at most 6.
+        oracle: `"bayesian"`, `"random"`, `"grid"` or `"hyperband"`.
+        max_trials: most trials.
+        epochs: most epochs of the stage that unfreezes.
+        repeats: with how many other seeds the plans that may be the best are carried out again;
+            None: 2 where there are under 500 validation images, else 0.
+        seed: of the search, the splits and the trials.
+        verbose: say on standard error how each trial went.
+        **options: of `FineTuner`, such as `input_size`, `pooling` or `alpha=0.35`.
+
+    Raises:
+        InputError: something of it is unknown or does not fit together, there is nothing to search,
+            or the oracle needs more trials.
+    """
+
+    def __init__(
+        self,
+        backbone: str | keras.Model = "MobileNetV2",
+        weights: str | os.PathLike[str] | None = "imagenet",
+        *,
+        directory: str | os.PathLike[str],
+        hyperparameters: Any = None,
+        max_unfreeze: int | None = None,
+        oracle: str = "bayesian",
+        max_trials: int = 12,
+        epochs: int = 10,
+        repeats: int | None = None,
+        seed: int = 0,
+        verbose: bool = True,
+        **options: Any,
+    ) -> None:
+        if not isinstance(backbone, str | keras.Model):
+            raise InputError(
+                f"the processes of a search load the backbone themselves: give a name or a "
+                f"keras.Model, got {backbone!r}"
+            )
+        if repeats is not None:
+            repeats = whole("a search", "repeats", repeats, 0)
+        self.search_seed = whole("a search", "seed", seed, 0)
+        self._arguments, self._options = (backbone, weights), options
+        self._repeats, self._verbose = repeats, verbose
+        self.backbone = built(self._arguments, options, seed).backbone
+        self.num_blocks = len(self.backbone.blocks)
+        self.space = search_space(
+            self.backbone,
+            max_unfreeze=max_unfreeze,
+            epochs=epochs,
+            hyperparameters=hyperparameters,
+        )
+        plan_of(self.space, self.num_blocks)  # its errors are raised now
+        self._search = Search(oracle, max_trials, epochs, seed)
+        self._search.check(self.space)
+        self.folder = Path(directory)
+        self.journal = Journal(self.folder)
+        self.result: SearchResult | None = None
+        self._crew: Crew | None = None
+        super().__init__(
+            self._search.make(self.space, self._known),
+            directory=str(self.folder),
+            project_name="keras_tuner",
+        )
+
+    @property
+    def best_plan(self) -> Plan:
+        """The plan that was chosen: for `FineTuner.fit(plan=...)` or `train --plan`.
+
+        Raises:
+            InputError: before `search`.
+        """
+        if self.result is None:
+            raise InputError("there is no plan yet: call search(data) first")
+        return self.result.best_plan
+
+    def search(
+        self,
+        data: Any,
+        *,
+        validation_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        class_names: Sequence[str] | None = None,
+    ) -> SearchResult:
+        """Carry out the trials that are left, and choose.
+
+        Args:
+            data: as in `FineTuner.fit`, or `Splits`.
+            validation_fraction: as in `FineTuner.fit`.
+            test_fraction: share of each class of the training images that no trial sees, where the
+                data has no test part.
+            class_names: as in `FineTuner.fit`.
+
+        Returns:
+            What was found; it is also kept as `result`.
+
+        Raises:
+            InputError: the data or an argument cannot be used.
+            RunError: the directory holds another search (each difference is named), cannot be
+                written to, or every trial has failed.
+        """
+        started = time.perf_counter()
+        splits = data
+        if not isinstance(data, Splits):
+            splits = read_data(
+                data,
+                validation_fraction=validation_fraction,
+                seed=self.search_seed,
+                class_names=class_names,
+            )
+        splits = with_test(splits, test_fraction, self.search_seed)
+        self._check_request(splits)
+        setup = Setup(self._arguments, self._options, splits, self.search_seed)
+        self._crew = Crew(setup, self.folder / "worker.log")
+        try:
+            super().search(verbose=0)
+            self.result = self._chosen(splits, started)
+        finally:
+            self._crew.close()
+        return self.result
+
+    def on_trial_begin(self, trial: Any) -> None:
+        """Take the values that a trial had when it first began."""
+        record = self.journal.find(trial.trial_id)
+        if record is not None:
+            trial.hyperparameters.values = dict(record.values)
+
+    def run_trial(self, trial: Any, **options: Any) -> dict[str, float]:
+        """Carry a trial out, or say how it went when it was.
+
+        Raises:
+            FailedTrialError: it failed, with the reason.
+        """
+        values = dict(trial.hyperparameters.values)
+        plan = plan_of(trial.hyperparameters, self.num_blocks)
+        record = self._carried_out(Record(trial.trial_id, values, plan.to_dict(), self.search_seed))
+        if record.val_accuracy is None:
+            raise FailedTrialError(record.reason)
+        return {OBJECTIVE: record.val_accuracy}
+
+    def load_model(self, trial: Any) -> keras.Model:
+        """No trial keeps its model.
+
+        Raises:
+            InputError: always; it says what to do instead.
+        """
+        raise InputError(
+            f"trial {trial.trial_id} keeps no model: train best_plan, "
+            "FineTuner(...).fit(data, plan=tuner.best_plan)"
+        )
+
+    def results_summary(self, num_trials: int = 10) -> None:
+        """Print the depths and what was chosen; before the search ends the best trials."""
+        if self.result is None:
+            super().results_summary(num_trials)
+        else:
+            print(self.result)
+
+    def save(self) -> None:
+        """Write KerasTuner's files for those who look; the search goes on from the records."""
+        self.oracle.save()
+
+    def _known(self, name: str) -> dict[str, Any] | None:
+        record = self.journal.find(name)
+        return None if record is None else dict(record.values)
+
+    def _carried_out(self, record: Record, *, test: bool = False) -> Record:
+        """The record of a training: found, or made."""
+        found = self.journal.find(record.name)
+        if found is not None and found.finished:
+            return found
+        try:
+            record = self.journal.begin(record)
+            assert self._crew is not None  # only within `search`
+            job = Job(dict(record.plan), record.seed, self._curves(record), test)
+            record = dataclasses.replace(record, **self._crew.run(job))
+            self.journal.write(record)
+        except RunError as error:
+            # KerasTuner goes on after any other error: the next trial would meet the same.
+            raise _EndedError(str(error)) from error
+        if self._verbose:
+            stderr_console().print(_said(record))
+        return record
+
+    def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
+        """What the median rule compares a trial with; repeats and the last training end in time."""
+        if record.repeats or record.name == FINAL:
+            return ()
+        every = self.journal.all()
+        return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
+
+    def _chosen(self, splits: Splits, started: float) -> SearchResult:
+        num_validation = len(splits.validation)
+        trials = [each for each in self.journal.all() if not each.repeats and each.name != FINAL]
+        if not by_depth(trials, num_validation):
+            last = next(each for each in reversed(trials))
+            raise RunError(f"none of the {len(trials)} trials was carried out: {last.reason}")
+        repeats = self._repeated(trials, num_validation)
+        depths = by_depth([*trials, *repeats], num_validation)
+        chosen = choose(depths)
+        best = self._trial(chosen.name)
+        final = self._carried_out(
+            Record(FINAL, best.values, best.plan, best.seed), test=splits.test is not None
+        )
+        if final.status == FAILED:
+            raise RunError(f"the chosen plan could not be trained once more: {final.reason}")
+        return SearchResult(
+            trials=tuple(trials),
+            repeats=tuple(repeats),
+            depths=depths,
+            chosen=chosen,
+            best_plan=best.to_plan(),
+            test=Score.from_dict(final.test) if final.test else None,
+            part_sizes={part.name: len(part) for part in splits.parts},
+            seconds=time.perf_counter() - started,
+        )
+
+    def _trial(self, name: str) -> Record:
+        found = self.journal.find(name)
+        assert found is not None
+        return found
+
+    def _repeated(self, trials: Sequence[Record], num_validation: int) -> list[Record]:
+        """The plans that may be the best, with other seeds."""
+        count = self._repeats
+        if count is None:
+            count = _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
+        if not count:
+            return []
+        names = [each.name for each in contenders(by_depth(trials, num_validation))]
+        return [
+            self._carried_out(
+                dataclasses.replace(
+                    Record(f"{name}-seed-{seed}", found.values, found.plan, seed), repeats=name
+                )
+            )
+            for name in names
+            for found in (self._trial(name),)
+            for seed in range(self.search_seed + 1, self.search_seed + 1 + count)
+        ]
+
+    def _check_request(self, splits: Splits) -> None:
+        """Refuse a folder that holds another search; note what this one is made of."""
+        request = {
+            "data": {
+                part.name: {"images": len(part), "contents": part.content_digest()}
+                for part in splits.parts
+            },
+            "classes": list(splits.class_names),
+            "backbone": {
+                "name": self.backbone.name,
+                "input_size": list(self.backbone.input_size),
+                "options": dict(self.backbone.options),
+                "weights": prefix_digest(self.backbone, self.num_blocks),
+            },
+            "search": {**dataclasses.asdict(self._search), "repeats": self._repeats},
+            "space": {each.name: _described(each) for each in self.space.space},
+        }
+        then = self.journal.read_request()
+        if then is None:
+            self.journal.write_request(request)
+        else:
+            check_same(then, request, str(self.folder))
+
+
+class _EndedError(FatalError, RunError):
+    """Ends a search: KerasTuner lets it pass."""
+
+
+def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
+    """The same with a test part: where the data has none, a share of each class of train.
+
+    Raises:
+        InputError: the share does not lie between 0 and 1.
+    """
+    if splits.test is not None:
+        return splits
+    if not isinstance(fraction, int | float) or not 0.0 < fraction < 1.0:
+        raise InputError(f"test_fraction must lie between 0 and 1, got {fraction!r}")
+    train, test = divide(splits.train, splits.class_names, fraction, seed)
+    note = f"{len(test)} training images were held back as a test part (seed={seed})"
+    return dataclasses.replace(
+        splits,
+        train=train,
+        test=dataclasses.replace(test, name="test"),
+        notes=(*splits.notes, note),
+    )
+
+
+def _described(hyperparameter: Any) -> dict[str, Any]:
+    config = hyperparameter.get_config()
+    return {key: config[key] for key in config if key not in ("name", "conditions")}
+
+
+def _said(record: Record) -> str:
+    blocks = f"unfreeze {record.unfreeze}, learning rate {record.learning_rate:.2g}"
+    if record.val_accuracy is None:
+        return f"{record.name}: {blocks}: failed, {record.reason}"
+    stopped = f", stopped: {record.reason}" if record.reason else ""
+    return f"{record.name}: {blocks}: {record.val_accuracy:.1%} in {record.seconds:.1f} s{stopped}"

@@ -1,0 +1,118 @@
+"""The command line: `ktransfer tune`."""
+
+import json
+import shlex
+
+import pytest
+import tensorflow  # noqa: F401 - before click's runner replaces the standard streams
+from click.testing import CliRunner
+
+from ktransfer import Plan, cli
+from ktransfer.demo import draw_demo_photos
+from ktransfer.plan import linear_probe
+
+MINI = ("--weights", "mini", "--input-size", "32")
+FEW = (
+    *("--max-unfreeze", 0, "--oracle", "grid", "--trials", 2, "--repeats", 0),
+    *("--values", "head_rate=0.002,0.02", "--values", "head_epochs=3"),
+    *("--values", "dropout=0", "--values", "weight_decay=0", "--values", "features=last"),
+)
+
+
+def run(*args):
+    return CliRunner().invoke(cli.main, [str(each) for each in args])
+
+
+def last_json(result):
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return draw_demo_photos(tmp_path_factory.mktemp("photos"), share=0.1)
+
+
+@pytest.fixture(scope="module")
+def searched(photos, tmp_path_factory):
+    """The folder of a search and what it said."""
+    out = tmp_path_factory.mktemp("runs") / "search"
+    return out, run("tune", photos, *MINI, *FEW, "--out", out, "--json")
+
+
+def test_a_search_ends_with_the_best_plan_as_json(searched):
+    out, result = searched
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    found = last_json(result)
+    assert {each["values"]["head_rate"] for each in found["trials"]} == {0.002, 0.02}
+    for trial in found["trials"]:
+        assert trial["status"] == "done"
+        assert trial["unfreeze"] == 0
+        assert trial["learning_rate"] == trial["values"]["head_rate"]
+        assert 0 <= trial["val_accuracy"] <= 1
+        assert trial["seconds"] > 0
+    assert 0 <= found["test_accuracy"] <= 1
+    assert found["seconds"] > 0
+    best = max(found["trials"], key=lambda each: each["val_accuracy"])
+    expected = linear_probe(3, best["learning_rate"]).with_settings(dropout=0.0).resolve(19)
+    assert found["best_plan"] == expected.to_dict()
+    assert Plan.from_json((out / "best_plan.json").read_text()) == expected
+
+
+def test_each_trial_is_said_on_standard_error(searched):
+    _, result = searched
+    for name in ("0", "1", "final"):
+        assert f"{name}: unfreeze 0, learning rate" in result.stderr
+
+
+def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searched, photos):
+    out, result = searched
+    again = run("tune", "--resume", out)
+    assert again.exit_code == 0, again.stderr
+    assert "unfreeze 0" not in again.stderr, "nothing is trained"
+    found = last_json(result)
+    assert f"{found['chosen']['mean']:.1%}" in again.stdout
+    assert f"{found['test_accuracy']:.1%} right" in again.stdout
+    command = shlex.split(again.stdout.splitlines()[-1])[1:]
+    assert command[:2] == ["train", str(photos)]
+    trained = run(*command[:-1], out.parent / "best", "--json", "--no-check")
+    assert trained.exit_code == 0, trained.stderr
+    assert last_json(trained)["plan"] == found["best_plan"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "{out}", "--max-unfreeze", 40), "max_unfreeze=40, but MobileNetV2 has 19 bloc"),
+        (("--out", "{out}", "--trials", 3), "'bayesian' needs at least 5 trials"),
+        (("--out", "{out}", "--oracle", "best"), "unknown oracle 'best': did you mean"),
+        (("--out", "{out}", "--values", "depth=3"), "unknown hyperparameter 'depth'"),
+        (("--out", "{out}", "--values", "unfreeze"), "'unfreeze' is not of the form NAME=VALUE"),
+        (("--out", "{out}", "--backbone", "resnet5"), "unknown backbone 'resnet5'"),
+        ((), "tune needs --out DIR"),
+    ],
+)
+def test_bad_commands_leave_nothing(photos, tmp_path, options, message):
+    out = tmp_path / "search"
+    options = [str(out) if each == "{out}" else each for each in options]
+    result = run("tune", photos, *MINI, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not [each for each in out.rglob("*") if each.is_file()]
+
+
+def test_a_folder_that_holds_a_search_is_not_begun_again(searched, photos, tmp_path):
+    out, _ = searched
+    result = run("tune", photos, *MINI, "--out", out)
+    assert result.exit_code == 2
+    assert f"{out} holds a search: --resume {out} goes on with it" in result.stderr
+    assert "leave out --trials" in run("tune", "--resume", out, "--trials", 9).stderr
+    assert "there is no search to resume" in run("tune", "--resume", tmp_path).stderr
+
+
+def test_a_resume_with_other_data_is_refused(searched, tmp_path):
+    out, _ = searched
+    other = draw_demo_photos(tmp_path / "other", share=0.12)
+    result = run("tune", other, "--resume", out)
+    assert result.exit_code == 2
+    assert "data train images: 20 then, " in result.stderr

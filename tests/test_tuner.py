@@ -1,0 +1,366 @@
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import keras_tuner
+import numpy as np
+import pytest
+from conftest import write_pictures
+from training_networks import three_blocks
+
+from ktransfer import FineTuner, InputError, RunError
+from ktransfer.data import read_data
+from ktransfer.plan import last_blocks, linear_probe
+from ktransfer.tuner import UnfreezeTuner, crew
+from ktransfer.tuner.records import DONE, FAILED, STOPPED
+from ktransfer.tuner.tuner import with_test
+from ktransfer.tuner.worker import Job, Setup, carry_out
+
+OPTIONS = {"preprocessing": "none", "dropout": 0.0}
+#: With it KerasTuner draws the wild learning rate once, for trial 4.
+SEED = 5
+TESTS = (str(Path(__file__).parent),)
+TRIALS = ["0", "1", "2", "3", "4", "5"]
+
+
+def narrow():
+    """Few values, and a learning rate at which every loss is infinite."""
+    space = keras_tuner.HyperParameters()
+    space.Choice("unfreeze", [0, 1, 2])
+    space.Choice("learning_rate", [1e-3, 1e30])
+    space.Choice("head_rate", [1e-2, 3e-2])
+    space.Fixed("head_epochs", 4)
+    for name, value in (("batch_norm", "frozen"), ("augmentation", "none"), ("layer_decay", 1.0)):
+        space.Fixed(name, value)
+    return space
+
+
+def make(folder, **options):
+    chosen = {
+        "hyperparameters": narrow(),
+        "oracle": "random",
+        "max_trials": len(TRIALS),
+        "epochs": 2,
+        "repeats": 1,
+        "seed": SEED,
+        "verbose": False,
+        **OPTIONS,
+        **options,
+    }
+    return UnfreezeTuner(three_blocks(), None, directory=folder, **chosen)
+
+
+def divided(photos):
+    return with_test(read_data(photos, seed=SEED), 0.2, SEED)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_pictures(tmp_path_factory.mktemp("photos"), 20)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, photos):
+    tuner = make(tmp_path_factory.mktemp("search"))
+    tuner.search(photos)
+    return tuner
+
+
+@pytest.fixture
+def setup(photos):
+    splits = divided(photos)
+    return Setup((three_blocks(), None), OPTIONS, splits, 0)
+
+
+def test_trials_share_a_process_and_go_on_after_one_that_diverged(searched):
+    result = searched.result
+    assert [each.name for each in result.trials] == TRIALS
+    assert [each.unfreeze for each in result.trials[:3]] == [0, 1, 2], "every depth first"
+    for each in result.trials:
+        wild = each.unfreeze and each.learning_rate == 1e30
+        assert each.status == (FAILED if wild else DONE)
+        assert (each.val_accuracy is None) == bool(wild)
+        assert ("became NaN" in each.reason) == bool(wild)
+    assert result.trials[4].status == FAILED
+    assert searched._crew.started == 1
+
+
+def test_a_trial_is_what_fit_makes_of_its_plan(searched, photos):
+    record = next(each for each in searched.result.trials if each.status == DONE and each.unfreeze)
+    splits = dataclasses.replace(divided(photos), test=None)
+    tuner = FineTuner(three_blocks(), None, seed=SEED, verbose=False, **OPTIONS)
+    found = tuner.fit(splits, plan=record.to_plan(), check="off")
+    assert found.val_accuracy == record.val_accuracy
+    assert found.stages[-1].unfreeze == record.unfreeze
+
+
+def test_kerastuner_tells_the_same(searched, capsys):
+    best = searched.get_best_hyperparameters()[0]
+    accuracies = [each.val_accuracy or 0.0 for each in searched.result.trials]
+    assert best.values == dict(searched.result.trials[int(np.argmax(accuracies))].values)
+    statuses = [searched.oracle.get_trial(name).status for name in TRIALS]
+    assert statuses == [
+        "COMPLETED" if each.status == DONE else "FAILED" for each in searched.result.trials
+    ]
+    searched.results_summary()
+    assert str(searched.result) in capsys.readouterr().out
+    with pytest.raises(InputError, match="trial 0 keeps no model: train best_plan"):
+        searched.get_best_models()
+
+
+def test_the_chosen_plan_is_scored_on_images_that_no_trial_saw(searched, photos):
+    result = searched.result
+    assert result.part_sizes == {"train": 39, "validation": 12, "test": 9}
+    assert searched.best_plan == result.best_plan
+    assert result.chosen.unfreeze == result.best_plan.stages[-1].unfreeze
+    splits = divided(photos)
+    tuner = FineTuner(three_blocks(), None, seed=SEED, verbose=False, **OPTIONS)
+    test = tuner.fit(splits, plan=result.best_plan, check="off").test
+    assert result.test.accuracy == test.accuracy
+    assert result.test.num_images == 9
+
+
+def test_contenders_were_repeated_with_another_seed(searched):
+    repeated = {each.repeats for each in searched.result.repeats}
+    assert repeated == {each.name for each in searched.result.depths if each.runs == 2}
+    assert all(each.seed == SEED + 1 for each in searched.result.repeats)
+    assert searched.result.chosen.name in repeated
+
+
+def test_the_result_is_the_json_of_the_issue(searched):
+    plain = json.loads(json.dumps(searched.result.to_dict()))
+    for row in plain["trials"]:
+        assert {"unfreeze", "learning_rate", "val_accuracy", "seconds", "status"} <= set(row)
+    assert {"best_plan", "test_accuracy", "seconds"} <= set(plain)
+
+
+def test_a_killed_search_runs_what_was_not_finished_and_nothing_again(searched, photos, tmp_path):
+    folder = shutil.copytree(searched.folder, tmp_path / "search")
+    trials = folder / "trials"
+    # As a kill leaves them: one trial in flight, those after it missing, KerasTuner's own torn.
+    torn = json.loads((trials / "3.json").read_text())
+    in_flight = {**torn, "status": "running", "val_accuracy": None, "seconds": 0.0, "reason": ""}
+    (trials / "3.json").write_text(json.dumps(in_flight))
+    for name in ("4", "5", "final", *(each.name for each in searched.result.repeats)):
+        (trials / f"{name}.json").unlink()
+    (folder / "keras_tuner" / "oracle.json").write_text('{"ongoing_tri')
+    before = {name: (trials / f"{name}.json").read_bytes() for name in TRIALS[:3]}
+    again = make(folder)
+    result = again.search(photos)
+    for name, contents in before.items():
+        assert (trials / f"{name}.json").read_bytes() == contents, f"trial {name} was run twice"
+    assert [each.attempts for each in result.trials] == [1, 1, 1, 2, 1, 1]
+    for old, new in zip(searched.result.trials, result.trials, strict=True):
+        assert (old.values, old.val_accuracy) == (new.values, new.val_accuracy)
+    assert result.best_plan == searched.result.best_plan
+
+
+def test_a_finished_search_trains_nothing_when_it_is_asked_again(searched, photos):
+    again = make(searched.folder)
+    result = again.search(photos)
+    assert again._crew.started == 0
+    assert result.to_dict()["trials"] == searched.result.to_dict()["trials"]
+    assert result.test.accuracy == searched.result.test.accuracy
+
+
+def test_a_folder_of_another_search_is_refused(searched, photos, tmp_path):
+    other = write_pictures(tmp_path / "other", 20, seed=5)
+    with pytest.raises(RunError, match="data train contents: other contents than then"):
+        make(searched.folder).search(other)
+    with pytest.raises(RunError, match="search max_trials: 6 then, 7 now"):
+        make(searched.folder, max_trials=7).search(photos)
+    space = keras_tuner.HyperParameters()
+    space.Choice("unfreeze", [0, 2])
+    space.merge([each for each in narrow().space if each.name != "unfreeze"])
+    with pytest.raises(RunError, match=r"space unfreeze values: \[0, 1, 2\] then, \[0, 2\] now"):
+        make(searched.folder, hyperparameters=space).search(photos)
+
+
+def test_a_record_that_is_damaged_is_named(searched, tmp_path):
+    folder = shutil.copytree(searched.folder, tmp_path / "search")
+    (folder / "trials" / "3.json").write_text('{"name": "3"')
+    with pytest.raises(RunError, match=r"trials/3\.json is damaged"):
+        make(folder)
+    (folder / "trials" / "3.json").write_text('{"name": "3"}')
+    with pytest.raises(RunError, match=r"3\.json is damaged: .*plan"):
+        make(folder)
+
+
+def test_a_process_that_is_killed_is_a_failed_trial_and_is_replaced(setup, tmp_path, monkeypatch):
+    workers = crew.Crew(setup, tmp_path / "log")
+    short = Job(linear_probe(1).resolve(3).to_dict(), 0)
+    endless = Job(linear_probe(10**6, patience=None).resolve(3).to_dict(), 0)
+    try:
+        assert workers.run(short)["status"] == DONE
+        killer = threading.Timer(0.5, os.kill, (workers.pid, signal.SIGKILL))
+        killer.start()
+        outcome = workers.run(endless)
+        assert outcome["status"] == FAILED
+        assert "its process died (SIGKILL: by hand, or since memory ran out)" in outcome["reason"]
+        monkeypatch.setattr(crew, "MOST_GROWTH", -1.0)
+        assert workers.run(short)["status"] == DONE
+        assert workers.started == 2
+        assert workers.pid is None, "its memory has grown by more than is allowed"
+    finally:
+        workers.close()
+
+
+def test_a_process_that_does_not_start_is_an_error(setup, tmp_path):
+    broken = dataclasses.replace(setup, arguments=("NoSuchNet", None))
+    workers = crew.Crew(broken, tmp_path / "log")
+    with pytest.raises(RunError, match=r"does not start \(exit code 1\); see .*log"):
+        workers.run(Job({}, 0))
+    assert "NoSuchNet" in (tmp_path / "log").read_text()
+
+
+class Failing:
+    """A tuner whose training raises."""
+
+    def __init__(self, error):
+        self.error, self.seed, self.seen = error, None, None
+
+    def fit(self, splits, **options):
+        self.seen = splits
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("no 3 GB"), "memory ran out: MemoryError: no 3 GB"),
+        (ValueError("of some kind"), "ValueError: of some kind"),
+    ],
+)
+def test_what_a_training_raises_is_the_reason(setup, error, reason):
+    tuner = Failing(error)
+    outcome = carry_out(tuner, setup.splits, Job(linear_probe().to_dict(), 5))
+    assert (outcome["status"], outcome["reason"]) == (FAILED, reason)
+    assert tuner.seed == 5
+    assert tuner.seen.test is None, "the test part is for the last training alone"
+
+
+def test_a_bad_trial_ends_early_by_the_median_rule(setup):
+    tuner = FineTuner(three_blocks(), None, verbose=False, **OPTIONS)
+    plan = last_blocks(1, 8, head_epochs=1).resolve(3).to_dict()
+    outcome = carry_out(tuner, setup.splits, Job(plan, 0, curves=((1.0,) * 8,) * 3))
+    assert outcome["status"] == STOPPED
+    assert len(outcome["curve"]) == 3
+    assert outcome["reason"] == "worse than half of the trials after 3 epochs"
+    free = carry_out(tuner, setup.splits, Job(plan, 0))
+    assert (free["status"], len(free["curve"])) == (DONE, 8)
+
+
+def test_a_search_of_failures_says_why(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        crew.Crew, "run", lambda self, job: {"status": FAILED, "reason": "the moon"}
+    )
+    with pytest.raises(RunError, match="none of the 6 trials was carried out: the moon"):
+        make(tmp_path / "search").search(photos)
+
+
+def test_a_full_disk_ends_the_search(photos, tmp_path, monkeypatch):
+    def full(*anything):
+        raise OSError(28, "No space left on device")
+
+    tuner = make(tmp_path / "search")
+    tuner._check_request(divided(photos))
+    monkeypatch.setattr("ktransfer.tuner.records.write_whole", full)
+    with pytest.raises(RunError, match="No space left on device; what was finished before is"):
+        tuner.search(photos)
+
+
+def test_a_test_part_of_the_data_is_kept(photos):
+    whole = read_data(photos)
+    own = dataclasses.replace(whole, test=whole.validation)
+    assert with_test(own, 0.2, 0) is own
+    divided = with_test(whole, 0.25, 0)
+    names = {part.name: {part.images.name(at) for at in range(len(part))} for part in divided.parts}
+    assert len(names["test"]) == 12
+    assert not names["test"] & (names["train"] | names["validation"])
+    assert names["validation"] == {
+        whole.validation.images.name(at) for at in range(len(whole.validation))
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"oracle": "baysian"}, "unknown oracle 'baysian': did you mean bayesian"),
+        ({"oracle": "bayesian", "max_trials": 4}, r"needs at least 5 trials .* got max_trials=4"),
+        ({"oracle": "hyperband", "epochs": 9}, r"needs at least \d+ trials .* got max_trials=6"),
+        ({"oracle": "grid"}, r"needs at least \d+ trials \(the points .* got max_trials=6"),
+        ({"max_trials": 0}, "max_trials must be at least 1, got 0"),
+        ({"repeats": -1}, "repeats must be at least 0, got -1"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        make(tmp_path / "search", **options)
+    assert not (tmp_path / "search").exists()
+
+
+def test_more_bad_input(tmp_path, photos):
+    backbone = FineTuner(three_blocks(), None, **OPTIONS).backbone
+    with pytest.raises(InputError, match=r"a name or a keras.Model, got Backbone\("):
+        UnfreezeTuner(backbone, directory=tmp_path)
+    with pytest.raises(InputError, match="no plan yet"):
+        _ = make(tmp_path / "one").best_plan
+    with pytest.raises(InputError, match=r"test_fraction must lie between 0 and 1, got 1\.5"):
+        make(tmp_path / "two").search(photos, test_fraction=1.5)
+
+
+SEARCH = "import sys; sys.path[:0] = sys.argv[3:]; import test_tuner as t; " + (
+    "t.make(sys.argv[1]).search(sys.argv[2])"
+)
+
+
+def children_of(pid):
+    """Processes whose parent is that one."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"\nPPid:\t{pid}\n" in status.read_text():
+                found.append(int(status.parent.name))
+    return found
+
+
+def finished(folder):
+    records = {path.name: path.read_bytes() for path in (folder / "trials").glob("[!.]*.json")}
+    return {name: each for name, each in records.items() if b'"status": "running"' not in each}
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_at_random_moments_loses_and_repeats_nothing(
+    searched, photos, tmp_path
+):
+    folder, random, ended = tmp_path / "search", np.random.default_rng(0), []
+    for delay_s in [*random.uniform(10, 25, 4), None]:
+        before = finished(folder)
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", SEARCH, str(folder), str(photos), *TESTS],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(delay_s)
+        workers = children_of(process.pid)
+        process.kill()
+        process.wait()
+        assert {name: finished(folder)[name] for name in before} == before
+        time.sleep(3.0)
+        assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")], "orphans train on"
+        ended += workers
+    assert process.returncode == 0
+    assert ended
+    after = make(folder).search(photos)
+    for old, new in zip(searched.result.trials, after.trials, strict=True):
+        assert (old.values, old.val_accuracy) == (new.values, new.val_accuracy)
+    assert after.best_plan == searched.result.best_plan

@@ -1,0 +1,64 @@
+import math
+
+import numpy as np
+import pytest
+
+from ktransfer.plan import last_blocks, linear_probe
+from ktransfer.tuner.choosing import by_depth, choose, contenders
+from ktransfer.tuner.median import is_bad
+from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record
+
+
+def record(name, unfreeze, accuracy, **fields):
+    plan = (last_blocks(unfreeze) if unfreeze else linear_probe()).resolve(10)
+    fields = {"status": DONE, **fields}
+    return Record(name, {}, plan.to_dict(), 0, val_accuracy=accuracy, **fields)
+
+
+def test_a_depth_is_its_best_trial_with_the_repeats_of_it():
+    records = [
+        record("0", 2, 0.80),
+        record("1", 2, 0.90),
+        record("1-seed-1", 2, 0.80, repeats="1"),
+        record("1-seed-2", 2, 0.70, repeats="1"),
+        record("2", 0, 0.60),
+        record("3", 0, 0.99, status=FAILED),
+        record("4", 4, 0.99, status=STOPPED),
+    ]
+    probe, deep = by_depth(records, 100)
+    assert (probe.unfreeze, probe.mean, probe.runs, probe.trials) == (0, 0.6, 1, 1)
+    assert (deep.unfreeze, deep.name, deep.runs, deep.trials) == (2, "1", 3, 2)
+    runs = [0.9, 0.8, 0.7]
+    assert deep.mean == pytest.approx(np.mean(runs))
+    assert deep.error == pytest.approx(math.sqrt(0.8 * 0.2 / 100 + np.std(runs, ddof=1) ** 2 / 3))
+    low, high = deep.interval
+    assert low == pytest.approx(0.7112, abs=1e-4)
+    assert high == pytest.approx(0.8666, abs=1e-4)
+
+
+def test_the_simplest_within_one_standard_error_is_chosen():
+    # The error of 0.9 on 100 images is 0.03.
+    depths = by_depth([record("0", 0, 0.85), record("1", 1, 0.88), record("2", 5, 0.90)], 100)
+    assert [each.unfreeze for each in contenders(depths)] == [1, 5]
+    assert choose(depths).unfreeze == 1
+    many = by_depth([record("0", 0, 0.85), record("1", 1, 0.88), record("2", 5, 0.90)], 10_000)
+    assert choose(many).unfreeze == 5
+
+
+OTHERS = [[0.5, 0.6, 0.7, 0.8], [0.6, 0.6, 0.6, 0.6], [0.9, 0.9, 0.9, 0.9]]
+
+
+def test_a_trial_under_the_median_of_the_means_is_bad():
+    # Means after 3 epochs: 0.6, 0.6, 0.9.
+    assert is_bad([0.1, 0.59, 0.2], OTHERS)
+    assert not is_bad([0.1, 0.60, 0.2], OTHERS)
+
+
+def test_the_median_counts_no_trial_that_ended_sooner():
+    assert not is_bad([0.1] * 4, [*OTHERS[:2], [0.9] * 3])
+    assert is_bad([0.1] * 4, OTHERS)
+
+
+def test_nothing_is_bad_before_there_are_three_epochs_and_three_trials():
+    assert not is_bad([0.1, 0.1], OTHERS)
+    assert not is_bad([0.1, 0.1, 0.1], OTHERS[:2])

@@ -1,0 +1,108 @@
+import math
+
+import keras_tuner
+import pytest
+from training_networks import three_blocks
+
+from ktransfer.backbones import load_backbone
+from ktransfer.tuner import search_space
+from ktransfer.tuner.oracles import Search, first_depths, hyperband_size
+
+NOTHING = {}
+
+
+@pytest.fixture(scope="module")
+def space():
+    backbone = load_backbone(three_blocks(), preprocessing="none")
+    return search_space(backbone, max_unfreeze=3)
+
+
+def goodness(values):
+    """A score that a search can climb: two blocks at a rate of 1e-3."""
+    return 0.5 - abs(values["unfreeze"] - 2) / 10 - abs(math.log10(values["head_rate"]) + 3) / 10
+
+
+def walk(oracle, folder, *, at_most=10**6, replayed=()):
+    """The values that an oracle asks for, by trial, told how good each is."""
+    oracle._set_project_dir(str(folder), "walk")
+    oracle.verbose = 0
+    found = {}
+    while len(found) < at_most:
+        trial = oracle.create_trial("one")
+        if trial.status != "RUNNING":
+            break
+        if trial.trial_id in replayed:
+            trial.hyperparameters.values = dict(replayed[trial.trial_id])
+        values = dict(trial.hyperparameters.values)
+        oracle.update_trial(trial.trial_id, {"val_accuracy": goodness(values)})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+        found[trial.trial_id] = values
+    return found
+
+
+def small(space):
+    """The space with few points, for a grid."""
+    given = keras_tuner.HyperParameters()
+    for name in ("dropout", "weight_decay", "layer_decay"):
+        given.Fixed(name, 0.0 if name != "layer_decay" else 1.0)
+    given.Fixed("augmentation", "none")
+    given.Fixed("batch_norm", "frozen")
+    given.Choice("head_rate", [1e-3, 1e-2])
+    given.Choice("learning_rate", [1e-4, 1e-3])
+    backbone = load_backbone(three_blocks(), preprocessing="none")
+    return search_space(backbone, max_unfreeze=3, hyperparameters=given)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 9, 10, 30])
+def test_hyperband_takes_so_many_trials(space, tmp_path, epochs):
+    search = Search("hyperband", 500, epochs, 0)
+    search.check(space)
+    assert len(walk(search.make(space, NOTHING.get), tmp_path)) == hyperband_size(epochs)
+
+
+@pytest.mark.parametrize("name", ["random", "grid", "hyperband"])
+def test_an_oracle_asked_anew_asks_for_the_same(space, tmp_path, name):
+    space = small(space) if name == "grid" else space
+    search = Search(name, 14, 3, 3)
+    search.check(space)
+    first = walk(search.make(space, NOTHING.get), tmp_path / "first")
+    known = dict(list(first.items())[:8])
+    again = walk(search.make(space, known.get), tmp_path / "again", replayed=known)
+    assert again == first
+    tried = [tuple(sorted(each.items())) for each in again.values() if "tuner/round" not in each]
+    assert len(set(tried)) == len(tried), "no point is tried twice"
+
+
+def test_a_bayesian_search_takes_what_was_decided_from_the_records(space, tmp_path):
+    # KerasTuner takes seconds for a point, and of a Gaussian process the last digits may differ.
+    search = Search("bayesian", 6, 3, 0)
+    first = walk(search.make(space, NOTHING.get), tmp_path / "first", at_most=4)
+    decided = {**first["0"], "dropout": 0.5, "head_rate": 0.0123}
+    known = {**first, "4": decided}
+    again = walk(search.make(space, known.get), tmp_path / "again", at_most=5)
+    assert again == known
+
+
+def test_a_bayesian_search_goes_on_with_points_of_its_own(space, tmp_path):
+    few = small(space)
+    found = walk(Search("bayesian", 5, 3, 0).make(few, NOTHING.get), tmp_path)
+    assert len(found) == 5
+    assert found["4"]["head_rate"] in (1e-3, 1e-2)
+
+
+@pytest.mark.parametrize("name", ["random", "bayesian"])
+def test_every_depth_comes_first_at_the_rates_to_begin_with(space, tmp_path, name):
+    search = Search(name, 15, 3, 0)
+    found = list(walk(search.make(space, NOTHING.get), tmp_path, at_most=5).values())
+    assert [each["unfreeze"] for each in found[:4]] == [0, 1, 2, 3]
+    assert {each["head_rate"] for each in found[:4]} == {2e-3}
+    assert {each["learning_rate"] for each in found[1:4]} == {3e-4}
+    assert found[4]["head_rate"] != 2e-3
+
+
+@pytest.mark.parametrize(
+    ("trials", "depths"), [(1, [0]), (3, [0, 3]), (6, [0, 2, 3]), (8, [0, 1, 2, 3])]
+)
+def test_with_few_trials_the_depths_are_spread(space, trials, depths):
+    assert first_depths(space, trials) == depths
