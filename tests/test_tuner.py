@@ -1,13 +1,9 @@
-import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import keras_tuner
@@ -321,46 +317,3 @@ def test_more_bad_input(tmp_path, photos):
 SEARCH = "import sys; sys.path[:0] = sys.argv[3:]; import test_tuner as t; " + (
     "t.make(sys.argv[1]).search(sys.argv[2])"
 )
-
-
-def children_of(pid):
-    """Processes whose parent is that one."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            if f"\nPPid:\t{pid}\n" in status.read_text():
-                found.append(int(status.parent.name))
-    return found
-
-
-def finished(folder):
-    records = {path.name: path.read_bytes() for path in (folder / "trials").glob("[!.]*.json")}
-    return {name: each for name, each in records.items() if b'"status": "running"' not in each}
-
-
-@pytest.mark.slow
-def test_a_search_that_is_killed_at_random_moments_loses_and_repeats_nothing(
-    searched, photos, tmp_path
-):
-    folder, random, ended = tmp_path / "search", np.random.default_rng(0), []
-    for delay_s in [*random.uniform(10, 25, 4), None]:
-        before = finished(folder)
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", SEARCH, str(folder), str(photos), *TESTS],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(delay_s)
-        workers = children_of(process.pid)
-        process.kill()
-        process.wait()
-        assert {name: finished(folder)[name] for name in before} == before
-        time.sleep(3.0)
-        assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")], "orphans train on"
-        ended += workers
-    assert process.returncode == 0
-    assert ended
-    after = make(folder).search(photos)
-    for old, new in zip(searched.result.trials, after.trials, strict=True):
-        assert (old.values, old.val_accuracy) == (new.values, new.val_accuracy)
-    assert after.best_plan == searched.result.best_plan
