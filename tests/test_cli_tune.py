@@ -73,6 +73,11 @@ def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searche
     found = last_json(result)
     assert f"{found['chosen']['mean']:.1%}" in again.stdout
     assert f"{found['test_accuracy']:.1%} right" in again.stdout
+    predict = shlex.split(again.stdout.splitlines()[-2])
+    assert predict == ["ktransfer", "predict", found["model"], "photo.jpg"]
+    assert found["model"] == str(out / "best")
+    photo = next(photos.rglob("*.jpg"))
+    assert len(last_json(run("predict", found["model"], photo, "--json"))["predictions"]) == 1
     command = shlex.split(again.stdout.splitlines()[-1])[1:]
     assert command[:2] == ["train", str(photos)]
     trained = run(*command[:-1], out.parent / "best", "--json", "--no-check")

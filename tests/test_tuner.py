@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
@@ -108,8 +109,8 @@ def test_kerastuner_tells_the_same(searched, capsys):
     ]
     searched.results_summary()
     assert str(searched.result) in capsys.readouterr().out
-    with pytest.raises(InputError, match="trial 0 keeps no model: train best_plan"):
-        searched.get_best_models()
+    with pytest.raises(InputError, match=r"trial 0 keeps no model, .* get_best_models\(1\)"):
+        searched.load_model(searched.oracle.get_trial("0"))
 
 
 def test_the_chosen_plan_is_scored_on_images_that_no_trial_saw(searched, photos):
@@ -122,6 +123,28 @@ def test_the_chosen_plan_is_scored_on_images_that_no_trial_saw(searched, photos)
     test = tuner.fit(splits, plan=result.best_plan, check="off").test
     assert result.test.accuracy == test.accuracy
     assert result.test.num_images == 9
+
+
+def test_the_best_model_is_what_was_scored(searched, photos):
+    best = searched.load_best()
+    test = divided(photos).test
+    paths = [test.images.name(at) for at in range(len(test))]
+    right = best.predict(paths).indices == test.labels
+    assert right.mean() == searched.result.test.accuracy
+    (model,) = searched.get_best_models()
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(model(images), best.predict(images).probabilities, atol=1e-6)
+    assert searched.result.model == str(searched.folder / "best")
+    with pytest.raises(InputError, match="num_models=2, but only the chosen plan's model is kept"):
+        searched.get_best_models(2)
+
+
+def test_the_best_model_knows_which_images_the_search_did_not_see(searched, photos, tmp_path):
+    found = searched.load_best().evaluate(photos)
+    assert (found.part, found.score.num_images) == ("test", 9)
+    assert found.accuracy == searched.result.test.accuracy
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    assert searched.load_best().evaluate(moved).score.num_images == 9
 
 
 def test_contenders_were_repeated_with_another_seed(searched):
@@ -149,8 +172,13 @@ def test_a_killed_search_runs_what_was_not_finished_and_nothing_again(searched, 
         (trials / f"{name}.json").unlink()
     (folder / "keras_tuner" / "oracle.json").write_text('{"ongoing_tri')
     before = {name: (trials / f"{name}.json").read_bytes() for name in TRIALS[:3]}
+    # ... and, killed while it saved the best model, half of one.
+    (folder / "best" / "run.json").unlink()
+    (folder / "best").rename(folder / ".best.partial")
     again = make(folder)
     result = again.search(photos)
+    assert again.load_best().evaluate(photos).accuracy == result.test.accuracy
+    assert not (folder / ".best.partial").exists()
     for name, contents in before.items():
         assert (trials / f"{name}.json").read_bytes() == contents, f"trial {name} was run twice"
     assert [each.attempts for each in result.trials] == [1, 1, 1, 2, 1, 1]
@@ -164,7 +192,54 @@ def test_a_finished_search_trains_nothing_when_it_is_asked_again(searched, photo
     result = again.search(photos)
     assert again._crew.started == 0
     assert result.to_dict()["trials"] == searched.result.to_dict()["trials"]
+    assert result.model == searched.result.model
     assert result.test.accuracy == searched.result.test.accuracy
+
+
+def test_a_best_model_that_is_missing_is_trained_again(searched, photos, tmp_path):
+    folder = shutil.copytree(searched.folder, tmp_path / "search")
+    next((folder / "best").glob("model-*.keras")).unlink()
+    again = make(folder)
+    result = again.search(photos)
+    assert again.journal.find("final").attempts == 2
+    assert all(each.attempts == 1 for each in result.trials)
+    assert again.load_best().evaluate(photos).accuracy == searched.result.test.accuracy
+
+
+def test_what_lies_in_the_place_of_the_best_model_is_not_overwritten(photos, tmp_path):
+    tuner = make(tmp_path / "search")
+    (tmp_path / "search" / "best").mkdir(parents=True)
+    (tmp_path / "search" / "best" / "diary.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"best is not empty and holds no run\.json"):
+        tuner.search(photos)
+
+
+def test_a_disk_that_is_full_at_the_last_training_ends_the_search_and_resume_goes_on(
+    searched, photos, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(searched.folder, tmp_path / "search")
+    shutil.rmtree(folder / "best")
+    with monkeypatch.context() as changed:
+        changed.setattr(crew.Crew, "run", lambda self, job: in_this_process(job, photos, changed))
+        with pytest.raises(RunError, match=r"could not be saved to .*No space left on device"):
+            make(folder).search(photos)
+    assert json.loads((folder / "trials" / "final.json").read_text())["status"] == "running"
+    assert not (folder / "best").exists()
+    again = make(folder)
+    again.search(photos)
+    assert again._crew.started == 1
+    assert again.load_best().evaluate(photos).accuracy == searched.result.test.accuracy
+
+
+def in_this_process(job, photos, monkeypatch):
+    """What the process that trains says, on a disk that is full."""
+
+    def full(*anything, **more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    tuner = FineTuner(three_blocks(), None, verbose=False, **OPTIONS)
+    return {**carry_out(tuner, divided(photos), job), "memory_mb": 1.0}
 
 
 def test_a_folder_of_another_search_is_refused(searched, photos, tmp_path):

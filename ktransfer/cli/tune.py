@@ -105,8 +105,9 @@ def tune(
 ) -> None:
     """Search for how many blocks of a backbone to unfreeze, and how fast.
 
-    DATA is as for `train`. What frozen blocks say is computed once for all trials. A search that
-    was killed goes on with `ktransfer tune --resume DIR`. Needs the extra `tuner`.
+    DATA is as for `train`. What frozen blocks say is computed once for all trials. The model of the
+    chosen plan is a run in DIR/best. A search that was killed goes on with `ktransfer tune --resume
+    DIR`. Needs the extra `tuner`.
     """
     from ktransfer.tuner.extra import check_installed
 
@@ -125,7 +126,9 @@ def tune(
     else:
         click.echo(_printable(result))
         terminal.print_seconds({**seconds, "total": elapsed()})
-        terminal.print_next(_train_command(command, out))
+        terminal.print_next(
+            ["ktransfer", "predict", result.model, "photo.jpg"], _train_command(command, out)
+        )
 
 
 def _train_command(command: dict[str, Any], out: str) -> list[str]:

@@ -22,7 +22,8 @@ class SearchResult:
         depths: the best plan of each number of blocks.
         chosen: the simplest within one standard error of the best.
         best_plan: what it is, resolved for the backbone.
-        test: its score on the images that were held back from the search, trained once more.
+        model: the folder of the run that it made, trained once more: for `FineTuner.load`.
+        test: the score of that run on the images that were held back from the search.
         part_sizes: how many images each part has.
         seconds: wall time of this search; trials that an earlier one finished took none.
     """
@@ -32,6 +33,7 @@ class SearchResult:
     depths: tuple[Depth, ...]
     chosen: Depth
     best_plan: Plan
+    model: str
     test: Score | None
     part_sizes: Mapping[str, int]
     seconds: float
@@ -44,6 +46,7 @@ class SearchResult:
             "depths": [each.to_dict() for each in self.depths],
             "chosen": self.chosen.to_dict(),
             "best_plan": self.best_plan.to_dict(),
+            "model": self.model,
             "test_accuracy": self.test.accuracy if self.test else None,
             "test_interval": list(self.test.interval) if self.test else None,
             "part_sizes": dict(self.part_sizes),
@@ -64,6 +67,7 @@ class SearchResult:
                 f"on {self.test.num_images} images that the search did not see: "
                 f"{self.test.accuracy:.1%} right (95 % interval {low:.1%} to {high:.1%})"
             )
+        lines.append(f"the model is in {self.model}")
         return "\n".join(lines)
 
 

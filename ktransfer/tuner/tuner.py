@@ -17,10 +17,12 @@ from ktransfer._checks import InputError, RunError
 from ktransfer._progress import stderr_console
 from ktransfer.data import Splits, read_data
 from ktransfer.data.dividing import divide
+from ktransfer.finetuner import FineTuner
 from ktransfer.freezing import prefix_digest
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
+from ktransfer.runs import check_output_folder, holds_model
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose, contenders
 from ktransfer.tuner.crew import Crew
@@ -35,6 +37,9 @@ FEW_VALIDATION_IMAGES = 500
 _REPEATS_OF_FEW = 2
 
 FINAL = "final"
+
+#: The folder of the search that the run of the last training lies in.
+BEST = "best"
 
 
 class UnfreezeTuner(BaseTuner):
@@ -124,6 +129,36 @@ class UnfreezeTuner(BaseTuner):
             raise InputError("there is no plan yet: call search(data) first")
         return self.result.best_plan
 
+    @property
+    def best_run(self) -> Path:
+        """Where the best model lies, as `FineTuner.save` writes it; complete after `search`."""
+        return self.folder / BEST
+
+    def load_best(self) -> FineTuner:
+        """A `FineTuner` with the model of the chosen plan: to predict, evaluate and save with.
+
+        Raises:
+            RunError: the search has not ended yet, or the run is damaged.
+        """
+        return FineTuner.load(self.best_run, verbose=self._verbose)
+
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
+        """The model of the chosen plan, from RGB images in [0, 255] to class probabilities.
+
+        Args:
+            num_models: 1.
+
+        Raises:
+            InputError: more are asked for.
+            RunError: as `load_best`.
+        """
+        if num_models != 1:
+            raise InputError(
+                f"num_models={num_models}, but only the chosen plan's model is kept: ask for 1, and "
+                "train other plans with FineTuner(...).fit(data, plan=trial.to_plan())"
+            )
+        return [self.load_best().model]
+
     def search(
         self,
         data: Any,
@@ -147,7 +182,7 @@ class UnfreezeTuner(BaseTuner):
         Raises:
             InputError: the data or an argument cannot be used.
             RunError: the directory holds another search (each difference is named), cannot be
-                written to, or every trial has failed.
+                written to, or every trial has failed. What was finished before is kept.
         """
         started = time.perf_counter()
         splits = data
@@ -159,6 +194,7 @@ class UnfreezeTuner(BaseTuner):
                 class_names=class_names,
             )
         splits = with_test(splits, test_fraction, self.search_seed)
+        check_output_folder(self.best_run, overwrite=True)
         self._check_request(splits)
         setup = Setup(self._arguments, self._options, splits, self.search_seed)
         self._crew = Crew(setup, self.folder / "worker.log")
@@ -195,8 +231,8 @@ class UnfreezeTuner(BaseTuner):
             InputError: always; it says what to do instead.
         """
         raise InputError(
-            f"trial {trial.trial_id} keeps no model: train best_plan, "
-            "FineTuner(...).fit(data, plan=tuner.best_plan)"
+            f"trial {trial.trial_id} keeps no model, only the chosen plan does: "
+            "get_best_models(1), or load_best() for a FineTuner"
         )
 
     def results_summary(self, num_trials: int = 10) -> None:
@@ -214,16 +250,40 @@ class UnfreezeTuner(BaseTuner):
         record = self.journal.find(name)
         return None if record is None else dict(record.values)
 
-    def _carried_out(self, record: Record, *, test: bool = False) -> Record:
+    def _carried_out(self, record: Record) -> Record:
         """The record of a training: found, or made."""
         found = self.journal.find(record.name)
         if found is not None and found.finished:
             return found
+        return self._trained(record, Job(dict(record.plan), record.seed, self._curves(record)))
+
+    def _final(self, best: Record, *, test: bool) -> Record:
+        """The last training: the chosen plan once more, its run kept and judged on the test part.
+
+        It is found where it was done, of this plan, and its run is there; else made, also where it
+        failed before.
+
+        Raises:
+            RunError: it failed, or the run cannot be saved.
+        """
+        found = self.journal.find(FINAL)
+        if found is not None and found.status == DONE and found.plan == best.plan:
+            if holds_model(self.best_run):
+                return found
+        save = str(self.best_run.absolute())
+        job = Job(dict(best.plan), best.seed, test=test, save=save)
+        final = self._trained(Record(FINAL, best.values, best.plan, best.seed), job)
+        if final.status == FAILED:
+            raise RunError(f"the chosen plan could not be trained once more: {final.reason}")
+        return final
+
+    def _trained(self, record: Record, job: Job) -> Record:
         try:
             record = self.journal.begin(record)
             assert self._crew is not None  # only within `search`
-            job = Job(dict(record.plan), record.seed, self._curves(record), test)
             record = dataclasses.replace(record, **self._crew.run(job))
+            if not record.finished:
+                raise RunError(record.reason)
             self.journal.write(record)
         except RunError as error:
             # KerasTuner goes on after any other error: the next trial would meet the same.
@@ -233,8 +293,8 @@ class UnfreezeTuner(BaseTuner):
         return record
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
-        """What the median rule compares a trial with; repeats and the last training end in time."""
-        if record.repeats or record.name == FINAL:
+        """What the median rule compares a trial with; repeats end in time."""
+        if record.repeats:
             return ()
         every = self.journal.all()
         return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
@@ -249,17 +309,14 @@ class UnfreezeTuner(BaseTuner):
         depths = by_depth([*trials, *repeats], num_validation)
         chosen = choose(depths)
         best = self._trial(chosen.name)
-        final = self._carried_out(
-            Record(FINAL, best.values, best.plan, best.seed), test=splits.test is not None
-        )
-        if final.status == FAILED:
-            raise RunError(f"the chosen plan could not be trained once more: {final.reason}")
+        final = self._final(best, test=splits.test is not None)
         return SearchResult(
             trials=tuple(trials),
             repeats=tuple(repeats),
             depths=depths,
             chosen=chosen,
             best_plan=best.to_plan(),
+            model=str(self.best_run),
             test=Score.from_dict(final.test) if final.test else None,
             part_sizes={part.name: len(part) for part in splits.parts},
             seconds=time.perf_counter() - started,
@@ -333,6 +390,7 @@ def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
         splits,
         train=train,
         test=dataclasses.replace(test, name="test"),
+        test_held_back=True,
         notes=(*splits.notes, note),
     )
 

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ktransfer.tuner.records import DONE, FAILED, STOPPED
+from ktransfer._checks import RunError
+from ktransfer.runs import check_output_folder
+from ktransfer.tuner.records import DONE, FAILED, RUNNING, STOPPED
 
 if TYPE_CHECKING:
     from ktransfer.data import Splits
     from ktransfer.finetuner import FineTuner
+    from ktransfer.results import FitResult
+    from ktransfer.tuner.median import MedianRule
 
 #: What it says when it is ready.
 READY = "ready"
@@ -52,12 +58,14 @@ class Job:
         seed: of the head, the order and the dropout.
         curves: of finished trials, for the median rule.
         test: whether the test part is judged as well.
+        save: a folder for the run; None: nothing is saved.
     """
 
     plan: dict[str, Any]
     seed: int
     curves: tuple[tuple[float, ...], ...] = ()
     test: bool = False
+    save: str | None = None
 
 
 def built(arguments: tuple[Any, ...], options: dict[str, Any], seed: int) -> FineTuner:
@@ -76,7 +84,8 @@ def carry_out(tuner: FineTuner, splits: Splits, job: Job) -> dict[str, Any]:
     """Train a plan from the pretrained weights.
 
     Returns:
-        The fields of a `Record` that tell how it went. What is raised is told, and not raised.
+        The fields of a `Record` that tell how it went. What is raised is told, and not raised. A
+        run that cannot be saved is still `"running"`.
     """
     from ktransfer.plan import Plan
     from ktransfer.training.engine import is_out_of_memory
@@ -95,22 +104,59 @@ def carry_out(tuner: FineTuner, splits: Splits, job: Job) -> dict[str, Any]:
     except Exception as error:
         what = "memory ran out: " if is_out_of_memory(error) else ""
         reason = f"{what}{type(error).__name__}: {error}"[:2_000]
-        return {"status": FAILED, "reason": reason, "seconds": time.perf_counter() - started}
-    outcome: dict[str, Any] = {
-        "status": STOPPED if rule.stopped else DONE,
-        "reason": f"worse than half of the trials after {len(rule.curve)} epochs"
-        if rule.stopped
-        else "",
-        "val_accuracy": result.val_accuracy,
-        "curve": tuple(rule.curve),
-    }
+        outcome = {"status": FAILED, "reason": reason}
+    else:
+        outcome = _outcome(result, rule)
+        if job.save and outcome["status"] == DONE:
+            outcome |= _saved(tuner, job.save)
+    return {**outcome, "seconds": time.perf_counter() - started}
+
+
+def _outcome(result: FitResult, rule: MedianRule) -> dict[str, Any]:
+    """How a training went that came to its end."""
     diverged = [stage for stage in result.stages if stage.diverged]
     if diverged:
         reason = next((note for note in diverged[0].notes if "NaN" in note), "the loss became NaN")
-        outcome = {"status": FAILED, "reason": reason}
-    if job.test and result.test:
-        outcome["test"] = result.test.to_dict()
-    return {**outcome, "seconds": time.perf_counter() - started}
+        return {"status": FAILED, "reason": reason}
+    outcome = {
+        "status": DONE,
+        "val_accuracy": result.val_accuracy,
+        "curve": tuple(rule.curve),
+        "test": result.test.to_dict() if result.test else None,
+    }
+    if rule.stopped:
+        reason = f"worse than half of the trials after {len(rule.curve)} epochs"
+        outcome |= {"status": STOPPED, "reason": reason}
+    return outcome
+
+
+def _saved(tuner: FineTuner, folder: str) -> dict[str, Any]:
+    """Nothing where the run could be saved; else it is not finished."""
+    try:
+        save_run(tuner, Path(folder))
+    except RunError as error:
+        return {"status": RUNNING, "reason": str(error)}
+    return {}
+
+
+def save_run(tuner: FineTuner, folder: Path) -> None:
+    """Save a run under another name first, so that no kill leaves half of one in the folder.
+
+    Raises:
+        RunError: the disk is full, or there is something in the folder that is no run.
+    """
+    check_output_folder(folder, overwrite=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        tuner.save(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.replace(folder)
+    except OSError as error:
+        raise RunError(f"the run could not be saved to {folder}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def memory_mb() -> float:
