@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ktransfer._checks import RunError
+from ktransfer._plain import with_tuples
 from ktransfer.plan import Plan
 from ktransfer.runs import write_whole
 
@@ -168,7 +169,6 @@ def _read(path: Path) -> Record:
     data = read_json(path)
     known = [each.name for each in fields(Record)]
     try:
-        found = Record(**{name: data[name] for name in known if name in data})
+        return Record(**with_tuples({name: data[name] for name in known if name in data}))
     except TypeError as error:
         raise RunError(f"{path} is damaged: {error}") from error
-    return replace(found, curve=tuple(found.curve))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktransfer._checks import RunError
+from ktransfer._worker import READY
 from ktransfer.runs import check_output_folder
 from ktransfer.tuner.records import DONE, FAILED, RUNNING, STOPPED
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from ktransfer.results import FitResult
     from ktransfer.tuner.median import MedianRule
 
-#: What it says when it is ready.
-READY = "ready"
 _WATCH_S = 1.0
 
 
@@ -175,7 +174,7 @@ def main(read_end: int, write_end: int) -> None:
     asked, answered = Connection(read_end), Connection(write_end)
     setup: Setup = asked.recv()
     tuner = built(setup.arguments, setup.options, setup.seed)
-    answered.send(READY)
+    answered.send_bytes(READY)
     while job := asked.recv():
         outcome = carry_out(tuner, setup.splits, job)
         answered.send({**outcome, "memory_mb": memory_mb()})
