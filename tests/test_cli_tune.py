@@ -94,6 +94,9 @@ def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searche
         (("--out", "{out}", "--values", "depth=3"), "unknown hyperparameter 'depth'"),
         (("--out", "{out}", "--values", "unfreeze"), "'unfreeze' is not of the form NAME=VALUE"),
         (("--out", "{out}", "--backbone", "resnet5"), "unknown backbone 'resnet5'"),
+        (("--out", "{out}", "--folds", 1), "folds must be at least 2, got 1"),
+        (("--out", "{out}", "--folds", 3, "--repeats", 1), "repeats=1 and folds=3"),
+        (("--out", "{out}", "--folds", 300, "--epochs", 1), "folds=300, but class"),
         ((), "tune needs --out DIR"),
     ],
 )

@@ -52,9 +52,7 @@ def divide(
     return replace(train, name="train"), replace(validation, name="validation")
 
 
-def folds_of(
-    labels: np.ndarray, class_names: Sequence[str], folds: int, seed: int
-) -> np.ndarray:
+def folds_of(labels: np.ndarray, class_names: Sequence[str], folds: int, seed: int) -> np.ndarray:
     """The fold in which each image is held back, stratified: folds for cross-validation.
 
     Args:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ktransfer._checks import InputError
 from ktransfer.metrics import wilson_interval
+from ktransfer.plan.fields import whole
 from ktransfer.tuner.records import DONE, Record
 
 
@@ -20,11 +22,12 @@ class Depth:
     Attributes:
         unfreeze: how many last blocks train.
         name: of the trial that found the plan.
-        mean: validation accuracy, over the runs of the plan with different seeds.
-        error: standard error of it: that of a share of so many validation images, and what the
-            seeds add.
-        interval: 95 % Wilson interval of the mean, as of one set of validation images.
-        runs: how often the plan was carried out.
+        mean: validation accuracy, over the runs of the plan with different seeds; or where it was
+            carried out in folds, of all their images, the trial that found it left out.
+        error: standard error of it: that of a share of so many images, and what the seeds add, or
+            what the folds differ beyond that.
+        interval: 95 % Wilson interval of the mean, as of one set of so many images.
+        runs: of how many trainings that is.
         trials: how many trials unfroze so many blocks.
     """
 
@@ -46,7 +49,10 @@ def by_depth(records: Sequence[Record], num_validation: int) -> tuple[Depth, ...
 
     Args:
         records: of trials and of repeats.
-        num_validation: how many validation images there are.
+        num_validation: how many validation images there are, beside the folds.
+
+    Among trials of one depth that have as many validation images right, the best is that with the
+    lowest loss.
     """
     done = [each for each in records if each.status == DONE]
     trials = [each for each in done if not each.repeats]
@@ -73,17 +79,38 @@ def contenders(depths: Sequence[Depth]) -> list[Depth]:
     return [each for each in depths if each.mean >= best.mean - best.error]
 
 
+def check_repeating(repeats: int | None, folds: int | None) -> None:
+    """Raise an `InputError` if plans cannot be carried out again so."""
+    if repeats is not None:
+        whole("a search", "repeats", repeats, 0)
+    if folds is not None:
+        whole("a search", "folds", folds, 2)
+    if repeats is not None and folds is not None:
+        raise InputError(
+            f"repeats={repeats} and folds={folds}: plans that may be the best are carried out "
+            "again with other seeds or in folds, not both; leave one of them out"
+        )
+
+
 def _depth(trials: Sequence[Record], done: Sequence[Record], num_validation: int) -> Depth:
-    best = max(trials, key=_accuracy)
-    runs = [_accuracy(each) for each in done if best.name in (each.name, each.repeats)]
-    mean = float(np.mean(runs))
-    of_seeds = float(np.var(runs, ddof=1)) / len(runs) if len(runs) > 1 else 0.0
+    best = min(trials, key=lambda each: (-_accuracy(each), each.val_calibrated_loss or 0.0))
+    runs = [each for each in done if best.name in (each.name, each.repeats)]
+    folds = [each for each in runs if each.fold is not None]
+    runs = folds or runs
+    images = sum(each.num_validation for each in folds) or num_validation
+    weights = [each.num_validation for each in folds] or None
+    accuracies = [_accuracy(each) for each in runs]
+    mean = float(np.average(accuracies, weights=weights))
+    of_images = mean * (1 - mean) / images
+    of_runs = float(np.var(accuracies, ddof=1)) / len(runs) if len(runs) > 1 else 0.0
+    # Folds differ already because their images do; seeds are judged on the same images.
+    variance = max(of_images, of_runs) if folds else of_images + of_runs
     return Depth(
         unfreeze=best.unfreeze,
         name=best.name,
         mean=mean,
-        error=math.sqrt(mean * (1 - mean) / num_validation + of_seeds),
-        interval=wilson_interval(round(mean * num_validation), num_validation),
+        error=math.sqrt(variance),
+        interval=wilson_interval(round(mean * images), images),
         runs=len(runs),
         trials=len(trials),
     )

@@ -80,7 +80,9 @@ class Crew:
             return worker
         words = worker.last_words()
         worker.close()
-        raise RunError(f"the process that trains does not start ({_in_full(words)}); see {self._log}")
+        raise RunError(
+            f"the process that trains does not start ({_in_full(words)}); see {self._log}"
+        )
 
 
 def _in_full(words: str) -> str:

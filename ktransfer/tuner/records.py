@@ -36,13 +36,21 @@ class Record:
         seed: of the head, the order and the dropout.
         status: `"running"`, `"done"`, `"stopped"` (early, by the median rule) or `"failed"`.
         reason: why it was stopped or failed; empty where it was not.
-        val_accuracy: share of the validation images right, in [0, 1]; None where it failed.
+        val_accuracy: share of the validation images right, in [0, 1]; None where it failed. Of the
+            weights that were kept, which may be those of before the last stage; of a trial that was
+            stopped, of the best epoch until then.
+        val_calibrated_loss: cross entropy of the validation images at the temperature that suits
+            them best, of the best epoch of the last stage, also where that was not kept: what the
+            oracle learns from. None where it failed.
         curve: validation accuracy after each epoch of the stage that unfreezes.
         seconds: wall time.
         memory_mb: resident memory of the worker process after it.
         attempts: how often it was begun.
         test: the score on the test part, as plain data; only of the last training.
         repeats: the name of the trial whose plan is carried out again; empty for a trial.
+        fold: the fold of train and validation that was held back, from 0; None: the validation
+            part was.
+        num_validation: how many images it was judged on.
     """
 
     name: str
@@ -52,12 +60,15 @@ class Record:
     status: str = RUNNING
     reason: str = ""
     val_accuracy: float | None = None
+    val_calibrated_loss: float | None = None
     curve: tuple[float, ...] = ()
     seconds: float = 0.0
     memory_mb: float = 0.0
     attempts: int = 1
     test: Mapping[str, Any] | None = None
     repeats: str = ""
+    fold: int | None = None
+    num_validation: int = 0
 
     @property
     def finished(self) -> bool:
@@ -80,8 +91,9 @@ class Record:
 
     def row(self) -> dict[str, Any]:
         """What `ktransfer tune --json` says of it."""
-        names = ("name", "val_accuracy", "seconds", "status", "reason", "seed", "memory_mb")
-        own = {name: getattr(self, name) for name in names}
+        names = ("name", "val_accuracy", "val_calibrated_loss", "seconds", "status", "reason")
+        more = ("seed", "fold", "memory_mb")
+        own = {name: getattr(self, name) for name in (*names, *more)}
         rates = {"unfreeze": self.unfreeze, "learning_rate": self.learning_rate}
         return {**rates, **own, "values": dict(self.values)}
 

@@ -18,7 +18,7 @@ class SearchResult:
 
     Attributes:
         trials: every trial, in order.
-        repeats: the plans that were carried out again with other seeds.
+        repeats: the plans that were carried out again, with other seeds or in folds.
         depths: the best plan of each number of blocks.
         chosen: the simplest within one standard error of the best.
         best_plan: what it is, resolved for the backbone.

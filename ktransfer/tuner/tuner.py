@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from ktransfer._checks import InputError, RunError
 from ktransfer._progress import stderr_console
 from ktransfer.data import Splits, read_data
-from ktransfer.data.dividing import divide
+from ktransfer.data.dividing import divide, in_fold
 from ktransfer.finetuner import FineTuner
 from ktransfer.freezing import prefix_digest
 from ktransfer.metrics import Score
@@ -24,7 +25,7 @@ from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
 from ktransfer.runs import check_output_folder, holds_model
 from ktransfer.training import check_same
-from ktransfer.tuner.choosing import by_depth, choose, contenders
+from ktransfer.tuner.choosing import by_depth, check_repeating, choose, contenders
 from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
@@ -32,7 +33,8 @@ from ktransfer.tuner.result import SearchResult
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
 
-#: With fewer validation images, plans that may be the best are carried out with other seeds, too.
+#: With fewer validation images, plans that may be the best are carried out with other seeds, too:
+#: it needs no other rows than the trials did, where folds have the frozen blocks run for each.
 FEW_VALIDATION_IMAGES = 500
 _REPEATS_OF_FEW = 2
 
@@ -61,7 +63,9 @@ class UnfreezeTuner(BaseTuner):
         max_trials: most trials.
         epochs: most epochs of the stage that unfreezes.
         repeats: with how many other seeds the plans that may be the best are carried out again;
-            None: 2 where there are under 500 validation images, else 0.
+            None: 2 where there are under 500 validation images, else 0; 0 where there are folds.
+        folds: in how many stratified folds of the training and validation images these plans are
+            carried out instead; each image is then held back once.
         seed: of the search, the splits and the trials.
         verbose: say on standard error how each trial went.
         **options: of `FineTuner`, such as `input_size`, `pooling` or `alpha=0.35`.
@@ -83,6 +87,7 @@ class UnfreezeTuner(BaseTuner):
         max_trials: int = 12,
         epochs: int = 10,
         repeats: int | None = None,
+        folds: int | None = None,
         seed: int = 0,
         verbose: bool = True,
         **options: Any,
@@ -92,11 +97,10 @@ class UnfreezeTuner(BaseTuner):
                 f"the processes of a search load the backbone themselves: give a name or a "
                 f"keras.Model, got {backbone!r}"
             )
-        if repeats is not None:
-            repeats = whole("a search", "repeats", repeats, 0)
+        check_repeating(repeats, folds)
         self.search_seed = whole("a search", "seed", seed, 0)
         self._arguments, self._options = (backbone, weights), options
-        self._repeats, self._verbose = repeats, verbose
+        self._repeats, self._folds, self._verbose = repeats, folds, verbose
         self.backbone = built(self._arguments, options, seed).backbone
         self.num_blocks = len(self.backbone.blocks)
         self.space = search_space(
@@ -195,6 +199,8 @@ class UnfreezeTuner(BaseTuner):
             )
         splits = with_test(splits, test_fraction, self.search_seed)
         check_output_folder(self.best_run, overwrite=True)
+        if self._folds is not None:
+            in_fold(splits, self._folds, 0, self.search_seed)  # its errors are raised now
         self._check_request(splits)
         setup = Setup(self._arguments, self._options, splits, self.search_seed)
         self._crew = Crew(setup, self.folder / "worker.log")
@@ -220,9 +226,9 @@ class UnfreezeTuner(BaseTuner):
         values = dict(trial.hyperparameters.values)
         plan = plan_of(trial.hyperparameters, self.num_blocks)
         record = self._carried_out(Record(trial.trial_id, values, plan.to_dict(), self.search_seed))
-        if record.val_accuracy is None:
+        if record.val_accuracy is None or record.val_calibrated_loss is None:
             raise FailedTrialError(record.reason)
-        return {OBJECTIVE: record.val_accuracy}
+        return {OBJECTIVE: record.val_calibrated_loss, "val_accuracy": record.val_accuracy}
 
     def load_model(self, trial: Any) -> keras.Model:
         """No trial keeps its model.
@@ -234,6 +240,14 @@ class UnfreezeTuner(BaseTuner):
             f"trial {trial.trial_id} keeps no model, only the chosen plan does: "
             "get_best_models(1), or load_best() for a FineTuner"
         )
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
+        """Points of the space: of `best_plan` first, once there is one, then by the objective."""
+        best = self.oracle.get_best_trials(num_trials)
+        if self.result is not None:
+            chosen = self.oracle.get_trial(self.result.chosen.name)
+            best = [chosen, *(each for each in best if each.trial_id != chosen.trial_id)]
+        return [each.hyperparameters for each in best[:num_trials]]
 
     def results_summary(self, num_trials: int = 10) -> None:
         """Print the depths and what was chosen; before the search ends the best trials."""
@@ -255,7 +269,8 @@ class UnfreezeTuner(BaseTuner):
         found = self.journal.find(record.name)
         if found is not None and found.finished:
             return found
-        return self._trained(record, Job(dict(record.plan), record.seed, self._curves(record)))
+        job = Job(dict(record.plan), record.seed, self._curves(record), fold=self._fold(record))
+        return self._trained(record, job)
 
     def _final(self, best: Record, *, test: bool) -> Record:
         """The last training: the chosen plan once more, its run kept and judged on the test part.
@@ -291,6 +306,11 @@ class UnfreezeTuner(BaseTuner):
         if self._verbose:
             stderr_console().print(_said(record))
         return record
+
+    def _fold(self, record: Record) -> tuple[int, int, int] | None:
+        if record.fold is None or self._folds is None:
+            return None
+        return self._folds, record.fold, self.search_seed
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
         """What the median rule compares a trial with; repeats end in time."""
@@ -328,22 +348,32 @@ class UnfreezeTuner(BaseTuner):
         return found
 
     def _repeated(self, trials: Sequence[Record], num_validation: int) -> list[Record]:
-        """The plans that may be the best, with other seeds."""
+        """The plans that may be the best carried out again, until there is no other such plan."""
+        found: dict[str, list[Record]] = {}
+        while True:
+            every = [*trials, *itertools.chain(*found.values())]
+            best = [each.name for each in contenders(by_depth(every, num_validation))]
+            left = [name for name in best if name not in found]
+            if not left:
+                return list(itertools.chain(*found.values()))
+            for name in left:
+                again = self._again(self._trial(name), num_validation)
+                found[name] = [self._carried_out(each) for each in again]
+
+    def _again(self, trial: Record, num_validation: int) -> list[Record]:
+        """The trainings of a trial's plan that tell how good it is: in folds, or by seed."""
+        one = Record("", trial.values, trial.plan, self.search_seed, repeats=trial.name)
+        if self._folds is not None:
+            return [
+                dataclasses.replace(one, name=f"{trial.name}-fold-{fold}", fold=fold)
+                for fold in range(self._folds)
+            ]
         count = self._repeats
         if count is None:
             count = _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
-        if not count:
-            return []
-        names = [each.name for each in contenders(by_depth(trials, num_validation))]
+        seeds = range(self.search_seed + 1, self.search_seed + 1 + count)
         return [
-            self._carried_out(
-                dataclasses.replace(
-                    Record(f"{name}-seed-{seed}", found.values, found.plan, seed), repeats=name
-                )
-            )
-            for name in names
-            for found in (self._trial(name),)
-            for seed in range(self.search_seed + 1, self.search_seed + 1 + count)
+            dataclasses.replace(one, name=f"{trial.name}-seed-{seed}", seed=seed) for seed in seeds
         ]
 
     def _check_request(self, splits: Splits) -> None:
@@ -360,7 +390,12 @@ class UnfreezeTuner(BaseTuner):
                 "options": dict(self.backbone.options),
                 "weights": prefix_digest(self.backbone, self.num_blocks),
             },
-            "search": {**dataclasses.asdict(self._search), "repeats": self._repeats},
+            "search": {
+                **dataclasses.asdict(self._search),
+                "objective": OBJECTIVE,
+                "repeats": self._repeats,
+                "folds": self._folds,
+            },
             "space": {each.name: _described(each) for each in self.space.space},
         }
         then = self.journal.read_request()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import shutil
 import signal
@@ -25,7 +26,7 @@ from ktransfer.tuner.records import DONE, FAILED, RUNNING, STOPPED
 if TYPE_CHECKING:
     from ktransfer.data import Splits
     from ktransfer.finetuner import FineTuner
-    from ktransfer.results import FitResult
+    from ktransfer.results import FitResult, StageResult
     from ktransfer.tuner.median import MedianRule
 
 _WATCH_S = 1.0
@@ -58,6 +59,8 @@ class Job:
         curves: of finished trials, for the median rule.
         test: whether the test part is judged as well.
         save: a folder for the run; None: nothing is saved.
+        fold: of `in_fold`: how many folds, which one is held back, the seed; None: the validation
+            part is.
     """
 
     plan: dict[str, Any]
@@ -65,6 +68,7 @@ class Job:
     curves: tuple[tuple[float, ...], ...] = ()
     test: bool = False
     save: str | None = None
+    fold: tuple[int, int, int] | None = None
 
 
 def built(arguments: tuple[Any, ...], options: dict[str, Any], seed: int) -> FineTuner:
@@ -86,6 +90,7 @@ def carry_out(tuner: FineTuner, splits: Splits, job: Job) -> dict[str, Any]:
         The fields of a `Record` that tell how it went. What is raised is told, and not raised. A
         run that cannot be saved is still `"running"`.
     """
+    from ktransfer.data.dividing import in_fold
     from ktransfer.plan import Plan
     from ktransfer.training.engine import is_out_of_memory
     from ktransfer.tuner.median import MedianRule
@@ -94,6 +99,8 @@ def carry_out(tuner: FineTuner, splits: Splits, job: Job) -> dict[str, Any]:
     rule = MedianRule(job.curves)
     tuner.seed = job.seed
     try:
+        if job.fold:
+            splits = in_fold(splits, *job.fold)
         result = tuner.fit(
             splits if job.test else replace(splits, test=None),
             plan=Plan.from_dict(job.plan),
@@ -117,16 +124,33 @@ def _outcome(result: FitResult, rule: MedianRule) -> dict[str, Any]:
     if diverged:
         reason = next((note for note in diverged[0].notes if "NaN" in note), "the loss became NaN")
         return {"status": FAILED, "reason": reason}
+    loss, accuracy = _reached(result.stages[-1])
     outcome = {
         "status": DONE,
         "val_accuracy": result.val_accuracy,
+        "val_calibrated_loss": loss,
         "curve": tuple(rule.curve),
+        "num_validation": result.validation.num_images,
         "test": result.test.to_dict() if result.test else None,
     }
     if rule.stopped:
         reason = f"worse than half of the trials after {len(rule.curve)} epochs"
-        outcome |= {"status": STOPPED, "reason": reason}
+        outcome |= {"status": STOPPED, "reason": reason, "val_accuracy": accuracy}
     return outcome
+
+
+def _reached(stage: StageResult) -> tuple[float | None, float | None]:
+    """The calibrated loss and the accuracy of the best epoch of a stage that unfreezes.
+
+    Also where it was not kept, so that a rate that ruins the network is told from one that leaves
+    it as it was. A head keeps its best epoch, or the closed form that it began with.
+    """
+    name = "val_calibrated_loss"
+    rows = [row for row in stage.history if math.isfinite(row[name])]
+    if not stage.unfreeze or not rows:
+        return stage.val_calibrated_loss, stage.val_accuracy
+    best = min(rows, key=lambda row: row[name])
+    return best[name], best["val_accuracy"]
 
 
 def _saved(tuner: FineTuner, folder: str) -> dict[str, Any]:
