@@ -1,7 +1,7 @@
 """A process that answers: whatever becomes of it, who asked goes on.
 
-It runs a module of ours, which gets the two ends of pipes as its arguments, reads what is asked from
-the one and answers by the other.
+It runs a module of ours, which gets the ends of two pipes as its arguments: what is asked comes out
+of the one, and its answers go into the other.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ def test_a_search_ends_with_the_best_plan_as_json(searched):
         assert trial["seconds"] > 0
     assert 0 <= found["test_accuracy"] <= 1
     assert found["seconds"] > 0
-    best = max(found["trials"], key=lambda each: each["val_accuracy"])
+    best = max(
+        found["trials"], key=lambda each: (each["val_accuracy"], -each["val_calibrated_loss"])
+    )
     expected = linear_probe(3, best["learning_rate"]).with_settings(dropout=0.0).resolve(19)
     assert found["best_plan"] == expected.to_dict()
     assert Plan.from_json((out / "best_plan.json").read_text()) == expected

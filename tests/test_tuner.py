@@ -291,12 +291,10 @@ def test_a_disk_that_is_full_at_the_last_training_ends_the_search_and_resume_goe
     def full(*anything, **more):
         raise OSError(28, "No space left on device")
 
-    with (
-        monkeypatch.context() as changed,
-        pytest.raises(RunError, match="could not be saved to .*No space left"),
-    ):
+    with monkeypatch.context() as changed:
         changed.setattr(keras.Model, "save", full)
-        make(folder).search(photos)
+        with pytest.raises(RunError, match=r"could not be saved to .*No space left"):
+            make(folder).search(photos)
     assert json.loads((folder / "trials" / "final.json").read_text())["status"] == "running"
     again = make(folder)
     result = again.search(photos)
@@ -316,6 +314,15 @@ def test_a_folder_of_another_search_is_refused(searched, photos, tmp_path):
     space.merge([each for each in narrow().space if each.name != "unfreeze"])
     with pytest.raises(RunError, match=r"space unfreeze values: \[0, 1, 2\] then, \[0, 2\] now"):
         make(searched.folder, hyperparameters=space).search(photos)
+
+
+def test_a_folder_whose_trials_were_judged_otherwise_is_refused(searched, photos, tmp_path):
+    folder = shutil.copytree(searched.folder, tmp_path / "search")
+    request = json.loads((folder / "request.json").read_text())
+    del request["search"]["objective"]  # as an earlier version wrote it
+    (folder / "request.json").write_text(json.dumps(request))
+    with pytest.raises(RunError, match="search objective: None then, 'val_calibrated_loss' now"):
+        make(folder).search(photos)
 
 
 def test_a_record_that_is_damaged_is_named(searched, tmp_path):
@@ -391,6 +398,18 @@ def test_a_bad_trial_ends_early_by_the_median_rule(setup):
     assert outcome["val_accuracy"] in outcome["curve"], "its own, and not that of the head"
     free = carry_out(tuner, setup.splits, Job(plan, 0))
     assert (free["status"], len(free["curve"])) == (DONE, 8)
+
+
+def test_the_oracle_learns_how_bad_a_rate_was_that_nothing_was_kept_of(setup):
+    tuner = FineTuner(three_blocks(), None, verbose=False, **OPTIONS)
+    plan = last_blocks(1, 2, 3.0, head_epochs=8).resolve(3).to_dict()
+    outcome = carry_out(tuner, setup.splits, Job(plan, 0))
+    head, last = tuner.result.stages
+    assert not last.best_epoch
+    assert outcome["val_accuracy"] == head.val_accuracy
+    assert last.val_calibrated_loss == head.val_calibrated_loss, "the head is what was kept"
+    reached = min(row["val_calibrated_loss"] for row in last.history)
+    assert outcome["val_calibrated_loss"] == reached > head.val_calibrated_loss
 
 
 def test_a_search_of_failures_says_why(photos, tmp_path, monkeypatch):

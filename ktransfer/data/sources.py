@@ -100,7 +100,9 @@ def read_data(
     return replace(_read(data, names, validation_fraction, seed), source=source_name(data))
 
 
-def _read(data: Any, names: Sequence[str] | None, validation_fraction: float, seed: int) -> Splits:
+def _read(
+    data: Any, names: tuple[str, ...] | None, validation_fraction: float, seed: int
+) -> Splits:
     options: dict[str, Any] = {"validation_fraction": validation_fraction, "seed": seed}
     kind = source_kind(data)
     if kind == "folder":

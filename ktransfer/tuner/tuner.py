@@ -158,8 +158,8 @@ class UnfreezeTuner(BaseTuner):
         """
         if num_models != 1:
             raise InputError(
-                f"num_models={num_models}, but only the chosen plan's model is kept: ask for 1, and "
-                "train other plans with FineTuner(...).fit(data, plan=trial.to_plan())"
+                f"num_models={num_models}, but only the chosen plan's model is kept: ask for 1; "
+                "FineTuner(...).fit(data, plan=each.to_plan()) trains another of result.trials"
             )
         return [self.load_best().model]
 
@@ -282,9 +282,9 @@ class UnfreezeTuner(BaseTuner):
             RunError: it failed, or the run cannot be saved.
         """
         found = self.journal.find(FINAL)
-        if found is not None and found.status == DONE and found.plan == best.plan:
-            if holds_model(self.best_run):
-                return found
+        done = found is not None and found.status == DONE and found.plan == best.plan
+        if found is not None and done and holds_model(self.best_run):
+            return found
         save = str(self.best_run.absolute())
         job = Job(dict(best.plan), best.seed, test=test, save=save)
         final = self._trained(Record(FINAL, best.values, best.plan, best.seed), job)
