@@ -10,6 +10,7 @@ from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.tuner.choosing import Depth
 from ktransfer.tuner.records import FAILED, Record
+from ktransfer.tuner.sharing import Shared
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class SearchResult:
         best_plan: what it is, resolved for the backbone.
         test: its score on the images that were held back from the search, trained once more.
         part_sizes: how many images each part has.
+        shared: what was computed once for all trials.
         seconds: wall time of this search; trials that an earlier one finished took none.
     """
 
@@ -34,6 +36,7 @@ class SearchResult:
     best_plan: Plan
     test: Score | None
     part_sizes: Mapping[str, int]
+    shared: Shared
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,6 +50,7 @@ class SearchResult:
             "test_accuracy": self.test.accuracy if self.test else None,
             "test_interval": list(self.test.interval) if self.test else None,
             "part_sizes": dict(self.part_sizes),
+            "cache": self.shared.to_dict(),
             "seconds": self.seconds,
         }
 
