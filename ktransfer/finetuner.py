@@ -224,7 +224,7 @@ class FineTuner:
             cache: whether the activations at the cut between frozen and trainable blocks are
                 computed once: `"auto"` decides by an estimate of time and space, `"on"` wherever it
                 is sound, `"off"` never, and nothing is kept on disk for later runs. Or the only
-                cuts to keep, as numbers of first blocks, such as `(13, 17)`; features are kept, too.
+                cuts to keep beside the features, as numbers of first blocks, such as `(13, 17)`.
             cache_dtype: what they are kept in: `"float32"`, or `"float16"` for half the space.
             memory_budget_mb: what goes beyond is memory-mapped from a file.
             balance: what is done about classes of unequal size: `"class_weights"` lets each class
@@ -601,7 +601,9 @@ class FineTuner:
         read = body(self.backbone, num_blocks, features=features, pooling=self.pooling).output
         return int(pool(read, self.pooling).shape[-1])
 
-    def _settings(self, callbacks: Sequence[keras.callbacks.Callback], cache: CacheMode) -> Settings:
+    def _settings(
+        self, callbacks: Sequence[keras.callbacks.Callback], cache: CacheMode
+    ) -> Settings:
         return Settings(
             seed=self.seed,
             dropout=self.dropout,

@@ -230,6 +230,7 @@ def _searched(
     with timed(seconds, "search"):
         result = tuner.search(splits)
     write_json(Path(out) / PLAN_NAME, result.best_plan.to_json())
+    result.plot(out)
     return result, tuner.backbone.name
 
 

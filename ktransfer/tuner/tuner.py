@@ -24,6 +24,7 @@ from ktransfer.plan.fields import whole
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose, contenders
 from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.naive import measured_costs, naive_seconds
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.result import SearchResult
@@ -285,6 +286,11 @@ class UnfreezeTuner(BaseTuner):
             test=Score.from_dict(final.test) if final.test else None,
             part_sizes={part.name: len(part) for part in splits.parts},
             shared=shared,
+            naive_seconds=naive_seconds(
+                trials,
+                measured_costs(self.backbone, self.folder / "costs.json"),
+                len(splits.train) + num_validation,
+            ),
             seconds=time.perf_counter() - started,
         )
 
