@@ -2,6 +2,7 @@
 
     DIR/request.json       what the search is made of: data, backbone, space
     DIR/trials/NAME.json   a trial: of the oracle (0000, 0001, ...), a repeat, or the last training
+    DIR/costs.json         what an image costs, for the estimate without a cache
 
 These files are all that a search goes on from: KerasTuner's own, in DIR/keras_tuner, are for those
 who look there. A trial that was running when the search was killed is run again.
