@@ -79,7 +79,7 @@ def at_home(monkeypatch):
 
     def run(self, job):
         jobs.append(job)
-        return {**carry_out(tuner, self._setup.splits, job), "memory_mb": 1.0}
+        return {**carry_out(tuner, self._setup.splits, job, self._setup.cuts), "memory_mb": 1.0}
 
     monkeypatch.setattr(crew.Crew, "run", run)
     return jobs

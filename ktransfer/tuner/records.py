@@ -2,6 +2,7 @@
 
     DIR/request.json       what the search is made of: data, backbone, space
     DIR/trials/NAME.json   a trial: of the oracle (0000, 0001, ...), a repeat, or the last training
+    DIR/costs.json         what an image costs, for the estimate without a cache
 
 These files are all that a search goes on from: KerasTuner's own, in DIR/keras_tuner, are for those
 who look there. A trial that was running when the search was killed is run again.
@@ -43,6 +44,7 @@ class Record:
             them best, of the best epoch of the last stage, also where that was not kept: what the
             oracle learns from. None where it failed.
         curve: validation accuracy after each epoch of the stage that unfreezes.
+        epochs: how many epochs each stage ran.
         seconds: wall time.
         memory_mb: resident memory of the worker process after it.
         attempts: how often it was begun.
@@ -62,6 +64,7 @@ class Record:
     val_accuracy: float | None = None
     val_calibrated_loss: float | None = None
     curve: tuple[float, ...] = ()
+    epochs: tuple[int, ...] = ()
     seconds: float = 0.0
     memory_mb: float = 0.0
     attempts: int = 1

@@ -27,9 +27,11 @@ from ktransfer.runs import check_output_folder, holds_model
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, check_repeating, choose, contenders
 from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.naive import measured_costs, naive_seconds
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.result import SearchResult
+from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
 
@@ -67,6 +69,8 @@ class UnfreezeTuner(BaseTuner):
         folds: in how many stratified folds of the training and validation images these plans are
             carried out instead; each image is then held back once.
         seed: of the search, the splits and the trials.
+        cache_mb: most megabytes that what trials share may take; None: what the library's cache has
+            room for.
         verbose: say on standard error how each trial went.
         **options: of `FineTuner`, such as `input_size`, `pooling` or `alpha=0.35`.
 
@@ -89,6 +93,7 @@ class UnfreezeTuner(BaseTuner):
         repeats: int | None = None,
         folds: int | None = None,
         seed: int = 0,
+        cache_mb: float | None = None,
         verbose: bool = True,
         **options: Any,
     ) -> None:
@@ -100,8 +105,10 @@ class UnfreezeTuner(BaseTuner):
         check_repeating(repeats, folds)
         self.search_seed = whole("a search", "seed", seed, 0)
         self._arguments, self._options = (backbone, weights), options
-        self._repeats, self._folds, self._verbose = repeats, folds, verbose
-        self.backbone = built(self._arguments, options, seed).backbone
+        self._repeats, self._folds = repeats, folds
+        self._verbose, self._cache_mb = verbose, cache_mb
+        one = built(self._arguments, options, seed)
+        self.backbone, self._pooling = one.backbone, one.pooling
         self.num_blocks = len(self.backbone.blocks)
         self.space = search_space(
             self.backbone,
@@ -201,12 +208,14 @@ class UnfreezeTuner(BaseTuner):
         check_output_folder(self.best_run, overwrite=True)
         if self._folds is not None:
             in_fold(splits, self._folds, 0, self.search_seed)  # its errors are raised now
+        shared = self._shared(splits)
         self._check_request(splits)
-        setup = Setup(self._arguments, self._options, splits, self.search_seed)
+        self._say(str(shared))
+        setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
         self._crew = Crew(setup, self.folder / "worker.log")
         try:
             super().search(verbose=0)
-            self.result = self._chosen(splits, started)
+            self.result = self._chosen(splits, shared, started)
         finally:
             self._crew.close()
         return self.result
@@ -303,14 +312,30 @@ class UnfreezeTuner(BaseTuner):
         except RunError as error:
             # KerasTuner goes on after any other error: the next trial would meet the same.
             raise _EndedError(str(error)) from error
-        if self._verbose:
-            stderr_console().print(_said(record))
+        self._say(_said(record))
         return record
 
     def _fold(self, record: Record) -> tuple[int, int, int] | None:
         if record.fold is None or self._folds is None:
             return None
         return self._folds, record.fold, self.search_seed
+
+    def _say(self, sentence: str) -> None:
+        if self._verbose:
+            stderr_console().print(sentence)
+
+    def _shared(self, splits: Splits) -> Shared:
+        """What trials share, within the budget."""
+        seeds = 1 + self._num_repeats(len(splits.validation))
+        return share(
+            self.backbone,
+            self._pooling,
+            self.space,
+            splits,
+            budget_mb=self._cache_mb,
+            seeds=seeds,
+            copies=1 + (self._folds or 0),
+        )
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
         """What the median rule compares a trial with; repeats end in time."""
@@ -319,7 +344,7 @@ class UnfreezeTuner(BaseTuner):
         every = self.journal.all()
         return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
 
-    def _chosen(self, splits: Splits, started: float) -> SearchResult:
+    def _chosen(self, splits: Splits, shared: Shared, started: float) -> SearchResult:
         num_validation = len(splits.validation)
         trials = [each for each in self.journal.all() if not each.repeats and each.name != FINAL]
         if not by_depth(trials, num_validation):
@@ -339,6 +364,12 @@ class UnfreezeTuner(BaseTuner):
             model=str(self.best_run),
             test=Score.from_dict(final.test) if final.test else None,
             part_sizes={part.name: len(part) for part in splits.parts},
+            shared=shared,
+            naive_seconds=naive_seconds(
+                trials,
+                measured_costs(self.backbone, self.folder / "costs.json"),
+                len(splits.train) + num_validation,
+            ),
             seconds=time.perf_counter() - started,
         )
 
@@ -368,13 +399,19 @@ class UnfreezeTuner(BaseTuner):
                 dataclasses.replace(one, name=f"{trial.name}-fold-{fold}", fold=fold)
                 for fold in range(self._folds)
             ]
-        count = self._repeats
-        if count is None:
-            count = _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
+        count = self._num_repeats(num_validation)
         seeds = range(self.search_seed + 1, self.search_seed + 1 + count)
         return [
             dataclasses.replace(one, name=f"{trial.name}-seed-{seed}", seed=seed) for seed in seeds
         ]
+
+    def _num_repeats(self, num_validation: int) -> int:
+        """With how many other seeds plans are carried out again."""
+        if self._folds is not None:
+            return 0
+        if self._repeats is not None:
+            return self._repeats
+        return _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
 
     def _check_request(self, splits: Splits) -> None:
         """Refuse a folder that holds another search; note what this one is made of."""
