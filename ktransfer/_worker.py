@@ -18,7 +18,8 @@ from pathlib import Path
 #: What a process says, as bytes, when it can be asked.
 READY = b"ready"
 
-_LAST_WORDS_S = 5.0
+#: From the end of its pipes to that of a process with TensorFlow, where the cores are busy.
+_LAST_WORDS_S = 30.0
 
 
 class Worker:

@@ -88,6 +88,16 @@ class Record:
         """The head's in the last stage."""
         return float(self.plan["stages"][-1]["learning_rate"])
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the oracle is told of it; empty where it failed."""
+        if self.val_calibrated_loss is None or self.val_accuracy is None:
+            return {}
+        return {
+            "val_calibrated_loss": self.val_calibrated_loss,
+            "val_accuracy": self.val_accuracy,
+        }
+
     def to_plan(self) -> Plan:
         """What was trained."""
         return Plan.from_dict(dict(self.plan))

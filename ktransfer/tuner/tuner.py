@@ -235,9 +235,9 @@ class UnfreezeTuner(BaseTuner):
         values = dict(trial.hyperparameters.values)
         plan = plan_of(trial.hyperparameters, self.num_blocks)
         record = self._carried_out(Record(trial.trial_id, values, plan.to_dict(), self.search_seed))
-        if record.val_accuracy is None or record.val_calibrated_loss is None:
+        if not record.metrics:
             raise FailedTrialError(record.reason)
-        return {OBJECTIVE: record.val_calibrated_loss, "val_accuracy": record.val_accuracy}
+        return record.metrics
 
     def load_model(self, trial: Any) -> keras.Model:
         """No trial keeps its model.
