@@ -204,7 +204,9 @@ def test_a_resumed_training_keeps_the_plan_that_it_began_with(folder, tmp_path, 
     with pytest.raises(Killed):
         tuner_of().fit(folder, out=tmp_path / "run", callbacks=[KillAt(epoch=1)], **how)
     # On a machine where everything seems to take days, now.
-    monkeypatch.setattr("ktransfer.advisor.trying.LONGEST_TRY_S", 0.0)
+    none = (), "everything would take days"
+    monkeypatch.setattr("ktransfer.advisor.deciding.stages_to_try", lambda *known: none)
+    assert len(tuner_of().plan(folder, fine_tuning="on").plan.stages) == 1
     found = tuner_of()
     result = found.fit(folder, out=tmp_path / "run", resume=True, **how)
     assert [each.unfreeze for each in result.stages] == [0, 1, 3]
@@ -215,7 +217,6 @@ def test_a_resumed_training_keeps_the_plan_that_it_began_with(folder, tmp_path, 
     again = tuner_of().fit(folder, out=tmp_path / "run", resume=True, callbacks=[watch], **how)
     assert watch.counted["epochs"] == 0
     assert again.plan == result.plan
-    assert tuner_of().plan(folder, fine_tuning="on").plan != result.plan
 
 
 def test_plan_decides_without_training(folder):

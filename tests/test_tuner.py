@@ -5,6 +5,7 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import keras_tuner
@@ -18,9 +19,10 @@ from ktransfer.data import read_data
 from ktransfer.data.dividing import in_fold
 from ktransfer.plan import last_blocks, linear_probe
 from ktransfer.tuner import UnfreezeTuner, crew
+from ktransfer.tuner.median import MedianRule
 from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record
 from ktransfer.tuner.tuner import with_test
-from ktransfer.tuner.worker import Job, Setup, carry_out
+from ktransfer.tuner.worker import Job, Setup, _outcome, carry_out
 
 OPTIONS = {"preprocessing": "none", "dropout": 0.0}
 #: With it KerasTuner draws the wild learning rate once, for trial 4.
@@ -412,9 +414,26 @@ def test_a_bad_trial_ends_early_by_the_median_rule(setup):
     assert outcome["status"] == STOPPED
     assert len(outcome["curve"]) == 3
     assert outcome["reason"] == "worse than half of the trials after 3 epochs"
-    assert outcome["val_accuracy"] in outcome["curve"], "its own, and not that of the head"
     free = carry_out(tuner, setup.splits, Job(plan, 0))
     assert (free["status"], len(free["curve"])) == (DONE, 8)
+
+
+def test_a_trial_that_was_stopped_lists_what_it_had_reached_itself():
+    rows = [(0.9, 0.5), (0.4, 0.6), (np.nan, 0.2), (0.7, 0.7)]
+    history = [{"val_calibrated_loss": loss, "val_accuracy": share} for loss, share in rows]
+    last = SimpleNamespace(
+        unfreeze=1, history=history, diverged=False, val_accuracy=0.8, val_calibrated_loss=0.3
+    )
+    head = SimpleNamespace(unfreeze=0, history=[], diverged=False)
+    judged = SimpleNamespace(num_images=10)
+    result = SimpleNamespace(stages=[head, last], val_accuracy=0.8, validation=judged, test=None)
+    rule = MedianRule(())
+    rule.curve, rule.stopped = [0.5, 0.6, 0.2, 0.7], True
+    stopped = _outcome(result, rule)
+    assert (stopped["val_accuracy"], stopped["val_calibrated_loss"]) == (0.6, 0.4)
+    rule.stopped = False
+    done = _outcome(result, rule)
+    assert (done["status"], done["val_accuracy"], done["val_calibrated_loss"]) == (DONE, 0.8, 0.4)
 
 
 def test_the_oracle_learns_how_bad_a_rate_was_that_nothing_was_kept_of(setup):
