@@ -20,7 +20,7 @@ from ktransfer.data.dividing import in_fold
 from ktransfer.plan import last_blocks, linear_probe
 from ktransfer.tuner import UnfreezeTuner, crew
 from ktransfer.tuner.median import MedianRule
-from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record
+from ktransfer.tuner.records import DONE, FAILED, STOPPED
 from ktransfer.tuner.tuner import with_test
 from ktransfer.tuner.worker import Job, Setup, _outcome, carry_out
 
@@ -222,23 +222,6 @@ def test_contenders_are_carried_out_in_folds_and_a_killed_fold_again(
     assert len(at_home) == len(result.repeats) + 1 + 1
     with pytest.raises(RunError, match="search folds: 2 then, 3 now"):
         make(folder, repeats=None, folds=3).search(photos)
-
-
-def test_a_plan_that_is_best_once_a_lucky_one_was_carried_out_again_is_carried_out_again(
-    tmp_path, monkeypatch
-):
-    tuner = make(tmp_path / "search")
-    for name, unfreeze, accuracy in (("0", 0, 0.5), ("1", 1, 0.8), ("2", 2, 0.99)):
-        plan = (last_blocks(unfreeze) if unfreeze else linear_probe()).resolve(3).to_dict()
-        tuner.journal.write(Record(name, {}, plan, SEED, DONE, val_accuracy=accuracy))
-    accuracies = {"1": 0.78, "2": 0.6}
-
-    def carried_out(record):
-        return dataclasses.replace(record, status=DONE, val_accuracy=accuracies[record.repeats])
-
-    monkeypatch.setattr(tuner, "_carried_out", carried_out)
-    found = tuner._repeated(tuner.journal.all(), 100)
-    assert [each.repeats for each in found] == ["2", "1"], "trial 0 is never near the best"
 
 
 def test_folds_that_cannot_be_are_refused(photos, tmp_path):

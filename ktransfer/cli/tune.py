@@ -160,10 +160,10 @@ def _new_search(
     if data is None or out is None:
         missing = "DATA" if data is None else "--out DIR"
         raise InputError(f"tune needs {missing}, or --resume DIR to go on with a search")
-    from ktransfer.tuner.choosing import check_repeating
     from ktransfer.tuner.records import write_json
+    from ktransfer.tuner.repeating import Repeating
 
-    check_repeating(options["repeats"], options["folds"])
+    Repeating(options["repeats"], options["folds"], options["seed"]).check()
     command = early.command_of(data, options)
     early.check_labelled(data)
     folder = Path(out)

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.metrics import wilson_interval
-from ktransfer.plan.fields import whole
 from ktransfer.tuner.records import DONE, Record
 
 
@@ -77,19 +75,6 @@ def contenders(depths: Sequence[Depth]) -> list[Depth]:
     """Those within one standard error of the best."""
     best = max(depths, key=lambda each: each.mean)
     return [each for each in depths if each.mean >= best.mean - best.error]
-
-
-def check_repeating(repeats: int | None, folds: int | None) -> None:
-    """Raise an `InputError` if plans cannot be carried out again so."""
-    if repeats is not None:
-        whole("a search", "repeats", repeats, 0)
-    if folds is not None:
-        whole("a search", "folds", folds, 2)
-    if repeats is not None and folds is not None:
-        raise InputError(
-            f"repeats={repeats} and folds={folds}: plans that may be the best are carried out "
-            "again with other seeds or in folds, not both; leave one of them out"
-        )
 
 
 def _depth(trials: Sequence[Record], done: Sequence[Record], num_validation: int) -> Depth:

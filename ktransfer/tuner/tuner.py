@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -25,20 +24,16 @@ from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
 from ktransfer.runs import check_output_folder, holds_model
 from ktransfer.training import check_same
-from ktransfer.tuner.choosing import by_depth, check_repeating, choose, contenders
+from ktransfer.tuner.choosing import by_depth, choose
 from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.naive import measured_costs, naive_seconds
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
+from ktransfer.tuner.repeating import Repeating, repeated
 from ktransfer.tuner.result import SearchResult
 from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
-
-#: With fewer validation images, plans that may be the best are carried out with other seeds, too:
-#: it needs no other rows than the trials did, where folds have the frozen blocks run for each.
-FEW_VALIDATION_IMAGES = 500
-_REPEATS_OF_FEW = 2
 
 FINAL = "final"
 
@@ -102,10 +97,10 @@ class UnfreezeTuner(BaseTuner):
                 f"the processes of a search load the backbone themselves: give a name or a "
                 f"keras.Model, got {backbone!r}"
             )
-        check_repeating(repeats, folds)
         self.search_seed = whole("a search", "seed", seed, 0)
+        self._repeating = Repeating(repeats, folds, seed)
+        self._repeating.check()
         self._arguments, self._options = (backbone, weights), options
-        self._repeats, self._folds = repeats, folds
         self._verbose, self._cache_mb = verbose, cache_mb
         one = built(self._arguments, options, seed)
         self.backbone, self._pooling = one.backbone, one.pooling
@@ -206,8 +201,8 @@ class UnfreezeTuner(BaseTuner):
             )
         splits = with_test(splits, test_fraction, self.search_seed)
         check_output_folder(self.best_run, overwrite=True)
-        if self._folds is not None:
-            in_fold(splits, self._folds, 0, self.search_seed)  # its errors are raised now
+        if folds := self._repeating.folds:
+            in_fold(splits, folds, 0, self.search_seed)  # its errors are raised now
         shared = self._shared(splits)
         self._check_request(splits)
         self._say(str(shared))
@@ -278,7 +273,8 @@ class UnfreezeTuner(BaseTuner):
         found = self.journal.find(record.name)
         if found is not None and found.finished:
             return found
-        job = Job(dict(record.plan), record.seed, self._curves(record), fold=self._fold(record))
+        fold = self._repeating.fold_of(record)
+        job = Job(dict(record.plan), record.seed, self._curves(record), fold=fold)
         return self._trained(record, job)
 
     def _final(self, best: Record, *, test: bool) -> Record:
@@ -315,18 +311,13 @@ class UnfreezeTuner(BaseTuner):
         self._say(_said(record))
         return record
 
-    def _fold(self, record: Record) -> tuple[int, int, int] | None:
-        if record.fold is None or self._folds is None:
-            return None
-        return self._folds, record.fold, self.search_seed
-
     def _say(self, sentence: str) -> None:
         if self._verbose:
             stderr_console().print(sentence)
 
     def _shared(self, splits: Splits) -> Shared:
         """What trials share, within the budget."""
-        seeds = 1 + self._num_repeats(len(splits.validation))
+        seeds = 1 + self._repeating.num_seeds(len(splits.validation))
         return share(
             self.backbone,
             self._pooling,
@@ -334,7 +325,7 @@ class UnfreezeTuner(BaseTuner):
             splits,
             budget_mb=self._cache_mb,
             seeds=seeds,
-            copies=1 + (self._folds or 0),
+            copies=1 + (self._repeating.folds or 0),
         )
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
@@ -350,7 +341,7 @@ class UnfreezeTuner(BaseTuner):
         if not by_depth(trials, num_validation):
             last = next(each for each in reversed(trials))
             raise RunError(f"none of the {len(trials)} trials was carried out: {last.reason}")
-        repeats = self._repeated(trials, num_validation)
+        repeats = repeated(trials, num_validation, self._repeating, self._carried_out)
         depths = by_depth([*trials, *repeats], num_validation)
         chosen = choose(depths)
         best = self._trial(chosen.name)
@@ -378,41 +369,6 @@ class UnfreezeTuner(BaseTuner):
         assert found is not None
         return found
 
-    def _repeated(self, trials: Sequence[Record], num_validation: int) -> list[Record]:
-        """The plans that may be the best carried out again, until there is no other such plan."""
-        found: dict[str, list[Record]] = {}
-        while True:
-            every = [*trials, *itertools.chain(*found.values())]
-            best = [each.name for each in contenders(by_depth(every, num_validation))]
-            left = [name for name in best if name not in found]
-            if not left:
-                return list(itertools.chain(*found.values()))
-            for name in left:
-                again = self._again(self._trial(name), num_validation)
-                found[name] = [self._carried_out(each) for each in again]
-
-    def _again(self, trial: Record, num_validation: int) -> list[Record]:
-        """The trainings of a trial's plan that tell how good it is: in folds, or by seed."""
-        one = Record("", trial.values, trial.plan, self.search_seed, repeats=trial.name)
-        if self._folds is not None:
-            return [
-                dataclasses.replace(one, name=f"{trial.name}-fold-{fold}", fold=fold)
-                for fold in range(self._folds)
-            ]
-        count = self._num_repeats(num_validation)
-        seeds = range(self.search_seed + 1, self.search_seed + 1 + count)
-        return [
-            dataclasses.replace(one, name=f"{trial.name}-seed-{seed}", seed=seed) for seed in seeds
-        ]
-
-    def _num_repeats(self, num_validation: int) -> int:
-        """With how many other seeds plans are carried out again."""
-        if self._folds is not None:
-            return 0
-        if self._repeats is not None:
-            return self._repeats
-        return _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
-
     def _check_request(self, splits: Splits) -> None:
         """Refuse a folder that holds another search; note what this one is made of."""
         request = {
@@ -430,8 +386,8 @@ class UnfreezeTuner(BaseTuner):
             "search": {
                 **dataclasses.asdict(self._search),
                 "objective": OBJECTIVE,
-                "repeats": self._repeats,
-                "folds": self._folds,
+                "repeats": self._repeating.repeats,
+                "folds": self._repeating.folds,
             },
             "space": {each.name: _described(each) for each in self.space.space},
         }
