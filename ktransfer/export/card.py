@@ -47,14 +47,24 @@ def _summary(trained: Trained, metadata: Mapping[str, Any]) -> str:
     names = [text(each) for each in trained.class_names]
     shown = ", ".join(names[:_MOST_CLASSES])
     more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
-    learnt = ""
-    if trained.result:
-        learnt = f", that learnt from {trained.result.part_sizes['train']:,} images"
+    result = trained.result
+    learnt = f" that learnt from {result.part_sizes['train']:,} images" if result else ""
     return (
-        f"Tells {len(names)} classes of images apart: {shown}{more}. A {text(trained.backbone)}"
-        f"{learnt}, made with ktransfer {metadata['versions']['ktransfer']} on "
-        f"{metadata['created'][:10]}. It always answers with one of these classes, whatever the "
-        "image shows."
+        f"Tells {len(names)} classes of images apart: {shown}{more}. {_right(result)}A "
+        f"{text(trained.backbone)}{learnt}, exported with ktransfer "
+        f"{metadata['versions']['ktransfer']} on {metadata['created'][:10]}. It always answers "
+        "with one of these classes, whatever the image shows."
+    )
+
+
+def _right(result: FitResult | None) -> str:
+    if result is None:
+        return ""
+    part, found = ("test", result.test) if result.test else ("validation", result.validation)
+    low, high = found.interval
+    return (
+        f"**{found.accuracy:.1%}** of {found.num_images:,} {part} images are classified right "
+        f"(95 % interval {low:.1%} to {high:.1%}). "
     )
 
 
@@ -177,8 +187,11 @@ def _findings(result: FitResult) -> list[str]:
     worth = [each for each in result.findings if each.severity != "info"]
     if not worth:
         return ["", "No fault of the data is known."]
-    rows = [[each.severity, each.kind, f"{each.message} {each.advice}"] for each in worth]
-    return ["", "Known faults of the data:", "", *table(("severity", "kind", "what"), rows)]
+    said = [
+        f"**{each.severity}, {text(each.kind)}**: {text(each.message)}; {text(each.advice)}"
+        for each in worth
+    ]
+    return ["", "Known faults of the data:", "", *bullets(said)]
 
 
 def _skipped(result: FitResult) -> list[str]:
@@ -245,7 +258,11 @@ def _agreement(export: ExportResult) -> list[str]:
         rows.append(["accuracy of the export on these images", f"{found.accuracy:.1%}"])
         rows.append(["accuracy of the model", f"{found.model_accuracy:.1%}"])
     rows += [
-        ["the same class as in training, files read its way", f"{found.as_trained_agreement:.1%}"],
+        [
+            "the same class as `predict` of the run, which reads files its own way",
+            f"{found.as_trained_agreement:.1%}",
+        ],
+        ["largest difference in probability from that", f"{found.as_trained_difference:.1e}"],
         ["images/s in batches: export", f"{found.images_per_second:,.0f}"],
         ["images/s in batches: model", f"{found.model_images_per_second:,.0f}"],
         ["ms for one image: export", f"{found.ms_per_image:.1f}"],

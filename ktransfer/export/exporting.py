@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ktransfer._checks import RunError
+from ktransfer._checks import InputError, RunError
 from ktransfer._timing import timed
 from ktransfer.data import Part
 from ktransfer.export.agreement import compare, expected
@@ -79,7 +79,7 @@ def _write(trained: Trained, request: Request, path: Path, metadata: str) -> Non
     writers = {"onnx": _onnx, "litert": _litert, "savedmodel": _savedmodel, "keras": _keras}
     try:
         writers[request.format.name](trained, request, path, metadata)
-    except RunError:
+    except InputError:  # of ours: it says what stands in the way
         raise
     # TensorFlow and h5py have errors of their own for a full disk, and each converter for a layer
     # that it does not know.

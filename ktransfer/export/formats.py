@@ -12,8 +12,8 @@ from ktransfer._checks import InputError, RunError, unknown_name
 #: Largest difference in probability of one image and class that counts as the same, in float32.
 BOUND = 1e-4
 
-#: Opsets of ONNX that are written; 17 is what most runtimes of today read.
-OPSETS = (13, 21)
+#: The lowest and the highest opset of ONNX that are written.
+OPSETS = (9, 18)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 #: What begins a list or a quotation where it begins a line.
-_BEGINNING = re.compile(r"^(\d+)([.)])|^([-+=])")
+_BEGINNING = re.compile(r"^(\d*)([-+=.)])(?=\s|$)")
 
 
 def text(words: object) -> str:
@@ -15,7 +15,7 @@ def text(words: object) -> str:
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(words))
     line = line.encode("utf-8", "backslashreplace").decode()
     line = _SPECIAL.sub(r"\\\1", line)
-    return _BEGINNING.sub(lambda found: f"{found[1] or ''}\\{found[2] or found[3]}", line)
+    return _BEGINNING.sub(r"\1\\\2", line)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> list[str]:
