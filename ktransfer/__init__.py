@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
     from ktransfer.plan import Plan, Stage
     from ktransfer.recommend import recommend_backbones
-    from ktransfer.results import Evaluation, FitResult, Predictions
+    from ktransfer.results import Evaluation, FitResult
+    from ktransfer.serving import OnnxClassifier, Predictions
 
 __version__ = "0.1.0"
 
@@ -35,8 +36,9 @@ _HOME = {
     "FitResult": "results",
     "InputError": "_checks",
     "LearningRateMultiplier": "optimizers",
+    "OnnxClassifier": "serving",
     "Plan": "plan",
-    "Predictions": "results",
+    "Predictions": "serving",
     "RunError": "_checks",
     "Stage": "plan",
     "advise": "advisor",
@@ -57,6 +59,7 @@ __all__ = [
     "FitResult",
     "InputError",
     "LearningRateMultiplier",
+    "OnnxClassifier",
     "Plan",
     "Predictions",
     "RunError",

@@ -44,8 +44,9 @@ from ktransfer.looking import Look, look
 from ktransfer.metrics import Score, score
 from ktransfer.plan import Plan
 from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
-from ktransfer.results import Evaluation, FitResult, Predictions, Summary, SummaryRow
+from ktransfer.results import Evaluation, FitResult, Summary, SummaryRow
 from ktransfer.runs import read_run, write_run
+from ktransfer.serving import Predictions
 from ktransfer.shift import predict_under_shift
 from ktransfer.training import (
     Checkpoints,

@@ -15,10 +15,11 @@ from ktransfer import __version__
 from ktransfer.cli.backbones import backbones
 from ktransfer.cli.demo import demo
 from ktransfer.cli.doctor import doctor
-from ktransfer.cli.evaluate import evaluate, predict
+from ktransfer.cli.evaluate import evaluate
 from ktransfer.cli.export import export
 from ktransfer.cli.look import look
 from ktransfer.cli.plan import plan
+from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
