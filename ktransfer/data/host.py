@@ -32,7 +32,7 @@ def read_on_host(
 def decode_on_host(
     images: ImageFiles | HeldImages, index: int, input_size: tuple[int, int]
 ) -> np.ndarray:
-    """One image as `read_on_host` decodes it, before it is resized: a large JPEG at a part of it."""
+    """One image as `read_on_host` decodes it, not yet resized: a large JPEG at a part of it."""
     if isinstance(images, ImageFiles):
         file = images[index]
         plain = file.route == "tensorflow"

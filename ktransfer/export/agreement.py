@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ktransfer._checks import InputError, RunError
-from ktransfer.data import Part, resize_array
+from ktransfer.data import Part
+from ktransfer.data.host import decode_on_host, resize_on_host
 
-#: Images in one call of the second comparison.
+#: Images in a batch of the second comparison.
 BATCH_SIZE = 32
 
 #: From uint8 RGB images `(batch, height, width, 3)` to float32 probabilities `(batch, classes)`.
@@ -21,30 +22,30 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an export predicts the same as the model, on real images.
+    """How far an export predicts the same as the model, from file to label.
 
-    Every image is compared twice: by itself, at its own size where the export takes any, and in a
-    batch of others, at the network's size.
+    Every image is compared twice with what `FineTuner.predict` says of its file: by itself, at its
+    own size where the export takes any, and in a batch of others, at the network's size.
 
     Attributes:
-        part: which images: `"validation"`, `"test"` or `"prediction"` (without labels).
+        part: which images: `"validation"`, `"test"`, or `"prediction"` (without labels).
         num_images: how many.
         top1_agreement: share of them with the same most probable class, in [0, 1].
         max_difference: largest difference in the probability of a class.
         mean_difference: mean over images and classes.
         bound: what `max_difference` must not exceed.
         accuracy: of the export on these images, in [0, 1]; None where they have no labels.
-        model_accuracy: of the model, on the same pixels.
-        as_trained_agreement: share of the images with the same most probable class as
-            `FineTuner.predict` gives for the file. It may be below 1 without a fault of the export:
-            to be fast, training decodes a JPEG of twice the wanted size or more at a half, a
-            quarter or an eighth of it, other programs in full, and the pixels differ a little.
-        as_trained_difference: the largest difference in probability from the same.
+        model_accuracy: of the model.
+        in_full_agreement: the same as `top1_agreement` of images decoded in full. To be fast,
+            ktransfer decodes a JPEG of twice the network's size or more at a half, a quarter or an
+            eighth of it; most other programs decode it in full, and the pixels differ a little. No
+            fault of the export.
+        in_full_difference: the same as `max_difference` of images decoded in full.
         images_per_second: of the export, in batches of 32 at the network's size, decoding not
             counted.
         model_images_per_second: of the model, likewise.
-        ms_per_image: of the export, one image in a call, at its own size where it takes any.
-        model_ms_per_image: of the model, likewise.
+        ms_per_image: of the export, an image in a call, at its own size where it takes any.
+        model_ms_per_image: of the model, likewise, resizing counted.
     """
 
     part: str
@@ -55,8 +56,8 @@ class Agreement:
     bound: float
     accuracy: float | None
     model_accuracy: float | None
-    as_trained_agreement: float
-    as_trained_difference: float
+    in_full_agreement: float
+    in_full_difference: float
     images_per_second: float
     model_images_per_second: float
     ms_per_image: float
@@ -74,34 +75,42 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What the model says of the images of the gate; the same for every format.
+    """What the model says of the images of the gate.
 
     Attributes:
         part: the images.
-        single: float32 `(images, classes)`, of the model, each image by itself.
-        batched: likewise, in batches.
-        as_trained: likewise, of the images as the training reads them.
-        resized: uint8 `(images, height, width, 3)`, of the network's size.
-        seconds: of `single`, and of `batched`.
+        probabilities: float32 `(images, classes)`, of `FineTuner.predict`.
+        input_size: height and width that the network sees, in pixels.
+        resized: uint8 `(images, height, width, 3)`.
+        seconds: that the model took for the images one by one, and in batches.
     """
 
     part: Part
-    single: np.ndarray
-    batched: np.ndarray
-    as_trained: np.ndarray
+    probabilities: np.ndarray
+    input_size: tuple[int, int]
     resized: np.ndarray
     seconds: tuple[float, float]
 
+    def own_size(self) -> Iterator[np.ndarray]:
+        """Each image as it is decoded for the model, `(1, height, width, 3)`, not yet resized."""
+        images = self.part.images
+        for row in range(len(self.part)):
+            yield decode_on_host(images, row, self.input_size)[np.newaxis]
+
+    def in_full(self) -> Iterator[np.ndarray]:
+        """Each image as most other programs decode it, `(1, height, width, 3)`."""
+        return (self.part.images.full_size(row)[np.newaxis] for row in range(len(self.part)))
+
 
 def expected(
-    forward: Predict, part: Part, as_trained: np.ndarray, input_size: tuple[int, int]
+    forward: Predict, part: Part, probabilities: np.ndarray, input_size: tuple[int, int]
 ) -> Expected:
-    """Run the model over the images.
+    """Bring the images to the network's size, and time the model.
 
     Args:
         forward: the model, on images of `input_size`.
         part: images, all of which the training could read.
-        as_trained: `(images, classes)`, what the model says of them as the training reads them.
+        probabilities: `(images, classes)`, what the model says of them.
         input_size: height and width in pixels.
 
     Raises:
@@ -111,13 +120,11 @@ def expected(
     rows = [row for row, pixels in found.items() if pixels is not None]
     if not rows:
         raise InputError("none of the images to compare the export on can be decoded")
-    part, as_trained = part.select(rows), as_trained[rows]
-    resized = np.concatenate([pixels for pixels in found.values() if pixels is not None])
-    single, single_s = _timed_rows(
-        lambda images: forward(resize_array(images, input_size)), _pixels(part)
-    )
-    batched, batched_s = _timed_rows(forward, _batches(resized))
-    return Expected(part, single, batched, as_trained, resized, (single_s, batched_s))
+    resized = np.stack([pixels for pixels in found.values() if pixels is not None])
+    wanted = Expected(part.select(rows), probabilities[rows], input_size, resized, (0.0, 0.0))
+    _, single_s = _timed_rows(lambda images: forward(_fit(images, input_size)), wanted.own_size())
+    _, batched_s = _timed_rows(forward, _batches(resized))
+    return Expected(wanted.part, wanted.probabilities, input_size, resized, (single_s, batched_s))
 
 
 def compare(
@@ -140,26 +147,29 @@ def compare(
     Raises:
         RunError: they differ; the message says on which image and by how much.
     """
-    own = _pixels(wanted.part) if any_size else (each[np.newaxis] for each in wanted.resized)
-    single, single_s = _timed_rows(predict, own)
+
+    def given(images: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+        return images if any_size else (_fit(each, wanted.input_size) for each in images)
+
+    single, single_s = _timed_rows(predict, given(wanted.own_size()))
     batched, batched_s = _timed_rows(predict, _batches(wanted.resized))
-    pairs = [(single, wanted.single), (batched, wanted.batched)]
-    for ours, theirs in pairs:
-        _check_same(ours, theirs, wanted.part, class_names, bound)
-    differences = np.stack([np.abs(ours - theirs) for ours, theirs in pairs])
+    for found in (single, batched):
+        _check_same(found, wanted, class_names, bound)
+    in_full, _ = _timed_rows(predict, given(wanted.in_full()))
+    differences = np.abs(np.stack([single, batched]) - wanted.probabilities)
     count, labels = len(wanted.part), wanted.part.labels
     known = bool((labels >= 0).all())
     return Agreement(
         part=wanted.part.name,
         num_images=count,
-        top1_agreement=float(np.mean([_share(ours, theirs) for ours, theirs in pairs])),
+        top1_agreement=min(_share(each, wanted.probabilities) for each in (single, batched)),
         max_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
         bound=bound,
         accuracy=_right(single, labels) if known else None,
-        model_accuracy=_right(wanted.single, labels) if known else None,
-        as_trained_agreement=_share(single, wanted.as_trained),
-        as_trained_difference=float(np.abs(single - wanted.as_trained).max()),
+        model_accuracy=_right(wanted.probabilities, labels) if known else None,
+        in_full_agreement=_share(in_full, wanted.probabilities),
+        in_full_difference=float(np.abs(in_full - wanted.probabilities).max()),
         images_per_second=count / batched_s,
         model_images_per_second=count / wanted.seconds[1],
         ms_per_image=1_000 * single_s / count,
@@ -168,24 +178,23 @@ def compare(
 
 
 def _resized(part: Part, row: int, input_size: tuple[int, int]) -> np.ndarray | None:
-    """An image at the network's size, `(1, height, width, 3)`; None where Pillow cannot read it."""
+    """An image at the network's size; None where Pillow cannot read what TensorFlow has read."""
     try:
-        return resize_array(part.images.full_size(row)[np.newaxis], input_size)
-    # TensorFlow has read it; damaged files make Pillow raise nearly anything.
-    except Exception:
+        part.images.full_size(row)
+        return resize_on_host(decode_on_host(part.images, row, input_size), input_size)
+    except Exception:  # damaged files make Pillow raise nearly anything
         return None
 
 
-def _pixels(part: Part) -> Iterator[np.ndarray]:
-    """Each image at its own size, uint8 `(1, height, width, 3)`, as Pillow reads it."""
-    return (part.images.full_size(row)[np.newaxis] for row in range(len(part)))
+def _fit(images: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
+    return np.stack([resize_on_host(each, input_size) for each in images])
 
 
 def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
     return (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
 
 
-def _timed_rows(predict: Predict, batches: Iterator[np.ndarray]) -> tuple[np.ndarray, float]:
+def _timed_rows(predict: Predict, batches: Iterable[np.ndarray]) -> tuple[np.ndarray, float]:
     """All probabilities, and the seconds of the calls; the first, which compiles, is made twice."""
     rows: list[np.ndarray] = []
     seconds = 0.0
@@ -207,16 +216,17 @@ def _right(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _check_same(
-    ours: np.ndarray, theirs: np.ndarray, part: Part, class_names: Sequence[str], bound: float
+    found: np.ndarray, wanted: Expected, class_names: Sequence[str], bound: float
 ) -> None:
-    if ours.shape != theirs.shape:
+    if found.shape != wanted.probabilities.shape:
         raise RunError(
-            f"the export gives probabilities of shape {ours.shape[1:]} for an image, the model "
-            f"{theirs.shape[1:]}; nothing was written"
+            f"the export gives probabilities of shape {found.shape[1:]} for an image, the model "
+            f"{wanted.probabilities.shape[1:]}; nothing was written"
         )
-    differences = np.abs(ours - theirs).max(axis=1)
+    differences = np.abs(found - wanted.probabilities).max(axis=1)
     # Written so that a NaN fails the test as well.
-    wrong = ~(differences <= bound) | (ours.argmax(axis=1) != theirs.argmax(axis=1))
+    same_class = found.argmax(axis=1) == wanted.probabilities.argmax(axis=1)
+    wrong = ~((differences <= bound) & same_class)
     if not wrong.any():
         return
     row = int(np.where(wrong, np.nan_to_num(differences, nan=np.inf), -1.0).argmax())
@@ -227,7 +237,8 @@ def _check_same(
 
     raise RunError(
         f"the export does not predict the same as the model, so nothing was written: on "
-        f"{int(wrong.sum())} of {len(part)} {part.name} images another class, or a probability "
-        f"that differs by more than {bound:g}; most on {part.images.name(row)}: the model says "
-        f"{said(theirs)}, the export {said(ours)} (largest difference {differences[row]:.3g})"
+        f"{int(wrong.sum())} of {len(found)} {wanted.part.name} images it says another class, or a "
+        f"probability that differs by more than {bound:g}; most on "
+        f"{wanted.part.images.name(row)}: the model says {said(wanted.probabilities)}, the export "
+        f"{said(found)} (largest difference {differences[row]:.3g})"
     )

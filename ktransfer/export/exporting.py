@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from ktransfer._checks import InputError, RunError
+from ktransfer._sealing import seal
 from ktransfer._timing import timed
 from ktransfer.data import Part
 from ktransfer.export.agreement import compare, expected
 from ktransfer.export.card import write_card
 from ktransfer.export.formats import BOUND, Request, card_path
-from ktransfer.export.metadata import KEY, as_json, metadata_of
+from ktransfer.export.metadata import as_json, metadata_of
 from ktransfer.export.result import ExportResult
 from ktransfer.export.runtimes import load_export
 from ktransfer.export.staging import put_in_place, size_and_digest, staged
 from ktransfer.export.trained import Trained
+from ktransfer.serving.metadata import KEY
 
 
 def export(
-    trained: Trained, request: Request, part: Part, as_trained: np.ndarray, notes: tuple[str, ...]
+    trained: Trained,
+    request: Request,
+    part: Part,
+    probabilities: np.ndarray,
+    notes: tuple[str, ...],
 ) -> ExportResult:
     """Write a model, and put it in place if it predicts the same as before.
 
@@ -28,7 +35,7 @@ def export(
         trained: the model.
         request: where and as what.
         part: the images to compare on, all of which the training can read.
-        as_trained: `(images, classes)`, what the model says of them as the training reads them.
+        probabilities: `(images, classes)`, what the model says of them.
         notes: on these images.
 
     Returns:
@@ -39,11 +46,17 @@ def export(
             Nothing of it is left then, and an earlier export is untouched.
     """
     chosen, seconds = request.format, dict[str, float]()
-    wanted = expected(trained.forward, part, as_trained, trained.input_size)
+    _check_backend(chosen.name)
+    wanted = expected(trained.forward, part, probabilities, trained.input_size)
     with staged(request.target) as folder:
         # Under its own name: a runtime may go by the ending.
         written = folder / request.target.name
-        metadata = metadata_of(trained.class_names, trained.input_size, trained.data_sha256)
+        metadata = metadata_of(
+            trained.class_names,
+            trained.input_size,
+            trained.data_sha256,
+            sealed=chosen.name == "onnx",
+        )
         with timed(seconds, "convert"):
             _write(trained, request, written, as_json(metadata))
         with timed(seconds, "compare"):
@@ -74,6 +87,15 @@ def export(
     return result
 
 
+def _check_backend(name: str) -> None:
+    backend = keras.backend.backend()
+    if name != "keras" and backend != "tensorflow":
+        raise InputError(
+            f"the format {name} is traced by TensorFlow, and Keras runs on {backend!r}: save the "
+            "run and export it with KERAS_BACKEND=tensorflow"
+        )
+
+
 def _write(trained: Trained, request: Request, path: Path, metadata: str) -> None:
     """Write the file or folder; every failure is a `RunError`."""
     writers = {"onnx": _onnx, "litert": _litert, "savedmodel": _savedmodel, "keras": _keras}
@@ -96,6 +118,7 @@ def _onnx(trained: Trained, request: Request, path: Path, metadata: str) -> None
 
     held = {KEY: metadata}
     write_onnx(trained.model, trained.input_size, path, opset=request.opset, metadata=held)
+    path.write_bytes(seal(path.read_bytes()))
 
 
 def _litert(trained: Trained, _: Request, path: Path, metadata: str) -> None:

@@ -1,4 +1,4 @@
-"""What travels inside an export besides the network, as JSON under the key `ktransfer`."""
+"""What travels inside an export besides the network, as JSON; `serving.metadata` reads it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ import keras
 import tensorflow as tf
 
 from ktransfer import __version__
-
-#: Of the layout below; a reader refuses another one.
-FORMAT = 1
-
-KEY = "ktransfer"
-
-RESIZING = "centre crop, means of whole squares, bilinear"
+from ktransfer.serving.metadata import FORMAT, RESIZING
 
 
 def metadata_of(
@@ -25,6 +19,8 @@ def metadata_of(
     input_size: tuple[int, int],
     data_sha256: str | None,
     quantisation: str | None = None,
+    *,
+    sealed: bool = False,
 ) -> dict[str, Any]:
     """The metadata, as plain data.
 
@@ -33,6 +29,7 @@ def metadata_of(
         input_size: height and width in pixels that the network sees.
         data_sha256: of the images that it learnt from; None where that is not known.
         quantisation: None, `"float16"` or `"int8"`.
+        sealed: whether the file will end with a checksum, as of `ktransfer._sealing`.
     """
     now = datetime.datetime.now(datetime.UTC)
     return {
@@ -48,6 +45,7 @@ def metadata_of(
         "created": now.isoformat(timespec="seconds"),
         "data_sha256": data_sha256,
         "quantisation": quantisation,
+        "sealed": sealed,
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ktransfer._checks import RunError
 from ktransfer.export.agreement import Predict
+from ktransfer.serving.reading import read_model
 
 
 def load_export(path: Path, name: str) -> Predict:
@@ -35,6 +36,7 @@ def load_export(path: Path, name: str) -> Predict:
 def _onnx(path: Path) -> Predict:
     import onnxruntime
 
+    read_model(path)  # as `ktransfer predict` does: the metadata and the checksum
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings are about what it optimises
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
