@@ -1,0 +1,1 @@
+"""Models that leave the library: files that other programs read."""
