@@ -29,6 +29,8 @@ from ktransfer.data import (
 )
 from ktransfer.data.held_back import held_back, record_of
 from ktransfer.doctor import check_name, preflight
+from ktransfer.export import ExportResult, Request, Trained, images_to_compare
+from ktransfer.export import export as export_model
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -127,6 +129,7 @@ class FineTuner:
         self.result: FitResult | None = None
         self.class_names: tuple[str, ...] = ()
         self._data: dict[str, Any] = {}
+        self._validation: Part | None = None
         self._request: dict[str, Any] = {}
         self._blocks = tuple((block.name, block.parameters, 0) for block in backbone.blocks)
         self._pretrained: list[np.ndarray] | None = None
@@ -270,6 +273,7 @@ class FineTuner:
         with timed(seconds, "check"):
             findings = preflight(splits, check, verbose=self.verbose)
         self._use_pretrained()
+        self._validation = splits.validation
         settings = self._settings(callbacks, cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
         with timed(seconds, "prepare"):
@@ -540,6 +544,58 @@ class FineTuner:
             "result": self.result.to_dict() if self.result else None,
         }
         write_run(path, model, record, overwrite=overwrite)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,
+        *,
+        opset: int = 17,
+        validation: Any = None,
+        overwrite: bool = False,
+    ) -> ExportResult:
+        """Write the model as a file that other programs run, proven to predict the same.
+
+        Resizing, preprocessing, softmax, temperature and class names are inside. The file is
+        written aside, loaded again in its own runtime and compared with the model on real images;
+        it is put in place only if every image has the same class, and every probability differs by
+        less than 1e-4. A model card, `NAME.card.md`, is written beside it.
+
+        Args:
+            path: of the file or folder; its ending says the format where `format` does not.
+            format: `"onnx"` (`.onnx`, needs the extra `onnx`), `"litert"` (`.tflite`),
+                `"savedmodel"` (a folder) or `"keras"` (`.keras`, which takes images of
+                `backbone.input_size` only; the others take any size).
+            opset: of ONNX.
+            validation: images to compare on, at most 128 of them: a source as `fit` or `predict`
+                takes it, labelled or not. None: the validation part of the training.
+            overwrite: replace the export that lies there. It stays whole until the new one has
+                proven itself.
+
+        Returns:
+            An `ExportResult`; print it.
+
+        Raises:
+            InputError: before `fit`, the format is unknown, an extra is missing, or the images
+                cannot be read.
+            RunError: the place is taken or cannot be written to, there are no images to compare on,
+                or the export predicts something else. Nothing is left behind then.
+        """
+        trained = Trained(
+            self.model,
+            self._infer,
+            self.class_names,
+            self.backbone.input_size,
+            self.backbone.name,
+            self.backbone.weights,
+            self.backbone.options,
+            self.result,
+            self._data,
+        )
+        request = Request.of(path, format, opset, overwrite=overwrite)
+        part, notes = images_to_compare(validation, self._validation, self.class_names, self._data)
+        probabilities, rows, _ = self._probabilities(part)
+        return export_model(trained, request, part.select(rows), probabilities, notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verbose: bool = True) -> FineTuner:

@@ -214,6 +214,20 @@ def check_run(folder: str) -> None:
     read_record(folder)
 
 
+def check_export(
+    run: str, out: str, format_name: str | None, data: str | None, opset: int, *, overwrite: bool
+) -> None:
+    """Raises the error of `FineTuner.export` for all that can be seen before the run is loaded."""
+    from ktransfer.export import Request, check_images
+    from ktransfer.runs import read_record
+
+    record = read_record(run)
+    Request.of(out, format_name, opset, overwrite=overwrite)
+    check_images(data, record["data"])
+    if data is not None:
+        check_paths([data])
+
+
 def is_exported(model: str) -> bool:
     """Whether a model is, or should be, an exported file; else it is the folder of a run."""
     named_so = model.lower().endswith(".onnx") and not os.path.isdir(model)

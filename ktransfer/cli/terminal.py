@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ktransfer.data import Skipped
     from ktransfer.demo import Demo
     from ktransfer.diagnosis import Diagnosis
+    from ktransfer.export import ExportResult
     from ktransfer.looking import Look
     from ktransfer.metrics import Score
     from ktransfer.recommend import Default, Recommendation
@@ -256,6 +257,12 @@ def print_next(*commands: Sequence[str]) -> None:
     click.echo(f"\n{click.style('Next', bold=True)}")
     for command in commands:
         click.echo(f"  {printable(shlex.join(command))}")
+
+
+def print_export(result: ExportResult) -> None:
+    """Where the export lies, and how it was proven."""
+    for label, text in result.rows():
+        _row(label, text)
 
 
 def print_look(page: Look) -> None:

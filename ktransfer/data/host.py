@@ -26,12 +26,13 @@ def read_on_host(
     Raises:
         OSError: as `decode_image`; damaged files make Pillow raise nearly anything besides.
     """
-    return resize_on_host(_decoded(images, index, input_size), input_size)
+    return resize_on_host(decode_on_host(images, index, input_size), input_size)
 
 
-def _decoded(
+def decode_on_host(
     images: ImageFiles | HeldImages, index: int, input_size: tuple[int, int]
 ) -> np.ndarray:
+    """One image as `read_on_host` decodes it, not yet resized: a large JPEG at a part of it."""
     if isinstance(images, ImageFiles):
         file = images[index]
         plain = file.route == "tensorflow"

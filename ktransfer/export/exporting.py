@@ -1,0 +1,141 @@
+"""One call of `FineTuner.export`: write aside, prove, describe, move into place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from ktransfer._checks import InputError, RunError
+from ktransfer._sealing import seal
+from ktransfer._timing import timed
+from ktransfer.data import Part
+from ktransfer.export.agreement import compare, expected
+from ktransfer.export.card import write_card
+from ktransfer.export.formats import BOUND, Request, card_path
+from ktransfer.export.metadata import as_json, metadata_of
+from ktransfer.export.result import ExportResult
+from ktransfer.export.runtimes import load_export
+from ktransfer.export.staging import put_in_place, size_and_digest, staged
+from ktransfer.export.trained import Trained
+from ktransfer.serving.metadata import KEY
+
+
+def export(
+    trained: Trained,
+    request: Request,
+    part: Part,
+    probabilities: np.ndarray,
+    notes: tuple[str, ...],
+) -> ExportResult:
+    """Write a model, and put it in place if it predicts the same as before.
+
+    Args:
+        trained: the model.
+        request: where and as what.
+        part: the images to compare on, all of which the training can read.
+        probabilities: `(images, classes)`, what the model says of them.
+        notes: on these images.
+
+    Returns:
+        The result. At `request.target` lies the export, and beside it its card.
+
+    Raises:
+        RunError: it cannot be converted, written or loaded again, or predicts something else.
+            Nothing of it is left then, and an earlier export is untouched.
+    """
+    chosen, seconds = request.format, dict[str, float]()
+    _check_backend(chosen.name)
+    wanted = expected(trained.forward, part, probabilities, trained.input_size)
+    with staged(request.target) as folder:
+        # Under its own name: a runtime may go by the ending.
+        written = folder / request.target.name
+        metadata = metadata_of(
+            trained.class_names,
+            trained.input_size,
+            trained.data_sha256,
+            sealed=chosen.name == "onnx",
+        )
+        with timed(seconds, "convert"):
+            _write(trained, request, written, as_json(metadata))
+        with timed(seconds, "compare"):
+            agreement = compare(
+                load_export(written, chosen.name),
+                wanted,
+                trained.class_names,
+                any_size=chosen.any_size,
+                bound=BOUND,
+            )
+        size_bytes, sha256 = size_and_digest(written)
+        result = ExportResult(
+            path=request.target,
+            format=chosen.name,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            card=card_path(request.target),
+            input_size=trained.input_size,
+            any_size=chosen.any_size,
+            opset=request.opset if chosen.name == "onnx" else None,
+            agreement=agreement,
+            notes=notes,
+            seconds=seconds,
+        )
+        card = folder / "card.md"
+        card.write_text(write_card(trained, result, metadata), "utf-8", "backslashreplace")
+        put_in_place(folder, {written: request.target, card: result.card})
+    return result
+
+
+def _check_backend(name: str) -> None:
+    backend = keras.backend.backend()
+    if name != "keras" and backend != "tensorflow":
+        raise InputError(
+            f"the format {name} is traced by TensorFlow, and Keras runs on {backend!r}: save the "
+            "run and export it with KERAS_BACKEND=tensorflow"
+        )
+
+
+def _write(trained: Trained, request: Request, path: Path, metadata: str) -> None:
+    """Write the file or folder; every failure is a `RunError`."""
+    writers = {"onnx": _onnx, "litert": _litert, "savedmodel": _savedmodel, "keras": _keras}
+    try:
+        writers[request.format.name](trained, request, path, metadata)
+    except InputError:  # of ours: it says what stands in the way
+        raise
+    # TensorFlow and h5py have errors of their own for a full disk, and each converter for a layer
+    # that it does not know.
+    except Exception as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RunError(
+            f"the model cannot be exported as {request.format.name} to {request.target}: {said}; "
+            "nothing of it is left"
+        ) from error
+
+
+def _onnx(trained: Trained, request: Request, path: Path, metadata: str) -> None:
+    from ktransfer.export.onnx import write_onnx
+
+    held = {KEY: metadata}
+    write_onnx(trained.model, trained.input_size, path, opset=request.opset, metadata=held)
+    path.write_bytes(seal(path.read_bytes()))
+
+
+def _litert(trained: Trained, _: Request, path: Path, metadata: str) -> None:
+    from ktransfer.export.litert import write_litert
+
+    names = trained.class_names
+    write_litert(trained.model, trained.input_size, path, class_names=names, metadata=metadata)
+
+
+def _savedmodel(trained: Trained, _: Request, path: Path, metadata: str) -> None:
+    from ktransfer.export.savedmodel import write_savedmodel
+
+    names = trained.class_names
+    write_savedmodel(trained.model, trained.input_size, path, class_names=names, metadata=metadata)
+
+
+def _keras(trained: Trained, _: Request, path: Path, metadata: str) -> None:
+    from ktransfer.export.keras_file import write_keras
+
+    write_keras(trained.model, trained.input_size, path, metadata=metadata)
