@@ -48,9 +48,7 @@ class OnnxClassifier:
             raise InputError(f"num_threads must be an integer of at least 1, got {num_threads!r}")
         content, metadata = read_model(path)
         self.metadata: ModelMetadata = metadata
-        self._session = Session(
-            os.fsdecode(path), content, len(metadata.class_names), num_threads
-        )
+        self._session = Session(os.fsdecode(path), content, len(metadata.class_names), num_threads)
 
     @property
     def class_names(self) -> tuple[str, ...]:
