@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ktransfer.advisor import Advice, advise
     from ktransfer.backbones import Backbone, Block, load_backbone
     from ktransfer.doctor import examine
+    from ktransfer.export import ExportResult
     from ktransfer.finetuner import FineTuner
     from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
     from ktransfer.plan import Plan, Stage
@@ -32,6 +33,7 @@ _HOME = {
     "Backbone": "backbones",
     "Block": "backbones",
     "Evaluation": "results",
+    "ExportResult": "export",
     "FineTuner": "finetuner",
     "FitResult": "results",
     "InputError": "_checks",
@@ -55,6 +57,7 @@ __all__ = [
     "Backbone",
     "Block",
     "Evaluation",
+    "ExportResult",
     "FineTuner",
     "FitResult",
     "InputError",

@@ -29,7 +29,7 @@ from ktransfer.data import (
 )
 from ktransfer.data.held_back import held_back, record_of
 from ktransfer.doctor import check_name, preflight
-from ktransfer.export import ExportResult, Request, Trained, images_to_compare
+from ktransfer.export import ExportResult, Proof, Request, Trained, images_to_compare
 from ktransfer.export import export as export_model
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
@@ -273,20 +273,22 @@ class FineTuner:
         with timed(seconds, "check"):
             findings = preflight(splits, check, verbose=self.verbose)
         self._use_pretrained()
-        self._validation = splits.validation
         settings = self._settings(callbacks, cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
         with timed(seconds, "prepare"):
             begun = fit.begin(splits, advice)
         seconds["prepare"] -= begun.source.seconds
         if options.complete:
-            return self._take_over(out, begun.request)
+            result = self._take_over(out, begun.request)
+            self._validation = splits.validation
+            return result
         fitted = fit.run(begun, seconds)
         self._use(fitted.model)
         self.class_names = fitted.result.classes
         self._blocks = fitted.blocks
         self._request = begun.request
         self._data = record_of(data, splits)
+        self._validation = splits.validation
         self.result = dataclasses.replace(fitted.result, findings=findings)
         if out is not None:
             with timed(seconds, "save"):
@@ -581,21 +583,23 @@ class FineTuner:
             RunError: the place is taken or cannot be written to, there are no images to compare on,
                 or the export predicts something else. Nothing is left behind then.
         """
-        trained = Trained(
-            self.model,
-            self._infer,
-            self.class_names,
-            self.backbone.input_size,
-            self.backbone.name,
-            self.backbone.weights,
-            self.backbone.options,
-            self.result,
-            self._data,
-        )
+        model = self.model  # before fit there is nothing to export: said before all else
         request = Request.of(path, format, opset, overwrite=overwrite)
         part, notes = images_to_compare(validation, self._validation, self.class_names, self._data)
         probabilities, rows, _ = self._probabilities(part)
-        return export_model(trained, request, part.select(rows), probabilities, notes)
+        trained = Trained(
+            model=model,
+            forward=self._infer,
+            class_names=self.class_names,
+            input_size=self.backbone.input_size,
+            backbone=self.backbone.name,
+            weights=self.backbone.weights,
+            options=self.backbone.options,
+            result=self.result,
+            data=self._data,
+        )
+        proof = Proof(part.select(rows), probabilities, notes)
+        return export_model(trained, request, proof, verbose=self.verbose)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verbose: bool = True) -> FineTuner:

@@ -58,3 +58,4 @@ def export(
     else:
         terminal.print_export(result)
         terminal.print_seconds({**seconds, **result.seconds})
+        terminal.print_after_export(result)

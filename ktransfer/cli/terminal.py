@@ -265,6 +265,12 @@ def print_export(result: ExportResult) -> None:
         _row(label, text)
 
 
+def print_after_export(result: ExportResult) -> None:
+    """What to type next."""
+    if result.format == "onnx":
+        print_next(["ktransfer", "predict", str(result.path), "photo.jpg"])
+
+
 def print_look(page: Look) -> None:
     """Where the page lies and what is on it."""
     _row("Page", f"{page.path}, {page.width:,} x {page.height:,} pixels")

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from ktransfer.export.formats import FORMATS, Request
     from ktransfer.export.images import check_images, images_to_compare
     from ktransfer.export.result import ExportResult
-    from ktransfer.export.trained import Trained
+    from ktransfer.export.trained import Proof, Trained
 
 __all__ = [
     "FORMATS",
     "Agreement",
     "ExportResult",
+    "Proof",
     "Request",
     "Trained",
     "check_images",
@@ -32,6 +33,7 @@ _HOME = {
     "Agreement": "agreement",
     "ExportResult": "result",
     "FORMATS": "formats",
+    "Proof": "trained",
     "Request": "formats",
     "Trained": "trained",
     "check_images": "images",

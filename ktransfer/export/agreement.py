@@ -16,6 +16,9 @@ from ktransfer.data.host import decode_on_host, resize_on_host
 #: Images in a batch of the second comparison.
 BATCH_SIZE = 32
 
+# Of an image at its own size: 16 megapixels, 200 MB in float32.
+_MOST_NUMBERS = 3 * 2**24
+
 #: From uint8 RGB images `(batch, height, width, 3)` to float32 probabilities `(batch, classes)`.
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -93,13 +96,16 @@ class Expected:
 
     def own_size(self) -> Iterator[np.ndarray]:
         """Each image as it is decoded for the model, `(1, height, width, 3)`, not yet resized."""
-        images = self.part.images
         for row in range(len(self.part)):
-            yield decode_on_host(images, row, self.input_size)[np.newaxis]
+            image = decode_on_host(self.part.images, row, self.input_size)
+            # In float32 a very large one would need more memory than all else.
+            small = image.size <= _MOST_NUMBERS
+            yield (image if small else resize_on_host(image, self.input_size))[np.newaxis]
 
-    def in_full(self) -> Iterator[np.ndarray]:
-        """Each image as most other programs decode it, `(1, height, width, 3)`."""
-        return (self.part.images.full_size(row)[np.newaxis] for row in range(len(self.part)))
+    def in_full(self) -> np.ndarray:
+        """The images as most other programs decode them, of the network's size."""
+        rows = range(len(self.part))
+        return _fit((self.part.images.full_size(row) for row in rows), self.input_size)
 
 
 def expected(
@@ -147,15 +153,12 @@ def compare(
     Raises:
         RunError: they differ; the message says on which image and by how much.
     """
-
-    def given(images: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
-        return images if any_size else (_fit(each, wanted.input_size) for each in images)
-
-    single, single_s = _timed_rows(predict, given(wanted.own_size()))
+    own = wanted.own_size() if any_size else (each[np.newaxis] for each in wanted.resized)
+    single, single_s = _timed_rows(predict, own)
     batched, batched_s = _timed_rows(predict, _batches(wanted.resized))
     for found in (single, batched):
         _check_same(found, wanted, class_names, bound)
-    in_full, _ = _timed_rows(predict, given(wanted.in_full()))
+    in_full, _ = _timed_rows(predict, _batches(wanted.in_full()))
     differences = np.abs(np.stack([single, batched]) - wanted.probabilities)
     count, labels = len(wanted.part), wanted.part.labels
     known = bool((labels >= 0).all())
@@ -186,7 +189,7 @@ def _resized(part: Part, row: int, input_size: tuple[int, int]) -> np.ndarray | 
         return None
 
 
-def _fit(images: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
+def _fit(images: Iterable[np.ndarray], input_size: tuple[int, int]) -> np.ndarray:
     return np.stack([resize_on_host(each, input_size) for each in images])
 
 

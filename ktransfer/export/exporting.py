@@ -5,86 +5,89 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from ktransfer._checks import InputError, RunError
+from ktransfer._progress import working
 from ktransfer._sealing import seal
 from ktransfer._timing import timed
-from ktransfer.data import Part
-from ktransfer.export.agreement import compare, expected
+from ktransfer.export.agreement import Agreement, compare, expected
 from ktransfer.export.card import write_card
 from ktransfer.export.formats import BOUND, Request, card_path
 from ktransfer.export.metadata import as_json, metadata_of
 from ktransfer.export.result import ExportResult
 from ktransfer.export.runtimes import load_export
 from ktransfer.export.staging import put_in_place, size_and_digest, staged
-from ktransfer.export.trained import Trained
+from ktransfer.export.trained import Proof, Trained
 from ktransfer.serving.metadata import KEY
 
 
 def export(
-    trained: Trained,
-    request: Request,
-    part: Part,
-    probabilities: np.ndarray,
-    notes: tuple[str, ...],
+    trained: Trained, request: Request, proof: Proof, *, verbose: bool = True
 ) -> ExportResult:
     """Write a model, and put it in place if it predicts the same as before.
 
     Args:
         trained: the model.
         request: where and as what.
-        part: the images to compare on, all of which the training can read.
-        probabilities: `(images, classes)`, what the model says of them.
-        notes: on these images.
+        proof: the images to compare on.
+        verbose: show on standard error what is being done.
 
     Returns:
         The result. At `request.target` lies the export, and beside it its card.
 
     Raises:
+        InputError: the model has what the format does not know, or no image can be decoded.
         RunError: it cannot be converted, written or loaded again, or predicts something else.
             Nothing of it is left then, and an earlier export is untouched.
     """
-    chosen, seconds = request.format, dict[str, float]()
-    _check_backend(chosen.name)
-    wanted = expected(trained.forward, part, probabilities, trained.input_size)
+    name, seconds = request.format.name, dict[str, float]()
+    _check_backend(name)
     with staged(request.target) as folder:
         # Under its own name: a runtime may go by the ending.
         written = folder / request.target.name
         metadata = metadata_of(
-            trained.class_names,
-            trained.input_size,
-            trained.data_sha256,
-            sealed=chosen.name == "onnx",
+            trained.class_names, trained.input_size, trained.data_sha256, sealed=name == "onnx"
         )
-        with timed(seconds, "convert"):
+        with timed(seconds, "convert"), working(f"writing {name}", shown=verbose):
             _write(trained, request, written, as_json(metadata))
-        with timed(seconds, "compare"):
-            agreement = compare(
-                load_export(written, chosen.name),
-                wanted,
-                trained.class_names,
-                any_size=chosen.any_size,
-                bound=BOUND,
-            )
-        size_bytes, sha256 = size_and_digest(written)
-        result = ExportResult(
-            path=request.target,
-            format=chosen.name,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            card=card_path(request.target),
-            input_size=trained.input_size,
-            any_size=chosen.any_size,
-            opset=request.opset if chosen.name == "onnx" else None,
-            agreement=agreement,
-            notes=notes,
-            seconds=seconds,
-        )
+        with timed(seconds, "compare"), working("comparing with the model", shown=verbose):
+            agreement = _compared(trained, request, proof, written)
+        result = _result(trained, request, written, agreement, proof.notes, seconds)
         card = folder / "card.md"
         card.write_text(write_card(trained, result, metadata), "utf-8", "backslashreplace")
         put_in_place(folder, {written: request.target, card: result.card})
     return result
+
+
+def _compared(trained: Trained, request: Request, proof: Proof, written: Path) -> Agreement:
+    wanted = expected(trained.forward, proof.part, proof.probabilities, trained.input_size)
+    predict = load_export(written, request.format.name)
+    any_size, names = request.format.any_size, trained.class_names
+    return compare(predict, wanted, names, any_size=any_size, bound=BOUND)
+
+
+def _result(
+    trained: Trained,
+    request: Request,
+    written: Path,
+    agreement: Agreement,
+    notes: tuple[str, ...],
+    seconds: dict[str, float],
+) -> ExportResult:
+    size_bytes, sha256 = size_and_digest(written)
+    return ExportResult(
+        path=request.target,
+        format=request.format.name,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        card=card_path(request.target),
+        input_size=trained.input_size,
+        any_size=request.format.any_size,
+        opset=request.opset if request.format.name == "onnx" else None,
+        agreement=agreement,
+        notes=notes,
+        seconds=seconds,
+    )
 
 
 def _check_backend(name: str) -> None:

@@ -62,7 +62,8 @@ def choose_format(path: str | os.PathLike[str], name: str | None = None) -> Form
         if ending not in of_ending:
             raise InputError(
                 f"{os.fspath(path)!r} does not say which format is wanted: let it end in .onnx, "
-                f".tflite or .keras, or give format= (--format): {', '.join(FORMATS)}"
+                ".tflite or .keras, or have no ending for the folder of a SavedModel, or give "
+                f"format= (--format): {', '.join(FORMATS)}"
             )
         return of_ending[ending]
     chosen = FORMATS[name]

@@ -49,15 +49,17 @@ def put_in_place(staging: Path, moves: dict[Path, Path]) -> None:
         moves: from where to where.
     """
     kept = {target: staging / f"replaced-{at}" for at, target in enumerate(moves.values())}
+    begun: list[tuple[Path, Path]] = []
     try:
         for source, target in moves.items():
             flush_to_disk(source)
+            begun.append((source, target))
             if os.path.lexists(target):
                 _keep(target, kept[target])
             source.replace(target)
     except BaseException:
-        for source, target in moves.items():
-            if not source.exists() and target.exists():
+        for source, target in begun:
+            if not source.exists():
                 target.rename(source)
             if kept[target].exists():
                 kept[target].replace(target)

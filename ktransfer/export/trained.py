@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
+from ktransfer.data import Part
 from ktransfer.export.agreement import Predict
 from ktransfer.results import FitResult
 
@@ -42,3 +44,18 @@ class Trained:
     def data_sha256(self) -> str | None:
         """Of the training and validation images together, in any order; None if not known."""
         return self.data.get("contents")
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """The images that an export is compared on.
+
+    Attributes:
+        part: the images, all of which the model could read.
+        probabilities: float32 `(images, classes)`, what the model says of them.
+        notes: on how they were chosen.
+    """
+
+    part: Part
+    probabilities: np.ndarray
+    notes: tuple[str, ...]
