@@ -18,8 +18,8 @@ from ktransfer.serving.predictions import Predictions
 from ktransfer.serving.reading import read_model
 from ktransfer.serving.session import Session
 
-#: As `FineTuner.predict` takes: larger ones gained nothing on a CPU.
-BATCH_SIZE = 32
+#: Larger ones gain nothing on a CPU, and take memory: MobileNetV2 120 MB with 8, 450 MB with 32.
+BATCH_SIZE = 8
 
 OnProgress = Callable[[int, int], None]
 

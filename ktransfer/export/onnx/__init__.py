@@ -1,7 +1,7 @@
 """Trained models as ONNX files: `write_onnx`.
 
-`tracing` makes a graph of the model, `converting` (a process of its own) makes ONNX of it, `mending`
-is what the converter or ONNX Runtime would get wrong, `operators` what cannot be written.
+`tracing` makes a graph of the model; `converting`, a process of its own, makes ONNX of it;
+`mending` has what converter or ONNX Runtime would get wrong, `operators` what cannot be written.
 """
 
 from ktransfer.export.onnx.operators import DEFAULT_OPSET, OPSETS, check_opset

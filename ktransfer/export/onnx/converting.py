@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,35 @@ def converted(graph: Any, output: str, opset: int) -> onnx.ModelProto:
             tensors_to_rename={inputs[0]: INPUT_NAME, outputs[0]: OUTPUT_NAME},
         )
     _check_operators(half.get_nodes(), opset)
-    # Catching errors means a copy of all weights before each of a dozen steps, again and again.
-    whole = optimizer.optimize_graph(half, catch_errors=False)
+    # Catching errors would copy all weights before each of a dozen steps, again and again.
+    steps = {name: partial(_Step, each) for name, each in optimizer._get_optimizers().items()}
+    whole = optimizer.optimize_graph(half, catch_errors=False, optimizers=steps)
     model: onnx.ModelProto = whole.make_model("ktransfer")
     _name_dimensions(model)
     return model
+
+
+class _Step:
+    """One step of the optimizer, without its copy of all weights into memory that is never freed.
+
+    A message of protobuf keeps what is deleted from it, and tf2onnx (1.17) writes all of its
+    messages anew after each step; the last time is enough.
+    """
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self._step = factory()
+
+    @property
+    def graph_been_opt(self) -> bool:
+        """Whether it has changed something."""
+        return bool(self._step.graph_been_opt)
+
+    def optimize(self, graph: Any, iteration: int) -> Any:
+        """Optimize a graph in place."""
+        self._step.opt_iteration = iteration
+        graph = self._step._optimize(graph)
+        graph.delete_unused_nodes(graph.outputs)
+        return graph
 
 
 def _optimized(graph: Any, output: str) -> Any:

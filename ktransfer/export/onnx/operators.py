@@ -11,8 +11,8 @@ import keras
 from ktransfer._checks import InputError
 
 DEFAULT_OPSET = 17
-#: Where onnx 1.23 and tf2onnx 1.17 both know every operator.
-OPSETS = range(9, 19)
+#: Below the first one the resizing cannot be written, above the last one tf2onnx (1.17) refuses.
+OPSETS = range(10, 19)
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,10 @@ def refusal(obstacles: Sequence[Obstacle], model: keras.Model, opset: int) -> In
         return InputError(
             f"opset {opset} is too low for {', '.join(names)}: say opset={needs} or higher"
         )
-    places = dict.fromkeys(
-        f"{each.operator} in {_place(each.operation, model)}" for each in unknown
-    )
+    named = [f"{each.operator} in {_place(each.operation, model)}" for each in unknown]
+    places = "; ".join(dict.fromkeys(named))
     return InputError(
-        f"the model cannot be converted to ONNX, which has no operator for {'; '.join(places)}; "
+        f"the model cannot be converted to ONNX, which has no operator for {places}; "
         "write that layer with other operations, or export format='savedmodel'"
     )
 
@@ -64,8 +63,9 @@ def _place(operation: str, model: keras.Model) -> str:
     """The innermost layer that an operation of the graph is in."""
     layers = {each.name: each for each in _with_inner(model)}
     for scope in reversed(operation.split("/")):
-        # Keras and TensorFlow number what is called again.
-        name = scope if scope in layers else scope.rpartition("_")[0]
+        # TensorFlow numbers a scope that is entered again, and Keras enters each one twice: once to
+        # build the layer, once to call it.
+        name = scope.removesuffix("_1") if scope.removesuffix("_1") in layers else scope
         if name in layers and layers[name] is not model:
             return f"the layer {name!r} ({type(layers[name]).__name__})"
     return f"the operation {operation!r}"

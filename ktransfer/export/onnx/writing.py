@@ -63,7 +63,9 @@ def write_onnx(
                 obstacles = [Obstacle(**each) for each in outcome["obstacles"]]
                 raise refusal(obstacles, model, opset)
             if "reason" in outcome:
-                raise InputError(f"the model cannot be converted to ONNX: {outcome['reason']}")
+                raise InputError(
+                    f"the model cannot be converted to ONNX opset {opset}: {outcome['reason']}"
+                )
             shutil.copyfile(folder / "model.onnx", path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error}") from error
