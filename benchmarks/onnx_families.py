@@ -7,7 +7,7 @@ same to it) is trained on photos of ants and bees, once its head alone, once its
 well, and each model is written by `write_onnx`. 64 other photos are then judged by ONNX Runtime
 from the whole pixels of the file, and by Keras after the library's own resizing. Every family runs
 in a process of its own. It takes about 30 minutes and writes benchmarks/results/onnx_families.md
-and .json; `--families` takes a few of them.
+and .json; with `--families` and `--plans` a part of it, what was measured before stays.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ FAMILIES = (
 )  # fmt: skip
 TRAIN, COMPARED, BATCH = 16, 64, 16
 BOUND = 1e-4
+PLANS = ("linear probe", "fine-tuned")
 
 
 def photos(part: str, number: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -145,8 +146,8 @@ def exported(
     }
 
 
-def measure(name: str) -> None:
-    """All of one family; prints a line of JSON."""
+def measure(name: str, names: Sequence[str]) -> None:
+    """One family with plans of these names; prints a line of JSON."""
     import keras
 
     from ktransfer import FineTuner, load_backbone
@@ -169,8 +170,8 @@ def measure(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         plans = {"linear probe": linear_probe(20), "fine-tuned": last_blocks(2, 1, head_epochs=5)}
-        for plan, each in plans.items():
-            tuner.fit(data, plan=each, check="off", cache="off")
+        for plan in names:
+            tuner.fit(data, plan=plans[plan], check="off", cache="off")
             results[plan] = exported(tuner, held_out, small, file, timed=plan == "fine-tuned")
     print(json.dumps(results))
 
@@ -200,16 +201,17 @@ def body(results: list[dict[str, Any]]) -> str:
         "family", "trained", "px", "weights, MB", "file, MB", "s", "peak, MB", "largest", "mean",
         "top-1 equal", "spread", "onnxruntime/s", "Keras/s",
     ]  # fmt: skip
-    rows = [row(each, plan) for each in results for plan in ("linear probe", "fine-tuned")]
-    every = [each[plan] for each in results for plan in ("linear probe", "fine-tuned")]
+    pairs = [(each, plan) for each in results for plan in PLANS if plan in each]
+    rows = [row(*each) for each in pairs]
+    every = [each[plan] for each, plan in pairs]
     same = all(each["largest"] < BOUND and each["top1"] == 1.0 for each in every)
     versions = ", ".join(
         f"{each} {importlib.metadata.version(each)}" for each in ("onnx", "onnxruntime", "tf2onnx")
     )
     return (
         f"{table(header, rows)}\n\n"
-        f"{len(results)} families, two models each, {COMPARED} photos, opset 17; random weights "
-        "with the statistics of batch norm fitted to photos. Largest and mean: difference in the "
+        f"{len(results)} families, {len(pairs)} models, {COMPARED} photos, opset 17; random "
+        "weights with the statistics of batch norm fitted to photos. Largest and mean: difference in the "
         f"probability of a class between ONNX Runtime and Keras; {'all' if same else 'NOT all'} "
         f"below {BOUND:g} with the same top-1 class. Spread: standard deviation between photos of "
         "Keras' probability of the first class (of 0, the comparison would show nothing). Peak: "
@@ -232,16 +234,19 @@ def main() -> None:
     """Measure the families one after the other; write the results after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--plans", nargs="+", default=list(PLANS), choices=PLANS)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", choices=FAMILIES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        measure(arguments.one)
+        measure(arguments.one, arguments.plans)
         return
     folder = results_folder(arguments.out, smoke=False)
     results = earlier(folder)
     for name in arguments.families:
-        results[name], seconds = in_own_process(__file__, "--one", name)
+        command = ("--one", name, "--plans", *arguments.plans)
+        found, seconds = in_own_process(__file__, *command)
+        results[name] = {**results.get(name, {}), **found}
         print(f"{name}: {seconds:.0f} s", file=sys.stderr)
         ordered = [results[each] for each in FAMILIES if each in results]
         write_results(folder, Path(__file__).stem, body(ordered), ordered)

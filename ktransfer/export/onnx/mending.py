@@ -58,9 +58,9 @@ def mend_erfc(graph: Any) -> None:
 def mend_max_pooling(graph: Any, shapes: Mapping[str, Sequence[int | None]]) -> None:
     """Have max pooling do the padding with zeros in front of it itself.
 
-    ONNX Runtime (1.32) fuses the two into a pooling that takes minus infinity for what was padded,
-    which is wrong for what lies below zero (ResNet50V2). To be removed when its PadFusion asks
-    whether the values are positive.
+    ONNX Runtime up to 1.31 fuses the two into a pooling that takes minus infinity for what was
+    padded, which is wrong for what lies below zero (ResNet50V2); so do tools that make files
+    smaller (onnx/optimizer pull request 318). To be removed when nobody serves with those.
 
     Args:
         graph: a `GraphDef`.
