@@ -275,7 +275,7 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(tuner, tmp_path):
         ("a.bin", {}, "does not say which format"),
         ("a.keras", {"format": "onnx"}, "'onnx' is a file that ends in .onnx, got"),
         ("a.tflite", {"format": "savedmodel"}, "'savedmodel' is a folder, got"),
-        ("a.onnx", {"opset": 99}, "opset must be an integer from 9 to 18, got 99"),
+        ("a.onnx", {"opset": 99}, "opset must be a whole number from 10 to 18, got 99"),
     ],
 )
 def test_wrong_format_is_refused(tuner, tmp_path, path, options, message):
