@@ -33,7 +33,7 @@ class Traced:
     def write(self, folder: Path) -> None:
         """Write both into a folder."""
         (folder / GRAPH_NAME).write_bytes(self.graph.SerializeToString())
-        np.savez(folder / WEIGHTS_NAME, **self.values)
+        np.savez(folder / WEIGHTS_NAME, allow_pickle=False, **self.values)
 
 
 def trace(model: keras.Model, input_size: tuple[int, int]) -> Traced:
