@@ -136,6 +136,15 @@ def test_zeros_before_a_pooling_stay_zeros(here, tmp_path, pooling, padding):
     assert not {"MaxPool", "Pad"} <= operators(tmp_path / "model.onnx")
 
 
+def test_padding_wider_than_the_pooling_is_left_as_it_is(here, tmp_path):
+    images = keras.Input((*SIZE, 3))
+    x = layers.Conv2D(4, 3, strides=2)(layers.Rescaling(-1 / 255, -0.1)(images))
+    x = layers.MaxPooling2D(2)(layers.ZeroPadding2D(3)(-keras.ops.abs(x)))
+    model = classifier(images, layers.Flatten()(x))
+    write_onnx(model, SIZE, tmp_path / "model.onnx")
+    check_same(model, tmp_path / "model.onnx", random_images())
+
+
 def test_blocks_of_a_vision_transformer_convert(here, tmp_path):
     keras_hub = pytest.importorskip("keras_hub")
     tiny = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}

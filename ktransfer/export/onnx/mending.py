@@ -67,16 +67,16 @@ def mend_max_pooling(graph: Any, shapes: Mapping[str, Sequence[int | None]]) -> 
         shapes: of what each node says, by its name; None where a length is unknown.
     """
     nodes = {each.name: each for each in graph.node}
-    readers: dict[str, int] = {}
-    for each in graph.node:
-        for name in each.input:
-            readers[_node_of(name)] = readers.get(_node_of(name), 0) + 1
     for pool in [each for each in graph.node if each.op == "MaxPool"]:
         pad = nodes[_node_of(pool.input[0])]
         size = [each for each in shapes.get(pad.name, ())[1:3] if each is not None]
-        if pad.op == "Pad" and pool.attr["padding"].s == b"VALID" and len(size) == 2:
+        plain = (pool.attr["padding"].s, pool.attr["data_format"].s) == (b"VALID", b"NHWC")
+        if pad.op == "Pad" and plain and len(size) == 2:
             paddings = tf.make_ndarray(nodes[_node_of(pad.input[1])].attr["value"].tensor)
-            _pool_with_padding(graph, pool, pad, paddings, size)
+            kernel = [*pool.attr["ksize"].list.i][1:3]
+            # Wider padding than windows is more than a pooling can do by itself.
+            if np.all(paddings[1:3].max(axis=1) < kernel) and not paddings[[0, 3]].any():
+                _pool_with_padding(graph, pool, pad, paddings, size)
 
 
 def _pool_with_padding(
