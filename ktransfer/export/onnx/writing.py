@@ -17,7 +17,8 @@ from typing import Any
 import keras
 
 from ktransfer._checks import InputError, RunError
-from ktransfer.export.onnx.operators import DEFAULT_OPSET, Obstacle, check_opset, refusal
+from ktransfer.export.formats import DEFAULT_OPSET, check_opset
+from ktransfer.export.onnx.operators import Obstacle, refusal
 from ktransfer.export.onnx.tracing import trace
 
 _NEEDED = ("onnx", "tf2onnx")
