@@ -13,7 +13,9 @@ import tensorflow as tf
 from ktransfer._checks import InputError
 from ktransfer.export.servable import servable
 
-GRAPH_NAME, WEIGHTS_NAME = "graph.pb", "weights.npz"
+#: What lies in the folder between the two processes: what is to be converted, and what came of it.
+GRAPH_NAME, WEIGHTS_NAME, JOB_NAME = "graph.pb", "weights.npz", "job.json"
+OUTCOME_NAME, MODEL_NAME = "outcome.json", "model.onnx"
 
 
 @dataclass(frozen=True)
