@@ -172,7 +172,7 @@ def measure(name: str, names: Sequence[str]) -> None:
         plans = {"linear probe": linear_probe(20), "fine-tuned": last_blocks(2, 1, head_epochs=5)}
         for plan in names:
             tuner.fit(data, plan=plans[plan], check="off", cache="off")
-            results[plan] = exported(tuner, held_out, small, file, timed=plan == "fine-tuned")
+            results[plan] = exported(tuner, held_out, small, file, timed=plan == names[-1])
     print(json.dumps(results))
 
 
@@ -205,14 +205,15 @@ def body(results: list[dict[str, Any]]) -> str:
     rows = [row(*each) for each in pairs]
     every = [each[plan] for each, plan in pairs]
     same = all(each["largest"] < BOUND and each["top1"] == 1.0 for each in every)
+    how_many = "all" if same else "NOT all"
     versions = ", ".join(
         f"{each} {importlib.metadata.version(each)}" for each in ("onnx", "onnxruntime", "tf2onnx")
     )
     return (
         f"{table(header, rows)}\n\n"
         f"{len(results)} families, {len(pairs)} models, {COMPARED} photos, opset 17; random "
-        "weights with the statistics of batch norm fitted to photos. Largest and mean: difference in the "
-        f"probability of a class between ONNX Runtime and Keras; {'all' if same else 'NOT all'} "
+        "weights with the statistics of batch norm fitted to photos. Largest and mean: difference "
+        f"in the probability of a class between ONNX Runtime and Keras; {how_many} "
         f"below {BOUND:g} with the same top-1 class. Spread: standard deviation between photos of "
         "Keras' probability of the first class (of 0, the comparison would show nothing). Peak: "
         "resident memory of the process that converts, TensorFlow itself included (0.7 GB); s: "
