@@ -131,6 +131,11 @@ def test_a_file_that_onnxruntime_cannot_even_name_prints_nothing(tmp_path, capfd
     assert capfd.readouterr() == ("", "")
 
 
+def test_ends_whose_names_are_no_text_are_refused(tmp_path):
+    content = WHOLE.replace(b"images", b"im\x80ges")
+    refused(tmp_path, content, "the names of its inputs and outputs are no text")
+
+
 def external(tensor, location):
     """The tensor with its numbers in another file."""
     tensor.ClearField("raw_data")
