@@ -7,7 +7,7 @@ same to it) is trained on photos of ants and bees, once its head alone, once its
 well, and each model is written by `write_onnx`. 64 other photos are then judged by ONNX Runtime
 from the whole pixels of the file, and by Keras after the library's own resizing. Every family runs
 in a process of its own. It takes about 30 minutes and writes benchmarks/results/onnx_families.md
-and .json; `--families` takes a few of them.
+and .json; with `--families` and `--plans` a part of it, what was measured before stays.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ FAMILIES = (
 )  # fmt: skip
 TRAIN, COMPARED, BATCH = 16, 64, 16
 BOUND = 1e-4
+PLANS = ("linear probe", "fine-tuned")
 
 
 def photos(part: str, number: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -101,12 +102,10 @@ def peak_of_children() -> Iterator[list[float]]:
 
 
 def per_second(call: Any, images: np.ndarray) -> float:
-    """Images per second of a call on batches, the second time."""
-    batches = [images[at : at + BATCH] for at in range(0, len(images), BATCH)]
-    call(batches[0])
+    """Images per second of a call on a batch, the second time."""
+    call(images)
     started = time.perf_counter()
-    for each in batches:
-        call(each)
+    call(images)
     return len(images) / (time.perf_counter() - started)
 
 
@@ -140,13 +139,13 @@ def exported(
         "mean": float(difference.mean()),
         "top1": float(np.mean(found.argmax(1) == expected.argmax(1))),
         "spread": float(expected[:, 0].std()),
-        "onnx_per_s": per_second(run, small[: 2 * BATCH]) if timed else None,
-        "keras_per_s": per_second(tuner._infer, small[: 2 * BATCH]) if timed else None,
+        "onnx_per_s": per_second(run, small[:BATCH]) if timed else None,
+        "keras_per_s": per_second(tuner._infer, small[:BATCH]) if timed else None,
     }
 
 
-def measure(name: str) -> None:
-    """All of one family; prints a line of JSON."""
+def measure(name: str, names: Sequence[str]) -> None:
+    """One family with plans of these names; prints a line of JSON."""
     import keras
 
     from ktransfer import FineTuner, load_backbone
@@ -169,9 +168,9 @@ def measure(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         plans = {"linear probe": linear_probe(20), "fine-tuned": last_blocks(2, 1, head_epochs=5)}
-        for plan, each in plans.items():
-            tuner.fit(data, plan=each, check="off", cache="off")
-            results[plan] = exported(tuner, held_out, small, file, timed=plan == "fine-tuned")
+        for plan in names:
+            tuner.fit(data, plan=plans[plan], check="off", cache="off")
+            results[plan] = exported(tuner, held_out, small, file, timed=plan == names[-1])
     print(json.dumps(results))
 
 
@@ -200,21 +199,23 @@ def body(results: list[dict[str, Any]]) -> str:
         "family", "trained", "px", "weights, MB", "file, MB", "s", "peak, MB", "largest", "mean",
         "top-1 equal", "spread", "onnxruntime/s", "Keras/s",
     ]  # fmt: skip
-    rows = [row(each, plan) for each in results for plan in ("linear probe", "fine-tuned")]
-    every = [each[plan] for each in results for plan in ("linear probe", "fine-tuned")]
+    pairs = [(each, plan) for each in results for plan in PLANS if plan in each]
+    rows = [row(*each) for each in pairs]
+    every = [each[plan] for each, plan in pairs]
     same = all(each["largest"] < BOUND and each["top1"] == 1.0 for each in every)
+    how_many = "all" if same else "NOT all"
     versions = ", ".join(
         f"{each} {importlib.metadata.version(each)}" for each in ("onnx", "onnxruntime", "tf2onnx")
     )
     return (
         f"{table(header, rows)}\n\n"
-        f"{len(results)} families, two models each, {COMPARED} photos, opset 17; random weights "
-        "with the statistics of batch norm fitted to photos. Largest and mean: difference in the "
-        f"probability of a class between ONNX Runtime and Keras; {'all' if same else 'NOT all'} "
+        f"{len(results)} families, {len(pairs)} models, {COMPARED} photos, opset 17; random "
+        "weights with the statistics of batch norm fitted to photos. Largest and mean: difference "
+        f"in the probability of a class between ONNX Runtime and Keras; {how_many} "
         f"below {BOUND:g} with the same top-1 class. Spread: standard deviation between photos of "
         "Keras' probability of the first class (of 0, the comparison would show nothing). Peak: "
         "resident memory of the process that converts, TensorFlow itself included (0.7 GB); s: "
-        "wall time of the whole export. Images per second in batches of "
+        "wall time of the whole export. Images per second in a batch of "
         f"{BATCH}, resizing (of images that have the size already) included in ONNX's; the machine "
         f"may do other work at the same time. {versions}.\n"
     )
@@ -232,16 +233,19 @@ def main() -> None:
     """Measure the families one after the other; write the results after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--plans", nargs="+", default=list(PLANS), choices=PLANS)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", choices=FAMILIES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        measure(arguments.one)
+        measure(arguments.one, arguments.plans)
         return
     folder = results_folder(arguments.out, smoke=False)
     results = earlier(folder)
     for name in arguments.families:
-        results[name], seconds = in_own_process(__file__, "--one", name)
+        command = ("--one", name, "--plans", *arguments.plans)
+        found, seconds = in_own_process(__file__, *command)
+        results[name] = {**results.get(name, {}), **found}
         print(f"{name}: {seconds:.0f} s", file=sys.stderr)
         ordered = [results[each] for each in FAMILIES if each in results]
         write_results(folder, Path(__file__).stem, body(ordered), ordered)

@@ -31,6 +31,7 @@ from ktransfer.data.held_back import held_back, record_of
 from ktransfer.doctor import check_name, preflight
 from ktransfer.export import ExportResult, Proof, Request, Trained, images_to_compare
 from ktransfer.export import export as export_model
+from ktransfer.export.formats import DEFAULT_OPSET
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -554,7 +555,7 @@ class FineTuner:
         path: str | os.PathLike[str],
         format: str | None = None,
         *,
-        opset: int = 17,
+        opset: int = DEFAULT_OPSET,
         validation: Any = None,
         overwrite: bool = False,
     ) -> ExportResult:

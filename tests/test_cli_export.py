@@ -52,7 +52,7 @@ def test_json_is_one_object_with_the_figures(saved, tmp_path):
         (["nowhere", "--out", "a.keras"], "no such run: nowhere is not a folder"),
         (["{run}", "--out", "a.kers"], "does not say which format is wanted"),
         (["{run}", "--out", "a.keras", "--format", "kerass"], "did you mean keras"),
-        (["{run}", "--out", "a.onnx", "--opset", "3"], "from 9 to 18, got 3"),
+        (["{run}", "--out", "a.onnx", "--opset", "3"], "from 10 to 18, got 3"),
         (["{run}", "--out", "a.keras", "--data", "nowhere"], "nowhere"),
         (["{run}", "--out", "{run}/run.json/a.keras"], "is not a folder"),
     ],

@@ -275,7 +275,7 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(tuner, tmp_path):
         ("a.bin", {}, "does not say which format"),
         ("a.keras", {"format": "onnx"}, "'onnx' is a file that ends in .onnx, got"),
         ("a.tflite", {"format": "savedmodel"}, "'savedmodel' is a folder, got"),
-        ("a.onnx", {"opset": 99}, "opset must be an integer from 9 to 18, got 99"),
+        ("a.onnx", {"opset": 99}, "opset must be a whole number from 10 to 18, got 99"),
     ],
 )
 def test_wrong_format_is_refused(tuner, tmp_path, path, options, message):
@@ -366,3 +366,19 @@ def test_no_readable_image_for_the_gate_is_refused(tuner, tmp_path):
     bad.write_bytes(b"no picture")
     with pytest.raises(InputError, match="there is no image to compare the export on"):
         tuner.export(tmp_path / "a.keras", validation=str(bad))
+
+
+def test_mixed_precision_is_exported_in_float32_and_compared_with_that(photos, tmp_path):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        network = small_network()
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    tuner = FineTuner(network, verbose=False)
+    tuner.fit(photos, plan="linear_probe", epochs=2)
+    before = {layer.compute_dtype for layer in tuner.model._flatten_layers()}
+    result = tuner.export(tmp_path / "a")
+    assert result.agreement.max_difference < 1e-5
+    assert "computes in bfloat16, the export in float32" in result.notes[0]
+    assert before == {layer.compute_dtype for layer in tuner.model._flatten_layers()}
+    assert tuner.export(tmp_path / "a.keras").notes == ()

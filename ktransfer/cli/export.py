@@ -9,6 +9,7 @@ from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work, loaded
 from ktransfer.cli.started import elapsed
+from ktransfer.export.formats import DEFAULT_OPSET
 
 
 @click.command()
@@ -25,7 +26,7 @@ from ktransfer.cli.started import elapsed
     metavar="DATA",
     help="Images to prove the export on; default the validation images of the training.",
 )
-@click.option("--opset", type=int, default=17, show_default=True, help="Of ONNX.")
+@click.option("--opset", type=int, default=DEFAULT_OPSET, show_default=True, help="Of ONNX.")
 @click.option("--overwrite", is_flag=True, help="Replace what was exported to FILE before.")
 @json_option
 def export(

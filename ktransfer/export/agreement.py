@@ -129,7 +129,7 @@ def expected(
     resized = np.stack([pixels for pixels in found.values() if pixels is not None])
     wanted = Expected(part.select(rows), probabilities[rows], input_size, resized, (0.0, 0.0))
     _, single_s = _timed_rows(lambda images: forward(_fit(images, input_size)), wanted.own_size())
-    _, batched_s = _timed_rows(forward, _batches(resized))
+    _, batched_s = _timed_rows(forward, batches(resized))
     return Expected(wanted.part, wanted.probabilities, input_size, resized, (single_s, batched_s))
 
 
@@ -155,10 +155,10 @@ def compare(
     """
     own = wanted.own_size() if any_size else (each[np.newaxis] for each in wanted.resized)
     single, single_s = _timed_rows(predict, own)
-    batched, batched_s = _timed_rows(predict, _batches(wanted.resized))
+    batched, batched_s = _timed_rows(predict, batches(wanted.resized))
     for found in (single, batched):
         _check_same(found, wanted, class_names, bound)
-    in_full, _ = _timed_rows(predict, _batches(wanted.in_full()))
+    in_full, _ = _timed_rows(predict, batches(wanted.in_full()))
     differences = np.abs(np.stack([single, batched]) - wanted.probabilities)
     count, labels = len(wanted.part), wanted.part.labels
     known = bool((labels >= 0).all())
@@ -193,15 +193,16 @@ def _fit(images: Iterable[np.ndarray], input_size: tuple[int, int]) -> np.ndarra
     return np.stack([resize_on_host(each, input_size) for each in images])
 
 
-def _batches(images: np.ndarray) -> Iterator[np.ndarray]:
+def batches(images: np.ndarray) -> Iterator[np.ndarray]:
+    """The images, `BATCH_SIZE` at a time."""
     return (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
 
 
-def _timed_rows(predict: Predict, batches: Iterable[np.ndarray]) -> tuple[np.ndarray, float]:
+def _timed_rows(predict: Predict, several: Iterable[np.ndarray]) -> tuple[np.ndarray, float]:
     """All probabilities, and the seconds of the calls; the first, which compiles, is made twice."""
     rows: list[np.ndarray] = []
     seconds = 0.0
-    for images in batches:
+    for images in several:
         if not rows:
             predict(images)
         started = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 _IMAGE = 'Image.open("photo.jpg")'
 _PIXELS = f'np.asarray(ImageOps.exif_transpose({_IMAGE}).convert("RGB"))[None]'
 _SAY = "print(names[probabilities.argmax()], probabilities.max())"
@@ -17,7 +19,7 @@ def example(name: str, format: str, input_size: tuple[int, int]) -> list[str]:
         input_size: height and width that the network sees.
     """
     return {"onnx": _onnx, "litert": _litert, "savedmodel": _savedmodel, "keras": _keras}[format](
-        repr(name), input_size
+        json.dumps(name, ensure_ascii=False), input_size
     )
 
 
@@ -38,9 +40,10 @@ def _onnx(name: str, _: tuple[int, int]) -> list[str]:
         _PILLOW,
         "",
         f"session = onnxruntime.InferenceSession({name})",
-        'metadata = session.get_modelmeta().custom_metadata_map["ktransfer"]',
-        'names = json.loads(metadata)["class_names"]',
-        f'probabilities = session.run(None, {{"images": {_PIXELS}}})[0][0]',
+        'names = json.loads(session.get_modelmeta().custom_metadata_map["ktransfer"])'
+        '["class_names"]',
+        f"image = {_PIXELS}",
+        'probabilities = session.run(None, {"images": image})[0][0]',
         _SAY,
     ]
 

@@ -258,8 +258,8 @@ def _agreement(export: ExportResult) -> list[str]:
         rows.append(["accuracy of the export on these images", f"{found.accuracy:.1%}"])
         rows.append(["accuracy of the model", f"{found.model_accuracy:.1%}"])
     rows += [
-        ["the same class, images decoded in full", f"{found.in_full_agreement:.1%}"],
-        ["largest difference, images decoded in full", f"{found.in_full_difference:.1e}"],
+        ["decoded in full by another program: the same class", f"{found.in_full_agreement:.1%}"],
+        ["decoded in full: largest difference", f"{found.in_full_difference:.1e}"],
         ["images/s in batches: export", f"{found.images_per_second:,.0f}"],
         ["images/s in batches: model", f"{found.model_images_per_second:,.0f}"],
         ["ms for one image: export", f"{found.ms_per_image:.1f}"],
@@ -273,8 +273,8 @@ def _agreement(export: ExportResult) -> list[str]:
         *table(("", "figure"), rows, numbers=1),
         "",
         "To be fast, ktransfer decodes a JPEG of twice the network's size or more at a half, a "
-        "quarter or an eighth of it. Programs that decode it in full, as the lines above do, see "
-        "pixels that differ a little; `ktransfer predict` sees the same.",
+        "quarter or an eighth of it, and so does `ktransfer predict`. Other programs decode it in "
+        "full, and see pixels that differ a little: two lines above say what comes of it.",
         *(["", *bullets(text(each) for each in export.notes)] if export.notes else []),
     ]
 

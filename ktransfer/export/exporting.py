@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from ktransfer._checks import InputError, RunError
 from ktransfer._progress import working
 from ktransfer._sealing import seal
 from ktransfer._timing import timed
-from ktransfer.export.agreement import Agreement, compare, expected
+from ktransfer.export.agreement import Agreement, Expected, batches, compare, expected
 from ktransfer.export.card import write_card
 from ktransfer.export.formats import BOUND, Request, card_path
 from ktransfer.export.metadata import as_json, metadata_of
 from ktransfer.export.result import ExportResult
 from ktransfer.export.runtimes import load_export
+from ktransfer.export.servable import computing_in_float32
 from ktransfer.export.staging import put_in_place, size_and_digest, staged
 from ktransfer.export.trained import Proof, Trained
+from ktransfer.features import compile_forward
 from ktransfer.serving.metadata import KEY
 
 
@@ -51,19 +55,45 @@ def export(
         with timed(seconds, "convert"), working(f"writing {name}", shown=verbose):
             _write(trained, request, written, as_json(metadata))
         with timed(seconds, "compare"), working("comparing with the model", shown=verbose):
-            agreement = _compared(trained, request, proof, written)
-        result = _result(trained, request, written, agreement, proof.notes, seconds)
+            agreement, notes = _compared(trained, request, proof, written)
+        result = _result(trained, request, written, agreement, notes, seconds)
         card = folder / "card.md"
         card.write_text(write_card(trained, result, metadata), "utf-8", "backslashreplace")
         put_in_place(folder, {written: request.target, card: result.card})
     return result
 
 
-def _compared(trained: Trained, request: Request, proof: Proof, written: Path) -> Agreement:
+def _compared(
+    trained: Trained, request: Request, proof: Proof, written: Path
+) -> tuple[Agreement, tuple[str, ...]]:
+    """How it was compared, and notes."""
     wanted = expected(trained.forward, proof.part, proof.probabilities, trained.input_size)
+    notes = proof.notes
+    if request.format.name != "keras":  # which keeps the precision of each layer
+        wanted, notes = _in_float32(trained.model, wanted, notes)
     predict = load_export(written, request.format.name)
     any_size, names = request.format.any_size, trained.class_names
-    return compare(predict, wanted, names, any_size=any_size, bound=BOUND)
+    found = compare(predict, wanted, names, any_size=any_size, bound=BOUND)
+    return found, notes
+
+
+def _in_float32(
+    model: keras.Model, wanted: Expected, notes: tuple[str, ...]
+) -> tuple[Expected, tuple[str, ...]]:
+    """What a model of mixed precision would say in float32, in which it is exported."""
+    other = {layer.compute_dtype for layer in model._flatten_layers()} - {"float32"}
+    if not other:
+        return wanted, notes
+    with computing_in_float32(model):
+        forward = compile_forward(model)
+    probabilities = np.concatenate([forward(each) for each in batches(wanted.resized)])
+    apart = np.abs(probabilities - wanted.probabilities).max()
+    note = (
+        f"the model computes in {' and '.join(sorted(other))}, the export in float32: it is "
+        f"compared with the model in float32, whose probabilities differ by up to {apart:.1e} from "
+        "its own"
+    )
+    return dataclasses.replace(wanted, probabilities=probabilities), (*notes, note)
 
 
 def _result(

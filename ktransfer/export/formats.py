@@ -12,8 +12,10 @@ from ktransfer._checks import InputError, RunError, unknown_name
 #: Largest difference in probability of one image and class that counts as the same, in float32.
 BOUND = 1e-4
 
-#: The lowest and the highest opset of ONNX that are written.
-OPSETS = (9, 18)
+DEFAULT_OPSET = 17
+
+#: Below the first one the resizing cannot be written, above the last one tf2onnx (1.17) refuses.
+OPSETS = range(10, 19)
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ def check_extra(chosen: Format) -> None:
 
 def check_opset(opset: int) -> None:
     """Raises an `InputError` if it is no opset that is written."""
-    low, high = OPSETS
-    if not isinstance(opset, int) or isinstance(opset, bool) or not low <= opset <= high:
-        raise InputError(f"opset must be an integer from {low} to {high}, got {opset!r}")
+    if isinstance(opset, bool) or not isinstance(opset, int) or opset not in OPSETS:
+        raise InputError(
+            f"opset must be a whole number from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}"
+        )
 
 
 def card_path(path: str | os.PathLike[str]) -> Path:

@@ -82,7 +82,9 @@ def _recorded_source(record: Mapping[str, Any]) -> str:
     source = record.get("source")
     if source is None:
         raise RunError(f"the run does not say where its images are; {_HOW}")
-    if not source.startswith(TFDS_PREFIX) and os.path.isabs(source) and not os.path.exists(source):
+    if not os.path.isabs(source):  # of TFDS; a builder has its name without the prefix
+        return f"{TFDS_PREFIX}{source.removeprefix(TFDS_PREFIX)}"
+    if not os.path.exists(source):
         raise RunError(f"the images of the training are no longer at {source}; {_HOW}")
     return str(source)
 

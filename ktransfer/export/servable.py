@@ -34,7 +34,7 @@ def servable(model: keras.Model, input_size: tuple[int, int]) -> Any:
 
     @tf.function(input_signature=[signature])
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        with _computing_in_float32(model):
+        with computing_in_float32(model):
             probabilities = model(resized(images, *input_size), training=False)
         return {OUTPUT_NAME: tf.cast(probabilities, tf.float32)}
 
@@ -94,7 +94,7 @@ def _interpolated(pixels: tf.Tensor, target: int) -> tf.Tensor:
 
 
 @contextmanager
-def _computing_in_float32(model: keras.Model) -> Iterator[None]:
+def computing_in_float32(model: keras.Model) -> Iterator[None]:
     """Let mixed-precision layers compute in float32 while the function is traced."""
     layers: list[Any] = list(model._flatten_layers())
     before = [layer.dtype_policy for layer in layers]

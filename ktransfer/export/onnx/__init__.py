@@ -4,7 +4,7 @@
 `mending` has what converter or ONNX Runtime would get wrong, `operators` what cannot be written.
 """
 
-from ktransfer.export.onnx.operators import DEFAULT_OPSET, OPSETS, check_opset
+from ktransfer.export.formats import DEFAULT_OPSET, OPSETS, check_opset
 from ktransfer.export.onnx.writing import check_installed, write_onnx
 
 __all__ = ["DEFAULT_OPSET", "OPSETS", "check_installed", "check_opset", "write_onnx"]

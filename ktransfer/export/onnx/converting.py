@@ -20,10 +20,14 @@ from tf2onnx.handler import tf_op
 
 from ktransfer.export.onnx.mending import allow_inlining, fill_in, mend_erfc, mend_max_pooling
 from ktransfer.export.onnx.operators import Obstacle
-from ktransfer.export.onnx.tracing import GRAPH_NAME, WEIGHTS_NAME
+from ktransfer.export.onnx.tracing import (
+    GRAPH_NAME,
+    JOB_NAME,
+    MODEL_NAME,
+    OUTCOME_NAME,
+    WEIGHTS_NAME,
+)
 from ktransfer.export.servable import INPUT_NAME, OUTPUT_NAME
-
-JOB_NAME, OUTCOME_NAME, MODEL_NAME = "job.json", "outcome.json", "model.onnx"
 
 
 class ObstaclesError(Exception):

@@ -58,34 +58,35 @@ def mend_erfc(graph: Any) -> None:
 def mend_max_pooling(graph: Any, shapes: Mapping[str, Sequence[int | None]]) -> None:
     """Have max pooling do the padding with zeros in front of it itself.
 
-    ONNX Runtime (1.32) fuses the two into a pooling that takes minus infinity for what was padded,
-    which is wrong for what lies below zero (ResNet50V2). To be removed when its PadFusion asks
-    whether the values are positive.
+    ONNX Runtime up to 1.31 fuses the two into a pooling that takes minus infinity for what was
+    padded, which is wrong for what lies below zero (ResNet50V2); so do tools that make files
+    smaller (onnx/optimizer pull request 318). To be removed when nobody serves with those.
 
     Args:
         graph: a `GraphDef`.
         shapes: of what each node says, by its name; None where a length is unknown.
     """
     nodes = {each.name: each for each in graph.node}
-    readers: dict[str, int] = {}
-    for each in graph.node:
-        for name in each.input:
-            readers[_node_of(name)] = readers.get(_node_of(name), 0) + 1
     for pool in [each for each in graph.node if each.op == "MaxPool"]:
         pad = nodes[_node_of(pool.input[0])]
-        if pad.op == "Pad" and pool.attr["padding"].s == b"VALID" and shapes.get(pad.name):
+        size = [each for each in shapes.get(pad.name, ())[1:3] if each is not None]
+        plain = (pool.attr["padding"].s, pool.attr["data_format"].s) == (b"VALID", b"NHWC")
+        if pad.op == "Pad" and plain and len(size) == 2:
             paddings = tf.make_ndarray(nodes[_node_of(pad.input[1])].attr["value"].tensor)
-            _pool_with_padding(graph, pool, pad, paddings, shapes[pad.name])
+            kernel = [*pool.attr["ksize"].list.i][1:3]
+            # Wider padding than windows is more than a pooling can do by itself.
+            if np.all(paddings[1:3].max(axis=1) < kernel) and not paddings[[0, 3]].any():
+                _pool_with_padding(graph, pool, pad, paddings, size)
 
 
 def _pool_with_padding(
-    graph: Any, pool: Any, pad: Any, paddings: np.ndarray, padded: Sequence[int | None]
+    graph: Any, pool: Any, pad: Any, paddings: np.ndarray, size: Sequence[int]
 ) -> None:
     """Pool what was not padded, and let zeros win wherever a window has some of the padding."""
     kernel, strides = ([*pool.attr[each].list.i][1:3] for each in ("ksize", "strides"))
     touched = [
         _touches(length, kernel[axis], strides[axis], paddings[1 + axis])
-        for axis, length in enumerate(padded[1:3])
+        for axis, length in enumerate(size)
     ]
     border = np.where(touched[0][:, None] | touched[1], np.float32(0), _LOWEST)
     mask, inner = graph.node.add(), graph.node.add()

@@ -10,10 +10,6 @@ import keras
 
 from ktransfer._checks import InputError
 
-DEFAULT_OPSET = 17
-#: Below the first one the resizing cannot be written, above the last one tf2onnx (1.17) refuses.
-OPSETS = range(10, 19)
-
 
 @dataclass(frozen=True)
 class Obstacle:
@@ -32,14 +28,6 @@ class Obstacle:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `Obstacle(**plain)` is its reverse."""
         return asdict(self)
-
-
-def check_opset(opset: int) -> None:
-    """Raise an `InputError` if `opset` is none that can be written."""
-    if isinstance(opset, bool) or not isinstance(opset, int) or opset not in OPSETS:
-        raise InputError(
-            f"opset must be a whole number from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}"
-        )
 
 
 def refusal(obstacles: Sequence[Obstacle], model: keras.Model, opset: int) -> InputError:

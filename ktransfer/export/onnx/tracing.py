@@ -13,7 +13,9 @@ import tensorflow as tf
 from ktransfer._checks import InputError
 from ktransfer.export.servable import servable
 
-GRAPH_NAME, WEIGHTS_NAME = "graph.pb", "weights.npz"
+#: What lies in the folder between the two processes: what is to be converted, and what came of it.
+GRAPH_NAME, WEIGHTS_NAME, JOB_NAME = "graph.pb", "weights.npz", "job.json"
+OUTCOME_NAME, MODEL_NAME = "outcome.json", "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Traced:
     def write(self, folder: Path) -> None:
         """Write both into a folder."""
         (folder / GRAPH_NAME).write_bytes(self.graph.SerializeToString())
-        np.savez(folder / WEIGHTS_NAME, **self.values)
+        np.savez(folder / WEIGHTS_NAME, allow_pickle=False, **self.values)
 
 
 def trace(model: keras.Model, input_size: tuple[int, int]) -> Traced:

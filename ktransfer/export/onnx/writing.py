@@ -17,8 +17,9 @@ from typing import Any
 import keras
 
 from ktransfer._checks import InputError, RunError
-from ktransfer.export.onnx.operators import DEFAULT_OPSET, Obstacle, check_opset, refusal
-from ktransfer.export.onnx.tracing import trace
+from ktransfer.export.formats import DEFAULT_OPSET, check_opset
+from ktransfer.export.onnx.operators import Obstacle, refusal
+from ktransfer.export.onnx.tracing import JOB_NAME, MODEL_NAME, OUTCOME_NAME, trace
 
 _NEEDED = ("onnx", "tf2onnx")
 
@@ -66,7 +67,7 @@ def write_onnx(
                 raise InputError(
                     f"the model cannot be converted to ONNX opset {opset}: {outcome['reason']}"
                 )
-            shutil.copyfile(folder / "model.onnx", path)
+            shutil.copyfile(folder / MODEL_NAME, path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error}") from error
 
@@ -89,7 +90,7 @@ def _convert(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         RunError: the process died.
     """
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    (folder / JOB_NAME).write_text(json.dumps(job), encoding="utf-8")
     # A process by its own command, not by multiprocessing, which would run the caller's script
     # again.
     command = [sys.executable, "-W", "ignore", "-m", "ktransfer.export.onnx.converting"]
@@ -102,12 +103,12 @@ def _convert(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(sys.path),
-                "KERAS_BACKEND": "tensorflow",
+                # Nothing is computed there but constants: the accelerator stays the caller's.
                 "CUDA_VISIBLE_DEVICES": "-1",
             },
         )
     if done.returncode == 0:
-        outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        outcome: dict[str, Any] = json.loads((folder / OUTCOME_NAME).read_text(encoding="utf-8"))
         return outcome
     words = (folder / "log").read_text(encoding="utf-8", errors="replace").strip()[-1_000:]
     raise RunError(f"the process that converts to ONNX died ({_ending(done.returncode)}): {words}")
