@@ -14,7 +14,7 @@ from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer.cli.terminal import printable
 
 if TYPE_CHECKING:
-    from ktransfer.results import Predictions
+    from ktransfer.data import Skipped
 
 _NAMED_WEIGHTS = ("imagenet", "mini")
 
@@ -220,6 +220,32 @@ def check_run(folder: str) -> None:
     read_record(folder)
 
 
+def check_export(
+    run: str, out: str, format_name: str | None, data: str | None, opset: int, *, overwrite: bool
+) -> None:
+    """Raises the error of `FineTuner.export` for all that can be seen before the run is loaded."""
+    from ktransfer.export import Request, check_images
+    from ktransfer.runs import read_record
+
+    record = read_record(run)
+    Request.of(out, format_name, opset, overwrite=overwrite)
+    check_images(data, record["data"])
+    if data is not None:
+        check_paths([data])
+
+
+def is_exported(model: str) -> bool:
+    """Whether a model is, or should be, an exported file; else it is the folder of a run."""
+    named_so = model.lower().endswith(".onnx") and not os.path.isdir(model)
+    return named_so or os.path.isfile(model)
+
+
+def check_model(model: str) -> None:
+    """Raises a `RunError` if there is neither a run nor a file."""
+    if not is_exported(model):
+        check_run(model)
+
+
 def check_csv(file: str | None) -> None:
     """Raises an `InputError` if the file could not be written."""
     if file is None:
@@ -255,12 +281,12 @@ def check_demo_folder(folder: str) -> Path:
     return path
 
 
-def check_any_read(predictions: Predictions) -> None:
+def check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:
     """Raises an `InputError` that names the files if none could be read."""
-    if len(predictions):
+    if num_read:
         return
-    if not predictions.skipped:
+    if not skipped:
         raise InputError("there is no file in the folders given, nothing to predict on")
-    named = "; ".join(f"{printable(each.path)}: {each.reason}" for each in predictions.skipped[:20])
-    more = f"; and {len(predictions.skipped) - 20} more" if len(predictions.skipped) > 20 else ""
-    raise InputError(f"none of the {len(predictions.skipped)} files can be read: {named}{more}")
+    named = "; ".join(f"{printable(each.path)}: {each.reason}" for each in skipped[:20])
+    more = f"; and {len(skipped) - 20} more" if len(skipped) > 20 else ""
+    raise InputError(f"none of the {len(skipped)} files can be read: {named}{more}")
