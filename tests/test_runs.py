@@ -191,7 +191,7 @@ def test_model_with_code_in_it_is_refused(tmp_path):
 
 
 def test_oversized_record_is_refused_unread(run, monkeypatch):
-    monkeypatch.setattr("ktransfer.runs.MAX_RECORD_MB", 0)
+    monkeypatch.setattr("ktransfer.record.MAX_RECORD_MB", 0)
     with pytest.raises(RunError, match="larger than 0 MB"):
         read_run(run)
 
