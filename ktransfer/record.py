@@ -62,7 +62,9 @@ def _check_fields(
     for name, (fits, words) in fields.items():
         if not fits(record.get(name)):
             got = f": got {_short(record[name])}" if name in record else ""
-            raise RunError(f"{source} is damaged: its field {name!r} is missing or not {words}{got}")
+            raise RunError(
+                f"{source} is damaged: its field {name!r} is missing or not {words}{got}"
+            )
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ktransfer._checks import InputError, RunError
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, Tried, hindsight
 from ktransfer.backbones import Backbone
@@ -221,7 +222,12 @@ class Fit:
         if not (self.options.decides and self.options.resume and self.options.out):
             return None
         request = Checkpoints(self.options.out).read_request()
-        return Plan.from_dict(request["plan"]) if request else None
+        if request is None:
+            return None
+        try:
+            return Plan.from_dict(request.get("plan"))
+        except InputError as error:
+            raise RunError(f"cannot resume {self.options.out}: its request says {error}") from error
 
     def _checkpoints(self, begun: Begun) -> Checkpoints | None:
         """Where checkpoints go; what is resumed is compared with what it was started with."""
