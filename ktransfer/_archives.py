@@ -25,7 +25,7 @@ _ENCRYPTED = 0x1 | 0x40
 
 
 class DamageError(ValueError):
-    """What was read is not what was written, or is nothing of ours; the message says in which way."""
+    """What was read is damaged, or nothing of ours; the message says in which way."""
 
 
 def check_members(archive: zipfile.ZipFile, size: int, names: Collection[str] | None) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ktransfer._checks import InputError, RunError
 
@@ -18,7 +19,7 @@ from ktransfer._checks import InputError, RunError
 MOST_DEPTH = 60
 
 
-def open_plain(path: Path, *, follow_links: bool = False) -> BinaryIO:
+def open_plain(path: Path, *, follow_links: bool = False) -> BufferedReader:
     """A plain file, open for reading.
 
     Args:

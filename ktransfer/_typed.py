@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import functools
 import types
 import typing
 from typing import Any
@@ -28,7 +27,6 @@ def check_typed(value: Any, where: str) -> None:
         _check(getattr(value, name), hint, f"{where}.{name}")
 
 
-@functools.cache
 def _hints(kind: type) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {each.name: hints[each.name] for each in dataclasses.fields(kind)}

@@ -276,6 +276,8 @@ class FitResult:
                     f"a confusion matrix has the shape {each.confusion.shape} for "
                     f"{len(result.classes)} classes"
                 )
+        if result.history:
+            result.history_table()  # an error where an epoch lacks a figure
         return result
 
 

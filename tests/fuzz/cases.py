@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import contextlib
 import hashlib
+import io
 import json
 import os
 import random
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 import keras
 import numpy as np
@@ -26,7 +25,7 @@ from training_networks import make_plan, make_stage, three_blocks
 
 from ktransfer import FineTuner, InputError, RunError
 from ktransfer.backbones.weights import load_weights_file
-from ktransfer.cli import early
+from ktransfer.cli import early, terminal
 from ktransfer.plan import named_plan
 from ktransfer.profile import FEATURE_SETS, Profile
 from ktransfer.profile.gap import DomainGap
@@ -42,7 +41,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.flo
 REFUSED, SAME, OTHER = "refused", "the same", "another, whole"
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """A case came out as it must not."""
 
 
@@ -141,7 +140,7 @@ def outcome(base: Base, number: int, seed: int) -> tuple[str, str]:
         The kind of damage, and `REFUSED`, `SAME` or `OTHER`.
 
     Raises:
-        Fault: something else happened.
+        FaultError: something else happened.
     """
     dice = random.Random(f"{seed}/{number}")
     kind = dice.choices(list(_KINDS), weights=[each[0] for each in _KINDS.values()])[0]
@@ -160,17 +159,17 @@ def _load_run(base: Base, run: Path, *, may_differ: bool = False) -> str:
     str(tuner.summary())
     if tuner.result:
         json.dumps(tuner.result.to_dict())
-        tuner.result.history_table()
-        str(tuner.result.advice)
         str(tuner.result.plan)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            terminal.print_fit(tuner.result, tuner.backbone.name)
     if not same and not may_differ:
-        raise Fault("a run was loaded that predicts otherwise")
+        raise FaultError("a run was loaded that predicts otherwise")
     return SAME if same else OTHER
 
 
 def _check_message(error: Exception) -> None:
     if len(str(error)) > 20_000:
-        raise Fault(f"a message of {len(str(error)):,} characters")
+        raise FaultError(f"a message of {len(str(error)):,} characters")
 
 
 def _copied(base: Base, folder: Path) -> tuple[Path, Path]:
@@ -225,7 +224,7 @@ def _hostile(base: Base, folder: Path, dice: random.Random) -> str:
     name = dice.choice(list(made))
     found = _load_run(base, _with_model(base, folder, made[name]()), may_differ=True)
     if found != REFUSED:
-        raise Fault(f"a hostile file was loaded: {name}")
+        raise FaultError(f"a hostile file was loaded: {name}")
     return found
 
 
@@ -247,7 +246,7 @@ def _file_kind(base: Base, folder: Path, dice: random.Random) -> str:
         path.symlink_to(targets.get(kind, "/etc/passwd"))
     found = _load_run(base, run)
     if found != REFUSED:
-        raise Fault(f"{path.name} was read although it is {kind}")
+        raise FaultError(f"{path.name} was read although it is {kind}")
     return found
 
 
@@ -275,7 +274,7 @@ def _other(base: Base, folder: Path, dice: random.Random) -> str:
     # Not ==: NaN is not equal to itself.
     same = repr(found) == repr(base.states[name])
     if honest and not same:
-        raise Fault(f"{name} was read and says something else")
+        raise FaultError(f"{name} was read and says something else")
     return SAME if same else OTHER
 
 

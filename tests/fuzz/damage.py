@@ -11,7 +11,17 @@ _DEEP = "[" * 70 + "]" * 70
 _ODD = (
     *(None, True, False, 0, -1, 1, 7, 2**31, 2**63, -(2**63), 10**30, 10**400, 0.5, -0.5, 1e300),
     *(float("nan"), float("inf"), "", "x", "0", "é\udcff\0", "../../etc/passwd", "/etc/passwd"),
-    *("y" * 5_000, [], {}, [[]], [None], [1, 2, 3], ["a", "a"], {"": None}, {"class_name": "Lambda"}),
+    *(
+        "y" * 5_000,
+        [],
+        {},
+        [[]],
+        [None],
+        [1, 2, 3],
+        ["a", "a"],
+        {"": None},
+        {"class_name": "Lambda"},
+    ),
     json.loads(_DEEP),
 )
 
@@ -40,7 +50,9 @@ def _damage(data: bytearray, at: int, dice: random.Random) -> None:
     elif kind == 2:
         count = dice.choice((2, 4, 8))
         values = (b"\xff" * count, b"\0" * count, len(data).to_bytes(count, "little", signed=False))
-        data[at : at + count] = dice.choice(values) if len(data) < 2**15 else values[dice.randrange(2)]
+        data[at : at + count] = (
+            dice.choice(values) if len(data) < 2**15 else values[dice.randrange(2)]
+        )
     elif kind == 3:
         start = dice.randrange(len(data))
         piece = data[start : start + dice.randrange(1, 300)]

@@ -1,4 +1,4 @@
-"""Model files that nobody makes by accident: each would lead out, bring code, or fill the memory."""
+"""Model files that nobody makes by accident: they lead out, bring code, or fill the memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def packed(members: Members, *, compression: int = zipfile.ZIP_STORED) -> bytes:
 def hostile_models(members: Members) -> dict[str, Callable[[], bytes]]:
     """Each hostile file by what it tries; none may be loaded."""
     made: dict[str, Callable[[], bytes]] = {}
-    for name in ("../../evil", SECRET, "a/../../b", "C:/evil", "..\\evil", "assets/x", "x", ""):
+    for name in ("../../evil", SECRET, "a/../../b", "C:/evil", "..\\evil", "assets/x", "x"):
         made[f"a member named {name!r}"] = lambda name=name: packed({**members, name: b"evil"})
     for name in members:
         made[f"no {name}"] = lambda name=name: packed(
@@ -84,11 +84,10 @@ def _encrypted(data: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         starts = [each.header_offset + 6 for each in archive.infolist()]
         at = archive.start_dir
-    for _ in starts:
+    for start in list(starts):
         at = data.index(b"PK\x01\x02", at) + 8
-        starts.append(at)
-    for start in starts[: len(starts)]:
         changed[start] |= 1
+        changed[at] |= 1
     return bytes(changed)
 
 
@@ -101,7 +100,9 @@ def _numpy_weights(members: Members) -> bytes:
 
 def _configurations(text: bytes) -> Iterator[tuple[str, bytes]]:
     first = {
-        "a Lambda layer": _layer("Lambda", {"function": {"class_name": "__lambda__", "config": {}}}),
+        "a Lambda layer": _layer(
+            "Lambda", {"function": {"class_name": "__lambda__", "config": {}}}
+        ),
         "a layer of TensorFlow": _layer("TFSMLayer", {"filepath": SECRET}),
         "a layer of torch": _layer("TorchModuleWrapper", {"module": "gASVAAAAAAAAAIwA"}),
         "a vocabulary in a file": _layer("StringLookup", {"vocabulary": SECRET}),

@@ -30,6 +30,15 @@ LIMIT_S, START_LIMIT_S = 30.0, 180.0
 CASES_PER_WORKER = 1_500
 
 
+_MAKE = "import sys, pathlib, cases; cases.make_base(pathlib.Path(sys.argv[1]))"
+
+
+def environment() -> dict[str, str]:
+    """For the workers: where the library and the tests lie."""
+    here = Path(__file__).resolve().parent
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, here.parent, ROOT)))}
+
+
 def worker(folder: Path, first: int, last: int, seed: int) -> None:
     """Do the cases, and print a line before and after each."""
     from cases import attempt, read_base
@@ -51,7 +60,7 @@ def run_worker(folder: Path, first: int, last: int, seed: int, log: Any) -> list
     """The rows of as many cases as one worker came to; the last may be of one that ended it."""
     words = ["--worker", str(folder), "--first", str(first), "--cases", str(last - first)]
     command = [sys.executable, __file__, *words, "--seed", str(seed)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment())
     assert process.stdout
     rows: list[list[Any]] = []
     current, limit = None, START_LIMIT_S
@@ -148,10 +157,8 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="ktransfer-fuzz-") as folder:
         os.environ["KTRANSFER_CACHE"] = str(Path(folder) / "cache")
-        make = "import sys, pathlib; from cases import make_base; make_base(pathlib.Path(sys.argv[1]))"
-        path = os.pathsep.join((str(Path(__file__).parent), str(ROOT)))
-        environment = {**os.environ, "PYTHONPATH": path}
-        subprocess.run([sys.executable, "-c", make, folder], check=True, env=environment)
+        make = [sys.executable, "-c", _MAKE, folder]
+        subprocess.run(make, check=True, env=environment())
         started = time.perf_counter()
         rows = all_rows(Path(folder), options.first, options.cases, options.seed, options.jobs)
         text, data = report(rows, time.perf_counter() - started)
