@@ -1,4 +1,4 @@
-"""Files of ours beside the run itself: damaged, of another kind, or with right checksums and wrong."""
+"""Files of ours beside the run itself: damaged, of another kind, or wrong with right checksums."""
 
 import json
 import os
