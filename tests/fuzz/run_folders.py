@@ -56,8 +56,13 @@ def worker(folder: Path, first: int, last: int, seed: int) -> None:
             keras.backend.clear_session(free_memory=False)
 
 
-def run_worker(folder: Path, first: int, last: int, seed: int, log: Any) -> list[list[Any]]:
-    """The rows of as many cases as one worker came to; the last may be of one that ended it."""
+def run_worker(
+    folder: Path, first: int, last: int, seed: int, until: float, log: Any
+) -> list[list[Any]]:
+    """The rows of as many cases as one worker came to; the last may be of one that ended it.
+
+    It is stopped between two cases when the clock says `until`.
+    """
     words = ["--worker", str(folder), "--first", str(first), "--cases", str(last - first)]
     command = [sys.executable, __file__, *words, "--seed", str(seed)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment())
@@ -79,6 +84,12 @@ def run_worker(folder: Path, first: int, last: int, seed: int, log: Any) -> list
             current, limit = said[0], LIMIT_S
             if len(said) > 1:
                 rows.append(said)
+                if said[2] == "fault" or len(rows) % 250 == 0:
+                    print(*said[:4], file=sys.stderr, flush=True)
+                if time.monotonic() > until:
+                    process.kill()
+                    process.wait()
+                    return rows
     status = process.wait()
     if hung:
         rows.append([current, "", "fault", f"hung for over {LIMIT_S:.0f} s", LIMIT_S])
@@ -88,29 +99,33 @@ def run_worker(folder: Path, first: int, last: int, seed: int, log: Any) -> list
     return rows
 
 
-def all_rows(folder: Path, first: int, cases: int, seed: int, jobs: int) -> list[list[Any]]:
-    """The row of every case: number, kind, outcome, fault, seconds."""
+def all_rows(
+    folder: Path, first: int, cases: int, seed: int, jobs: int, minutes: float
+) -> list[list[Any]]:
+    """The row of every case that there was time for: number, kind, outcome, fault, seconds."""
     from concurrent.futures import ThreadPoolExecutor
+
+    until = time.monotonic() + 60 * minutes
 
     def share(at: int) -> list[list[Any]]:
         begin = first + cases * at // jobs
         end = first + cases * (at + 1) // jobs
         rows: list[list[Any]] = []
         with (folder / f"log-{at}.txt").open("ab") as log:
-            while begin < end:
-                found = run_worker(folder, begin, min(end, begin + CASES_PER_WORKER), seed, log)
+            while begin < end and time.monotonic() < until:
+                last = min(end, begin + CASES_PER_WORKER)
+                found = run_worker(folder, begin, last, seed, until, log)
                 if not found or found[-1][0] is None:
                     sys.exit(f"no worker starts: see {folder}/log-{at}.txt")
                 rows += found
                 begin = found[-1][0] + 1
-                print(f"{begin:,} of {end:,}", file=sys.stderr, flush=True)
         return rows
 
     with ThreadPoolExecutor(jobs) as pool:
         return [row for rows in pool.map(share, range(jobs)) for row in rows]
 
 
-def report(rows: list[list[Any]], seconds: float) -> tuple[str, dict[str, Any]]:
+def report(rows: list[list[Any]], asked: int, seconds: float) -> tuple[str, dict[str, Any]]:
     """Figures of all cases, as Markdown and as plain data."""
     from reporting import table
 
@@ -123,7 +138,8 @@ def report(rows: list[list[Any]], seconds: float) -> tuple[str, dict[str, Any]]:
     faults = [row for row in rows if row[2] == "fault"]
     took = sorted(row[4] for row in rows)
     text = (
-        f"{len(rows):,} damaged files and folders were loaded, {len(faults)} faults. "
+        f"{len(rows):,} damaged files and folders were loaded, {len(faults)} faults"
+        f"{'' if len(rows) == asked else f' ({asked:,} were asked for; the time was up)'}. "
         "A fault is any other error than `RunError` (`InputError` for weights and plans that the "
         "user gives), a crash, a hang of over "
         f"{LIMIT_S:.0f} s, or a run with an unchanged checksum that predicts otherwise.\n\n"
@@ -149,6 +165,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
     parser.add_argument("--out", type=Path, help="folder for the figures: fuzz.md and fuzz.json")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -160,8 +177,9 @@ def main() -> int:
         make = [sys.executable, "-c", _MAKE, folder]
         subprocess.run(make, check=True, env=environment())
         started = time.perf_counter()
-        rows = all_rows(Path(folder), options.first, options.cases, options.seed, options.jobs)
-        text, data = report(rows, time.perf_counter() - started)
+        which = (options.first, options.cases, options.seed, options.jobs, options.minutes)
+        rows = all_rows(Path(folder), *which)
+        text, data = report(rows, options.cases, time.perf_counter() - started)
     for row in data["faults"]:
         print("fault:", row, file=sys.stderr)
     if options.out:
