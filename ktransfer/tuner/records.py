@@ -2,6 +2,7 @@
 
     DIR/request.json       what the search is made of: data, backbone, space
     DIR/trials/NAME.json   a trial: of the oracle (0000, 0001, ...), a repeat, or the last training
+    DIR/costs.json         what an image costs, for the estimate without a cache
 
 These files are all that a search goes on from: KerasTuner's own, in DIR/keras_tuner, are for those
 who look there. A trial that was running when the search was killed is run again.
@@ -42,6 +43,7 @@ class Record:
         reason: why it was stopped or failed; empty where it was not.
         val_accuracy: share of the validation images right, in [0, 1]; None where it failed.
         curve: validation accuracy after each epoch of the stage that unfreezes.
+        epochs: how many epochs each stage ran.
         seconds: wall time.
         memory_mb: resident memory of the worker process after it.
         attempts: how often it was begun.
@@ -57,6 +59,7 @@ class Record:
     reason: str = ""
     val_accuracy: float | None = None
     curve: tuple[float, ...] = ()
+    epochs: tuple[int, ...] = ()
     seconds: float = 0.0
     memory_mb: float = 0.0
     attempts: int = 1
@@ -174,7 +177,8 @@ def _read(path: Path) -> Record:
     known = [each.name for each in fields(Record)]
     own = {name: data[name] for name in known if name in data}
     try:
-        found = Record(**{**own, "curve": tuple(own.get("curve", ()))})
+        lists = {name: tuple(own.get(name, ())) for name in ("curve", "epochs")}
+        found = Record(**{**own, **lists})
         check_typed(found, "a trial")
         found.to_plan()
         if found.test is not None:

@@ -24,9 +24,11 @@ from ktransfer.plan.fields import whole
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose, contenders
 from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.naive import measured_costs, naive_seconds
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.result import SearchResult
+from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
 
@@ -58,6 +60,8 @@ class UnfreezeTuner(BaseTuner):
         repeats: with how many other seeds the plans that may be the best are carried out again;
             None: 2 where there are under 500 validation images, else 0.
         seed: of the search, the splits and the trials.
+        cache_mb: most megabytes that what trials share may take; None: what the library's cache has
+            room for.
         verbose: say on standard error how each trial went.
         **options: of `FineTuner`, such as `input_size`, `pooling` or `alpha=0.35`.
 
@@ -79,6 +83,7 @@ class UnfreezeTuner(BaseTuner):
         epochs: int = 10,
         repeats: int | None = None,
         seed: int = 0,
+        cache_mb: float | None = None,
         verbose: bool = True,
         **options: Any,
     ) -> None:
@@ -91,8 +96,9 @@ class UnfreezeTuner(BaseTuner):
             repeats = whole("a search", "repeats", repeats, 0)
         self.search_seed = whole("a search", "seed", seed, 0)
         self._arguments, self._options = (backbone, weights), options
-        self._repeats, self._verbose = repeats, verbose
-        self.backbone = built(self._arguments, options, seed).backbone
+        self._repeats, self._verbose, self._cache_mb = repeats, verbose, cache_mb
+        one = built(self._arguments, options, seed)
+        self.backbone, self._pooling = one.backbone, one.pooling
         self.num_blocks = len(self.backbone.blocks)
         self.space = search_space(
             self.backbone,
@@ -159,12 +165,14 @@ class UnfreezeTuner(BaseTuner):
                 class_names=class_names,
             )
         splits = with_test(splits, test_fraction, self.search_seed)
+        shared = self._shared(splits)
         self._check_request(splits)
-        setup = Setup(self._arguments, self._options, splits, self.search_seed)
+        self._say(str(shared))
+        setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
         self._crew = Crew(setup, self.folder / "worker.log")
         try:
             super().search(verbose=0)
-            self.result = self._chosen(splits, started)
+            self.result = self._chosen(splits, shared, started)
         finally:
             self._crew.close()
         return self.result
@@ -228,9 +236,24 @@ class UnfreezeTuner(BaseTuner):
         except RunError as error:
             # KerasTuner goes on after any other error: the next trial would meet the same.
             raise _EndedError(str(error)) from error
-        if self._verbose:
-            stderr_console().print(_said(record))
+        self._say(_said(record))
         return record
+
+    def _say(self, sentence: str) -> None:
+        if self._verbose:
+            stderr_console().print(sentence)
+
+    def _shared(self, splits: Splits) -> Shared:
+        """What trials share, within the budget."""
+        seeds = 1 + self._num_repeats(len(splits.validation))
+        return share(
+            self.backbone,
+            self._pooling,
+            self.space,
+            splits,
+            budget_mb=self._cache_mb,
+            seeds=seeds,
+        )
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
         """What the median rule compares a trial with; repeats and the last training end in time."""
@@ -239,7 +262,7 @@ class UnfreezeTuner(BaseTuner):
         every = self.journal.all()
         return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
 
-    def _chosen(self, splits: Splits, started: float) -> SearchResult:
+    def _chosen(self, splits: Splits, shared: Shared, started: float) -> SearchResult:
         num_validation = len(splits.validation)
         trials = [each for each in self.journal.all() if not each.repeats and each.name != FINAL]
         if not by_depth(trials, num_validation):
@@ -262,6 +285,12 @@ class UnfreezeTuner(BaseTuner):
             best_plan=best.to_plan(),
             test=Score.from_dict(final.test) if final.test else None,
             part_sizes={part.name: len(part) for part in splits.parts},
+            shared=shared,
+            naive_seconds=naive_seconds(
+                trials,
+                measured_costs(self.backbone, self.folder / "costs.json"),
+                len(splits.train) + num_validation,
+            ),
             seconds=time.perf_counter() - started,
         )
 
@@ -272,9 +301,7 @@ class UnfreezeTuner(BaseTuner):
 
     def _repeated(self, trials: Sequence[Record], num_validation: int) -> list[Record]:
         """The plans that may be the best, with other seeds."""
-        count = self._repeats
-        if count is None:
-            count = _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
+        count = self._num_repeats(num_validation)
         if not count:
             return []
         names = [each.name for each in contenders(by_depth(trials, num_validation))]
@@ -288,6 +315,11 @@ class UnfreezeTuner(BaseTuner):
             for found in (self._trial(name),)
             for seed in range(self.search_seed + 1, self.search_seed + 1 + count)
         ]
+
+    def _num_repeats(self, num_validation: int) -> int:
+        if self._repeats is not None:
+            return self._repeats
+        return _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
 
     def _check_request(self, splits: Splits) -> None:
         """Refuse a folder that holds another search; note what this one is made of."""
