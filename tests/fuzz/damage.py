@@ -93,7 +93,7 @@ def _change(holder: Any, key: Any, box: list[Any], dice: random.Random) -> None:
         holder[key] = [value]
     elif kind == 2:
         holder[key] = str(value)
-    elif kind == 3 and isinstance(value, int | float):
+    elif kind == 3 and isinstance(value, int | float) and abs(value) < 1e300:
         holder[key] = dice.choice((-value, value * 1_000_003, value + 0.5, not value))
     elif kind == 4:
         other, place = dice.choice(list(_places(box)))

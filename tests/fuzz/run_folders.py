@@ -86,7 +86,8 @@ def run_worker(
                 rows.append(said)
                 if said[2] == "fault" or len(rows) % 250 == 0:
                     print(*said[:4], file=sys.stderr, flush=True)
-                if time.monotonic() > until:
+                # Not waited for: TensorFlow may take long to end.
+                if time.monotonic() > until or said[0] == last - 1:
                     process.kill()
                     process.wait()
                     return rows
