@@ -40,7 +40,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.flo
 #: What may come of a case: an error of ours, the very same, or (where the damage comes with a
 #: right checksum, so that nobody could know) something else that is whole.
 REFUSED, SAME, OTHER = "refused", "the same", "another, whole"
-#: Loaded, but Keras refuses to carry out what a forged configuration asks for: an error all the same.
+#: Loaded, but Keras raises an error when it carries out what a forged configuration says.
 FORGED = "another, does not run"
 
 
@@ -143,7 +143,7 @@ def outcome(base: Base, number: int, seed: int) -> tuple[str, str]:
     """Do one damage, load what came of it, and say what came of that.
 
     Returns:
-        The kind of damage, and `REFUSED`, `SAME` or `OTHER`.
+        The kind of damage, and one of `REFUSED`, `SAME`, `OTHER`, `FORGED`.
 
     Raises:
         FaultError: something else happened.
