@@ -276,8 +276,9 @@ class FitResult:
                     f"a confusion matrix has the shape {each.confusion.shape} for "
                     f"{len(result.classes)} classes"
                 )
+        _ = result.overfitting_risk  # an error where the number of training images is missing
         if result.history:
-            result.history_table()  # an error where an epoch lacks a figure
+            result.history_table()  # or where an epoch lacks a figure
         return result
 
 
