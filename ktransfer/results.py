@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ktransfer._plain import with_tuples
+from ktransfer._typed import check_typed
 from ktransfer.advisor import Advice, overfitting_risk
 from ktransfer.augment import STRENGTHS
 from ktransfer.data import Skipped
@@ -239,9 +240,13 @@ class FitResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FitResult:
-        """The reverse of `to_dict`."""
+        """The reverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, or is not what it should be.
+        """
         diagnosis = data["diagnosis"]
-        return cls(
+        result = cls(
             validation=Score.from_dict(data["validation"]),
             test=Score.from_dict(data["test"]) if data["test"] else None,
             classes=tuple(data["classes"]),
@@ -260,6 +265,17 @@ class FitResult:
             findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
             hindsight=tuple(data.get("hindsight", ())),
         )
+        check_typed(result, "result")
+        for each in (result.validation, *([result.test] if result.test else [])):
+            if each.confusion.shape != (len(result.classes),) * 2:
+                raise ValueError(
+                    f"a confusion matrix has the shape {each.confusion.shape} for "
+                    f"{len(result.classes)} classes"
+                )
+        _ = result.overfitting_risk  # an error where the number of training images is missing
+        if result.history:
+            result.history_table()  # or where an epoch lacks a figure
+        return result
 
 
 @dataclass(frozen=True, eq=False)
