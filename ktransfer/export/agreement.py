@@ -36,7 +36,8 @@ class Agreement:
         top1_agreement: share of them with the same most probable class, in [0, 1].
         max_difference: largest difference in the probability of a class.
         mean_difference: mean over images and classes.
-        bound: what `max_difference` must not exceed.
+        bound: what `max_difference` must not exceed; None for a quantised export, which is judged
+            by its accuracy (`Quantised`).
         accuracy: of the export on these images, in [0, 1]; None where they have no labels.
         model_accuracy: of the model.
         in_full_agreement: the same as `top1_agreement` of images decoded in full. To be fast,
@@ -56,7 +57,7 @@ class Agreement:
     top1_agreement: float
     max_difference: float
     mean_difference: float
-    bound: float
+    bound: float | None
     accuracy: float | None
     model_accuracy: float | None
     in_full_agreement: float
@@ -139,7 +140,7 @@ def compare(
     class_names: Sequence[str],
     *,
     any_size: bool,
-    bound: float,
+    bound: float | None,
 ) -> Agreement:
     """Run the export over the same images and compare.
 
@@ -148,7 +149,7 @@ def compare(
         wanted: of `expected`.
         class_names: for the message.
         any_size: whether it takes images of any size.
-        bound: largest difference in probability that counts as the same.
+        bound: largest difference in probability that counts as the same; None: any.
 
     Raises:
         RunError: they differ; the message says on which image and by how much.
@@ -157,7 +158,9 @@ def compare(
     single, single_s = _timed_rows(predict, own)
     batched, batched_s = _timed_rows(predict, batches(wanted.resized))
     for found in (single, batched):
-        _check_same(found, wanted, class_names, bound)
+        _check_probabilities(found, wanted)
+        if bound is not None:
+            _check_same(found, wanted, class_names, bound)
     in_full, _ = _timed_rows(predict, batches(wanted.in_full()))
     differences = np.abs(np.stack([single, batched]) - wanted.probabilities)
     count, labels = len(wanted.part), wanted.part.labels
@@ -219,21 +222,29 @@ def _right(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def _check_same(
-    found: np.ndarray, wanted: Expected, class_names: Sequence[str], bound: float
-) -> None:
+def _check_probabilities(found: np.ndarray, wanted: Expected) -> None:
     if found.shape != wanted.probabilities.shape:
         raise RunError(
             f"the export gives probabilities of shape {found.shape[1:]} for an image, the model "
             f"{wanted.probabilities.shape[1:]}; nothing was written"
         )
+    broken = ~np.isfinite(found).all(axis=1)
+    if broken.any():
+        raise RunError(
+            f"the export gives no numbers (NaN or infinity) for {int(broken.sum())} of "
+            f"{len(found)} {wanted.part.name} images; nothing was written"
+        )
+
+
+def _check_same(
+    found: np.ndarray, wanted: Expected, class_names: Sequence[str], bound: float
+) -> None:
     differences = np.abs(found - wanted.probabilities).max(axis=1)
-    # Written so that a NaN fails the test as well.
     same_class = found.argmax(axis=1) == wanted.probabilities.argmax(axis=1)
     wrong = ~((differences <= bound) & same_class)
     if not wrong.any():
         return
-    row = int(np.where(wrong, np.nan_to_num(differences, nan=np.inf), -1.0).argmax())
+    row = int(np.where(wrong, differences, -1.0).argmax())
 
     def said(probabilities: np.ndarray) -> str:
         best = int(probabilities[row].argmax())

@@ -37,7 +37,7 @@ def write_card(trained: Trained, export: ExportResult, metadata: Mapping[str, An
         ["## How good it is", "", *_accuracy(trained)],
         ["## What it learnt from", "", *_data(trained)],
         ["## How it was trained", "", *_training(trained)],
-        ["## The export is the model", "", *_agreement(export)],
+        ["## The export is the model", "", *_agreement(export), *_quantised(export)],
         ["## The file", "", *_file(export, metadata)],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
@@ -252,8 +252,9 @@ def _agreement(export: ExportResult) -> list[str]:
         ["the same class", f"{found.top1_agreement:.1%}"],
         ["largest difference in probability", f"{found.max_difference:.1e}"],
         ["mean difference", f"{found.mean_difference:.1e}"],
-        ["bound, above which nothing is written", f"{found.bound:.0e}"],
     ]
+    if found.bound is not None:
+        rows.append(["bound, above which nothing is written", f"{found.bound:.0e}"])
     if found.accuracy is not None:
         rows.append(["accuracy of the export on these images", f"{found.accuracy:.1%}"])
         rows.append(["accuracy of the model", f"{found.model_accuracy:.1%}"])
@@ -276,6 +277,37 @@ def _agreement(export: ExportResult) -> list[str]:
         "quarter or an eighth of it, and so does `ktransfer predict`. Other programs decode it in "
         "full, and see pixels that differ a little: two lines above say what comes of it.",
         *(["", *bullets(text(each) for each in export.notes)] if export.notes else []),
+    ]
+
+
+def _quantised(export: ExportResult) -> list[str]:
+    """What quantisation cost and brought."""
+    judged, found = export.quantised, export.agreement
+    if judged is None:
+        return []
+    before = judged.float32
+    head = ("", "float32", judged.kind)
+    rows = [
+        ["size in bytes", f"{judged.float32_size_bytes:,}", f"{export.size_bytes:,}"],
+        ["the same class as the model", f"{before.top1_agreement:.1%}", f"{found.top1_agreement:.1%}"],
+        ["largest difference", f"{before.max_difference:.1e}", f"{found.max_difference:.1e}"],
+        ["mean difference", f"{before.mean_difference:.1e}", f"{found.mean_difference:.1e}"],
+        ["images/s in batches", f"{before.images_per_second:,.0f}", f"{found.images_per_second:,.0f}"],
+        ["ms for one image", f"{before.ms_per_image:.1f}", f"{found.ms_per_image:.1f}"],
+    ]
+    if before.accuracy is not None and found.accuracy is not None:
+        rows.insert(1, ["accuracy", f"{before.accuracy:.1%}", f"{found.accuracy:.1%}"])
+    calibrated = (
+        f" Calibrated on {judged.num_calibration_images:,} training images."
+        if judged.num_calibration_images
+        else ""
+    )
+    return [
+        "",
+        f"Quantised to {judged.kind}: {judged.sentence(found)}.{calibrated} The same images through "
+        "the export in float32:",
+        "",
+        *table(head, rows, numbers=2),
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer.export.quantisation import DEFAULT_MAX_LOSS, check_quantise
 
 #: Largest difference in probability of one image and class that counts as the same, in float32.
 BOUND = 1e-4
@@ -146,23 +147,37 @@ class Request:
         target: where.
         format: as what.
         opset: of ONNX.
+        quantise: None, `"float16"` or `"int8"`.
+        max_loss: most accuracy that quantisation may cost, a share.
     """
 
     target: Path
     format: Format
     opset: int
+    quantise: str | None = None
+    max_loss: float = DEFAULT_MAX_LOSS
 
     @classmethod
     def of(
-        cls, path: str | os.PathLike[str], format: str | None, opset: int, *, overwrite: bool
+        cls,
+        path: str | os.PathLike[str],
+        format: str | None,
+        opset: int,
+        *,
+        overwrite: bool,
+        quantise: str | None = None,
+        max_loss: float = DEFAULT_MAX_LOSS,
     ) -> Request:
         """Everything that can be found wrong before any slow work; TensorFlow is not needed.
 
         Raises:
-            InputError: the format or the opset is unknown, or an extra is not installed.
+            InputError: the format, the opset or the quantisation is unknown, they do not go
+                together, or an extra is not installed.
             RunError: the place is taken, or cannot be written to.
         """
         chosen = choose_format(path, format)
         check_opset(opset)
+        check_quantise(chosen.name, opset, quantise, max_loss)
         check_extra(chosen)
-        return cls(check_target(path, chosen, overwrite=overwrite), chosen, opset)
+        target = check_target(path, chosen, overwrite=overwrite)
+        return cls(target, chosen, opset, quantise, max_loss)

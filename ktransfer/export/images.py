@@ -16,6 +16,9 @@ from ktransfer.data.layout import TFDS_PREFIX
 #: Images that an export is compared on at most.
 MOST_IMAGES = 128
 
+#: For a quantised one, where single images count: of 1,000, one is a tenth of a point.
+MOST_JUDGED = 1_000
+
 _HOW = (
     "an export is compared with the model on real images before it is written: give some with "
     "validation= (--data), a folder, files or any other source"
@@ -23,15 +26,21 @@ _HOW = (
 
 
 def images_to_compare(
-    validation: Any, kept: Part | None, class_names: Sequence[str], record: Mapping[str, Any]
+    validation: Any,
+    kept: Part | None,
+    class_names: Sequence[str],
+    record: Mapping[str, Any],
+    *,
+    most: int = MOST_IMAGES,
 ) -> tuple[Part, tuple[str, ...]]:
-    """At most `MOST_IMAGES` images, evenly spread over those there are, and notes on them.
+    """At most `most` images, evenly spread over those there are, and notes on them.
 
     Args:
         validation: a source that the user gives, labelled or not; None: that of the training.
         kept: the validation part of a training in this process.
         class_names: of the model.
         record: of `held_back.record_of`, for a model that was loaded.
+        most: how many.
 
     Raises:
         RunError: there are none to be had.
@@ -45,7 +54,7 @@ def images_to_compare(
         part, notes = _of_record(class_names, record)
     if not len(part):
         raise InputError(f"there is no image to compare the export on: {_HOW}")
-    return _spread(part), notes
+    return _spread(part, most), notes
 
 
 def check_images(validation: Any, record: Mapping[str, Any]) -> None:
@@ -89,8 +98,8 @@ def _recorded_source(record: Mapping[str, Any]) -> str:
     return str(source)
 
 
-def _spread(part: Part) -> Part:
+def _spread(part: Part, most: int) -> Part:
     """Evenly: the classes of a part lie one after the other."""
-    if len(part) <= MOST_IMAGES:
+    if len(part) <= most:
         return part
-    return part.select(np.linspace(0, len(part) - 1, MOST_IMAGES).round().astype(np.int64))
+    return part.select(np.linspace(0, len(part) - 1, most).round().astype(np.int64))

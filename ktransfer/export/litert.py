@@ -50,6 +50,17 @@ def write_litert(
 
         words = "\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
         raise RunError(f"LiteRT's converter failed (exit code {done.returncode}): {words}")
+    append_metadata(path, class_names, metadata)
+
+
+def append_metadata(path: Path, class_names: Sequence[str], metadata: str) -> None:
+    """Append what TensorFlow Lite's own tools look for behind a file, a zip archive.
+
+    Args:
+        path: of the file.
+        class_names: one for each column of the probabilities.
+        metadata: JSON.
+    """
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(METADATA_NAME, metadata)
         labels = "\n".join(name.replace("\n", " ") for name in class_names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ktransfer.export.agreement import Agreement
+from ktransfer.export.quantisation import Quantised
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class ExportResult:
         opset: of an ONNX file; None of the others.
         agreement: how it was compared with the model.
         notes: remarks that are no errors.
-        seconds: wall time by phase: `convert`, `compare`.
-        quantisation: None, `"float16"` or `"int8"`.
+        seconds: wall time by phase: `convert`, `compare`, and `quantise`.
+        quantised: what quantisation cost and brought; None: it computes in float32.
     """
 
     path: Path
@@ -40,7 +41,26 @@ class ExportResult:
     agreement: Agreement
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
-    quantisation: str | None = None
+    quantised: Quantised | None = None
+
+    @property
+    def quantisation(self) -> str | None:
+        """None, `"float16"` or `"int8"`."""
+        return self.quantised.kind if self.quantised else None
+
+    @property
+    def gain(self) -> str | None:
+        """What quantisation brought, in words; None where there was none."""
+        if self.quantised is None:
+            return None
+        times = self.quantised.float32_size_bytes / self.size_bytes
+        speed, before = self.agreement, self.quantised.float32
+        return (
+            f"{times:.1f} times smaller than in float32 "
+            f"({self.quantised.float32_size_bytes / 1e6:,.1f} MB), "
+            f"{speed.images_per_second / before.images_per_second:.1f} times as fast in batches, "
+            f"{before.ms_per_image / speed.ms_per_image:.1f} times one by one"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
@@ -52,6 +72,8 @@ class ExportResult:
             "input_size": list(self.input_size),
             "agreement": self.agreement.to_dict(),
             "notes": list(self.notes),
+            "quantisation": self.quantisation,
+            "quantised": self.quantised.to_dict() if self.quantised else None,
             "seconds": dict(self.seconds),
         }
 
@@ -61,6 +83,8 @@ class ExportResult:
         height, width = self.input_size
         takes = "any size" if self.any_size else f"{height} x {width} pixels only"
         opset = f", opset {self.opset}" if self.opset else ""
+        opset += f", {self.quantisation}" if self.quantisation else ""
+        bound = f" (bound {found.bound:.0e})" if found.bound is not None else ""
         rows = [
             ("Exported", f"{self.path} ({self.format}{opset}, {self.size_bytes / 1e6:,.1f} MB)"),
             ("SHA-256", self.sha256),
@@ -69,10 +93,13 @@ class ExportResult:
                 "Agreement",
                 f"{found.top1_agreement:.1%} the same class on {found.num_images} {found.part} "
                 f"images; probabilities differ by {found.max_difference:.1e} at most, "
-                f"{found.mean_difference:.1e} on average (bound {found.bound:.0e})",
+                f"{found.mean_difference:.1e} on average{bound}",
             ),
         ]
-        if found.accuracy is not None:
+        if self.quantised:
+            rows.append(("Quantised", self.quantised.sentence(found)))
+            rows.append(("", str(self.gain)))
+        elif found.accuracy is not None:
             rows.append(
                 (
                     "Accuracy",

@@ -54,8 +54,11 @@ class Proof:
         part: the images, all of which the model could read.
         probabilities: float32 `(images, classes)`, what the model says of them.
         notes: on how they were chosen.
+        calibration: uint8 `(images, height, width, 3)`, what an int8 export is calibrated on; None
+            for any other.
     """
 
     part: Part
     probabilities: np.ndarray
     notes: tuple[str, ...]
+    calibration: np.ndarray | None = None

@@ -18,15 +18,10 @@ import tensorflow as tf
 from tf2onnx import optimizer, tf_loader, tfonnx
 from tf2onnx.handler import tf_op
 
+from ktransfer.export.aside import JOB_NAME, OUTCOME_NAME
 from ktransfer.export.onnx.mending import allow_inlining, fill_in, mend_erfc, mend_max_pooling
 from ktransfer.export.onnx.operators import Obstacle
-from ktransfer.export.onnx.tracing import (
-    GRAPH_NAME,
-    JOB_NAME,
-    MODEL_NAME,
-    OUTCOME_NAME,
-    WEIGHTS_NAME,
-)
+from ktransfer.export.onnx.tracing import GRAPH_NAME, MODEL_NAME, WEIGHTS_NAME
 from ktransfer.export.servable import INPUT_NAME, OUTPUT_NAME
 
 

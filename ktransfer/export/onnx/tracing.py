@@ -13,9 +13,8 @@ import tensorflow as tf
 from ktransfer._checks import InputError
 from ktransfer.export.servable import servable
 
-#: What lies in the folder between the two processes: what is to be converted, and what came of it.
-GRAPH_NAME, WEIGHTS_NAME, JOB_NAME = "graph.pb", "weights.npz", "job.json"
-OUTCOME_NAME, MODEL_NAME = "outcome.json", "model.onnx"
+#: What lies in the folder between the two processes, besides what `aside` has there.
+GRAPH_NAME, WEIGHTS_NAME, MODEL_NAME = "graph.pb", "weights.npz", "model.onnx"
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from ktransfer._checks import InputError, RunError
+from ktransfer.export.aside import run_aside
 from ktransfer.export.formats import DEFAULT_OPSET, check_opset
 from ktransfer.export.onnx.operators import Obstacle, refusal
-from ktransfer.export.onnx.tracing import JOB_NAME, MODEL_NAME, OUTCOME_NAME, trace
+from ktransfer.export.onnx.tracing import MODEL_NAME, trace
 
 _NEEDED = ("onnx", "tf2onnx")
+_CONVERTING = "ktransfer.export.onnx.converting"
 
 
 def write_onnx(
@@ -59,7 +56,7 @@ def write_onnx(
             traced.write(folder)
             job = {"output": traced.output, "opset": opset, "metadata": dict(metadata or {})}
             del traced
-            outcome = _convert(folder, job)
+            outcome = run_aside(_CONVERTING, folder, job, "converts to ONNX")
             if "obstacles" in outcome:
                 obstacles = [Obstacle(**each) for each in outcome["obstacles"]]
                 raise refusal(obstacles, model, opset)
@@ -79,42 +76,3 @@ def check_installed() -> None:
         raise InputError(
             f'an ONNX export needs {" and ".join(missing)}: pip install "ktransfer[onnx]"'
         )
-
-
-def _convert(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Have a process convert what lies in a folder.
-
-    Returns:
-        What stood in the way; empty where the model was written.
-
-    Raises:
-        RunError: the process died.
-    """
-    (folder / JOB_NAME).write_text(json.dumps(job), encoding="utf-8")
-    # A process by its own command, not by multiprocessing, which would run the caller's script
-    # again.
-    command = [sys.executable, "-W", "ignore", "-m", "ktransfer.export.onnx.converting"]
-    with (folder / "log").open("wb") as log:
-        done = subprocess.run(
-            [*command, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-                # Nothing is computed there but constants: the accelerator stays the caller's.
-                "CUDA_VISIBLE_DEVICES": "-1",
-            },
-        )
-    if done.returncode == 0:
-        outcome: dict[str, Any] = json.loads((folder / OUTCOME_NAME).read_text(encoding="utf-8"))
-        return outcome
-    words = (folder / "log").read_text(encoding="utf-8", errors="replace").strip()[-1_000:]
-    raise RunError(f"the process that converts to ONNX died ({_ending(done.returncode)}): {words}")
-
-
-def _ending(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "SIGKILL: by hand, or since memory ran out"
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

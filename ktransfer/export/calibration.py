@@ -1,0 +1,106 @@
+"""The training images on which an int8 export learns how large its activations get."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ktransfer._checks import InputError
+from ktransfer.data import Part, read_data, read_images
+from ktransfer.data.host import read_on_host
+from ktransfer.data.layout import TFDS_PREFIX
+from ktransfer.probes import even_sample
+
+#: Images that are used at most. Of 64 and more, MobileNetV2's results hardly differ.
+MOST_IMAGES = 128
+
+_HOW = (
+    "int8 is calibrated on images like those of the training: give some with calibration= "
+    "(--calibration), a folder, files or any other source, or choose quantise='float16', which "
+    "needs none"
+)
+
+
+def calibration_images(
+    calibration: Any,
+    kept: Part | None,
+    class_names: Sequence[str],
+    record: Mapping[str, Any],
+    input_size: tuple[int, int],
+) -> np.ndarray:
+    """A sample of at most `MOST_IMAGES` images, as many of each class as there are.
+
+    Args:
+        calibration: a source that the user gives, labelled or not; None: that of the training.
+        kept: the training part of a training in this process.
+        class_names: of the model.
+        record: of `held_back.record_of`, for a model that was loaded.
+        input_size: height and width that the network sees, in pixels.
+
+    Returns:
+        uint8 `(images, height, width, 3)`, resized as for the network.
+
+    Raises:
+        InputError: there are none to be had, or none can be read.
+    """
+    if calibration is not None:
+        part = _of_source(calibration, class_names)
+    elif kept is not None:
+        part = kept
+    else:
+        part = _of_record(class_names, record)
+    rows = even_sample(np.maximum(part.labels, 0), MOST_IMAGES) if len(part) else []
+    read = [_pixels(part, int(row), input_size) for row in rows]
+    pixels = [each for each in read if each is not None]
+    if not pixels:
+        raise InputError(f"there is no image to calibrate on that can be decoded: {_HOW}")
+    return np.stack(pixels)
+
+
+def check_calibration(calibration: Any, record: Mapping[str, Any]) -> None:
+    """Raises the `InputError` of `calibration_images` for a loaded model, without TensorFlow."""
+    if calibration is None:
+        _recorded_source(record)
+
+
+def _of_source(source: Any, class_names: Sequence[str]) -> Part:
+    if hasattr(source, "__array__") and not hasattr(source, "columns"):
+        images = np.asarray(source)  # images alone, as `predict` takes them
+        source = (images, np.zeros(len(images), np.int32)) if images.ndim == 4 else source
+        return read_images(source)[0]
+    try:
+        return read_data(source, class_names=class_names).train
+    except InputError:  # no labels, or others: any sample of them will do
+        return read_images(source)[0]
+
+
+def _of_record(class_names: Sequence[str], record: Mapping[str, Any]) -> Part:
+    source = _recorded_source(record)
+    splits = read_data(source, class_names=class_names)
+    held = record.get("held_back")
+    if not held:
+        return splits.train
+    # Another split than that of the training may have been read: what was held back then is judged.
+    digests = [each.tobytes().hex()[: len(held[0])] for each in splits.train.images.digests()]
+    return splits.train.select(np.flatnonzero(~np.isin(digests, held)))
+
+
+def _recorded_source(record: Mapping[str, Any]) -> str:
+    source = record.get("source")
+    if source is None:
+        raise InputError(f"the run does not say where its images are; {_HOW}")
+    if not os.path.isabs(source):
+        return f"{TFDS_PREFIX}{source.removeprefix(TFDS_PREFIX)}"
+    if not os.path.exists(source):
+        raise InputError(f"the images of the training are no longer at {source}; {_HOW}")
+    return str(source)
+
+
+def _pixels(part: Part, row: int, input_size: tuple[int, int]) -> np.ndarray | None:
+    try:
+        return read_on_host(part.images, row, input_size)
+    except Exception:  # damaged files make Pillow raise nearly anything
+        return None
