@@ -29,9 +29,18 @@ from ktransfer.data import (
 )
 from ktransfer.data.held_back import held_back, record_of
 from ktransfer.doctor import check_name, preflight
-from ktransfer.export import ExportResult, Proof, Request, Trained, images_to_compare
+from ktransfer.export import (
+    ExportResult,
+    Proof,
+    Request,
+    Trained,
+    calibration_images,
+    images_to_compare,
+)
 from ktransfer.export import export as export_model
 from ktransfer.export.formats import DEFAULT_OPSET
+from ktransfer.export.images import MOST_IMAGES, MOST_JUDGED
+from ktransfer.export.quantisation import DEFAULT_MAX_LOSS
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -131,6 +140,7 @@ class FineTuner:
         self.result: FitResult | None = None
         self.class_names: tuple[str, ...] = ()
         self._data: dict[str, Any] = {}
+        self._train: Part | None = None
         self._validation: Part | None = None
         self._request: dict[str, Any] = {}
         self._blocks = tuple((block.name, block.parameters, 0) for block in backbone.blocks)
@@ -283,7 +293,7 @@ class FineTuner:
         seconds["prepare"] -= begun.source.seconds
         if options.complete:
             result = self._take_over(out, begun.request)
-            self._validation = splits.validation
+            self._train, self._validation = splits.train, splits.validation
             return result
         fitted = fit.run(begun, seconds)
         self._use(fitted.model)
@@ -291,7 +301,7 @@ class FineTuner:
         self._blocks = fitted.blocks
         self._request = begun.request
         self._data = record_of(data, splits)
-        self._validation = splits.validation
+        self._train, self._validation = splits.train, splits.validation
         self.result = dataclasses.replace(fitted.result, findings=findings)
         if out is not None:
             with timed(seconds, "save"):
@@ -556,6 +566,9 @@ class FineTuner:
         format: str | None = None,
         *,
         opset: int = DEFAULT_OPSET,
+        quantise: str | None = None,
+        max_loss: float = DEFAULT_MAX_LOSS,
+        calibration: Any = None,
         validation: Any = None,
         overwrite: bool = False,
     ) -> ExportResult:
@@ -566,14 +579,26 @@ class FineTuner:
         it is put in place only if every image has the same class, and every probability differs by
         less than 1e-4. A model card, `NAME.card.md`, is written beside it.
 
+        A quantised file is made of one that has passed this, and is put in place if it loses no
+        more accuracy than `max_loss`.
+
         Args:
             path: of the file or folder; its ending says the format where `format` does not.
             format: `"onnx"` (`.onnx`, needs the extra `onnx`), `"litert"` (`.tflite`),
                 `"savedmodel"` (a folder) or `"keras"` (`.keras`, which takes images of
                 `backbone.input_size` only; the others take any size).
             opset: of ONNX.
-            validation: images to compare on, at most 128 of them: a source as `fit` or `predict`
-                takes it, labelled or not. None: the validation part of the training.
+            quantise: for ONNX and LiteRT (extra `litert`): `"float16"` keeps the weights in half
+                the space, and computes in float32; `"int8"` keeps weights and activations in a
+                quarter of it, and is faster where the processor has instructions for it (VNNI, or
+                those of ARM). None: float32.
+            max_loss: the share of accuracy that quantisation may cost; 0.01 is one point. Where the
+                images to compare on have no labels, the share of them that may get another class.
+            calibration: for int8, images to measure the activations on, at most 128 of them: a
+                source as `fit` or `predict` takes it. None: the training images.
+            validation: images to compare on, at most 128 of them, 1,000 where a quantised file is
+                judged: a source as `fit` or `predict` takes it, labelled or not. None: the
+                validation part of the training.
             overwrite: replace the export that lies there. It stays whole until the new one has
                 proven itself.
 
@@ -582,13 +607,20 @@ class FineTuner:
 
         Raises:
             InputError: before `fit`, the format is unknown, an extra is missing, or the images
-                cannot be read.
+                cannot be read; there are no images to calibrate on.
             RunError: the place is taken or cannot be written to, there are no images to compare on,
-                or the export predicts something else. Nothing is left behind then.
+                the export predicts something else, or it loses more than `max_loss`. Nothing is
+                left behind then.
         """
         model = self.model  # before fit there is nothing to export: said before all else
-        request = Request.of(path, format, opset, overwrite=overwrite)
-        part, notes = images_to_compare(validation, self._validation, self.class_names, self._data)
+        request = Request.of(
+            path, format, opset, overwrite=overwrite, quantise=quantise, max_loss=max_loss
+        )
+        most = MOST_JUDGED if quantise else MOST_IMAGES
+        part, notes = images_to_compare(
+            validation, self._validation, self.class_names, self._data, most=most
+        )
+        calibrated = self._calibration_images(calibration) if quantise == "int8" else None
         probabilities, rows, _ = self._probabilities(part)
         trained = Trained(
             model=model,
@@ -601,7 +633,7 @@ class FineTuner:
             result=self.result,
             data=self._data,
         )
-        proof = Proof(part.select(rows), probabilities, notes)
+        proof = Proof(part.select(rows), probabilities, notes, calibrated)
         return export_model(trained, request, proof, verbose=self.verbose)
 
     @classmethod
@@ -727,6 +759,11 @@ class FineTuner:
             )
         values = features.values.reshape(len(features.indices), len(self.class_names))
         return values, features.indices, failed
+
+    def _calibration_images(self, source: Any) -> np.ndarray:
+        return calibration_images(
+            source, self._train, self.class_names, self._data, self.backbone.input_size
+        )
 
     def _predict_array(self, images: np.ndarray) -> np.ndarray:
         images = images[np.newaxis] if images.ndim == 3 else images

@@ -240,17 +240,28 @@ def check_run(folder: str) -> None:
 
 
 def check_export(
-    run: str, out: str, format_name: str | None, data: str | None, opset: int, *, overwrite: bool
+    run: str, out: str, format_name: str | None, opset: int, options: dict[str, Any]
 ) -> None:
-    """Raises the error of `FineTuner.export` for all that can be seen before the run is loaded."""
-    from ktransfer.export import Request, check_images
+    """Raises the error of `FineTuner.export` for all that can be seen before the run is loaded.
+
+    Args:
+        run: its folder.
+        out: where to.
+        format_name: as what.
+        opset: of ONNX.
+        options: the others of `FineTuner.export`.
+    """
+    from ktransfer.export import Request, check_calibration, check_images
     from ktransfer.runs import read_record
 
     record = read_record(run)
-    Request.of(out, format_name, opset, overwrite=overwrite)
-    check_images(data, record["data"])
-    if data is not None:
-        check_paths([data])
+    quantise, max_loss = options["quantise"], options["max_loss"]
+    overwrite = options["overwrite"]
+    Request.of(out, format_name, opset, overwrite=overwrite, quantise=quantise, max_loss=max_loss)
+    check_images(options["validation"], record["data"])
+    if quantise == "int8":
+        check_calibration(options["calibration"], record["data"])
+    check_paths([options[each] for each in ("validation", "calibration") if options[each]])
 
 
 def is_exported(model: str) -> bool:

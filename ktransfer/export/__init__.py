@@ -11,19 +11,25 @@ from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.export.agreement import Agreement
+    from ktransfer.export.calibration import calibration_images, check_calibration
     from ktransfer.export.exporting import export
     from ktransfer.export.formats import FORMATS, Request
     from ktransfer.export.images import check_images, images_to_compare
+    from ktransfer.export.quantisation import QUANTISATIONS, Quantised
     from ktransfer.export.result import ExportResult
     from ktransfer.export.trained import Proof, Trained
 
 __all__ = [
     "FORMATS",
+    "QUANTISATIONS",
     "Agreement",
     "ExportResult",
     "Proof",
+    "Quantised",
     "Request",
     "Trained",
+    "calibration_images",
+    "check_calibration",
     "check_images",
     "export",
     "images_to_compare",
@@ -34,8 +40,12 @@ _HOME = {
     "ExportResult": "result",
     "FORMATS": "formats",
     "Proof": "trained",
+    "QUANTISATIONS": "quantisation",
+    "Quantised": "quantisation",
     "Request": "formats",
     "Trained": "trained",
+    "calibration_images": "calibration",
+    "check_calibration": "calibration",
     "check_images": "images",
     "export": "exporting",
     "images_to_compare": "images",

@@ -289,10 +289,18 @@ def _quantised(export: ExportResult) -> list[str]:
     head = ("", "float32", judged.kind)
     rows = [
         ["size in bytes", f"{judged.float32_size_bytes:,}", f"{export.size_bytes:,}"],
-        ["the same class as the model", f"{before.top1_agreement:.1%}", f"{found.top1_agreement:.1%}"],
+        [
+            "the same class as the model",
+            f"{before.top1_agreement:.1%}",
+            f"{found.top1_agreement:.1%}",
+        ],
         ["largest difference", f"{before.max_difference:.1e}", f"{found.max_difference:.1e}"],
         ["mean difference", f"{before.mean_difference:.1e}", f"{found.mean_difference:.1e}"],
-        ["images/s in batches", f"{before.images_per_second:,.0f}", f"{found.images_per_second:,.0f}"],
+        [
+            "images/s in batches",
+            f"{before.images_per_second:,.0f}",
+            f"{found.images_per_second:,.0f}",
+        ],
         ["ms for one image", f"{before.ms_per_image:.1f}", f"{found.ms_per_image:.1f}"],
     ]
     if before.accuracy is not None and found.accuracy is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -18,6 +20,8 @@ from ktransfer.export.agreement import Agreement, Expected, batches, compare, ex
 from ktransfer.export.card import write_card
 from ktransfer.export.formats import BOUND, Request, card_path
 from ktransfer.export.metadata import as_json, metadata_of
+from ktransfer.export.quantisation import Quantised, judge
+from ktransfer.export.quantising import quantise_file
 from ktransfer.export.result import ExportResult
 from ktransfer.export.runtimes import load_export
 from ktransfer.export.servable import computing_in_float32
@@ -43,7 +47,8 @@ def export(
 
     Raises:
         InputError: the model has what the format does not know, or no image can be decoded.
-        RunError: it cannot be converted, written or loaded again, or predicts something else.
+        RunError: it cannot be converted, quantised, written or loaded again, predicts something
+            else, or loses more by quantisation than it may.
             Nothing of it is left then, and an earlier export is untouched.
     """
     name, seconds = request.format.name, dict[str, float]()
@@ -57,26 +62,45 @@ def export(
         with timed(seconds, "convert"), working(f"writing {name}", shown=verbose):
             _write(trained, request, written, as_json(metadata))
         with timed(seconds, "compare"), working("comparing with the model", shown=verbose):
-            agreement, notes = _compared(trained, request, proof, written)
-        result = _result(trained, request, written, agreement, notes, seconds)
+            wanted, notes = _wanted(trained, request, proof)
+            agreement = _compared(trained, request, wanted, written, BOUND)
+        quantised = None
+        if request.quantise:
+            metadata = {**metadata, "quantisation": request.quantise}
+            with timed(seconds, "quantise"), working(f"to {request.quantise}", shown=verbose):
+                images = proof.calibration
+                size = _quantise(trained, request, written, images, as_json(metadata))
+            with timed(seconds, "compare"), working("comparing once more", shown=verbose):
+                float32, agreement = agreement, _compared(trained, request, wanted, written, None)
+            quantised = judge(
+                request.quantise,
+                agreement,
+                float32,
+                size,
+                max_loss=request.max_loss,
+                num_calibration_images=0 if images is None else len(images),
+            )
+        result = _result(trained, request, written, agreement, notes, seconds, quantised)
         card = folder / "card.md"
         card.write_text(write_card(trained, result, metadata), "utf-8", "backslashreplace")
         put_in_place(folder, {written: request.target, card: result.card})
     return result
 
 
-def _compared(
-    trained: Trained, request: Request, proof: Proof, written: Path
-) -> tuple[Agreement, tuple[str, ...]]:
-    """How it was compared, and notes."""
+def _wanted(trained: Trained, request: Request, proof: Proof) -> tuple[Expected, tuple[str, ...]]:
+    """What the export must say, and notes."""
     wanted = expected(trained.forward, proof.part, proof.probabilities, trained.input_size)
-    notes = proof.notes
-    if request.format.name != "keras":  # which keeps the precision of each layer
-        wanted, notes = _in_float32(trained.model, wanted, notes)
+    if request.format.name == "keras":  # which keeps the precision of each layer
+        return wanted, proof.notes
+    return _in_float32(trained.model, wanted, proof.notes)
+
+
+def _compared(
+    trained: Trained, request: Request, wanted: Expected, written: Path, bound: float | None
+) -> Agreement:
     predict = load_export(written, request.format.name)
     any_size, names = request.format.any_size, trained.class_names
-    found = compare(predict, wanted, names, any_size=any_size, bound=BOUND)
-    return found, notes
+    return compare(predict, wanted, names, any_size=any_size, bound=bound)
 
 
 def _in_float32(
@@ -105,6 +129,7 @@ def _result(
     agreement: Agreement,
     notes: tuple[str, ...],
     seconds: dict[str, float],
+    quantised: Quantised | None,
 ) -> ExportResult:
     size_bytes, sha256 = size_and_digest(written)
     return ExportResult(
@@ -119,6 +144,7 @@ def _result(
         agreement=agreement,
         notes=notes,
         seconds=seconds,
+        quantised=quantised,
     )
 
 
@@ -134,8 +160,30 @@ def _check_backend(name: str) -> None:
 def _write(trained: Trained, request: Request, path: Path, metadata: str) -> None:
     """Write the file or folder; every failure is a `RunError`."""
     writers = {"onnx": _onnx, "litert": _litert, "savedmodel": _savedmodel, "keras": _keras}
-    try:
+    with _errors_in_words(request, path):
         writers[request.format.name](trained, request, path, metadata)
+
+
+def _quantise(
+    trained: Trained, request: Request, path: Path, images: np.ndarray | None, metadata: str
+) -> int:
+    """Put a quantised file in place of that of float32, whose size in bytes is returned."""
+    kind, size = str(request.quantise), path.stat().st_size
+    with _errors_in_words(request, path):
+        quantise_file(path, path, request.format.name, kind, images, {KEY: metadata})
+        if request.format.name == "onnx":
+            path.write_bytes(seal(path.read_bytes()))
+        else:
+            from ktransfer.export.litert import append_metadata
+
+            append_metadata(path, trained.class_names, metadata)
+    return size
+
+
+@contextlib.contextmanager
+def _errors_in_words(request: Request, path: Path) -> Iterator[None]:
+    try:
+        yield
     except InputError as error:  # of ours: it says what stands in the way
         raise type(error)(str(error).replace(str(path), str(request.target))) from error
     # TensorFlow and h5py have errors of their own for a full disk, and each converter for a layer
