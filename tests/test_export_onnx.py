@@ -12,6 +12,7 @@ import tensorflow as tf
 from ktransfer import InputError, RunError
 from ktransfer.backbones import load_backbone
 from ktransfer.data.resizing import resize_array
+from ktransfer.export import aside
 from ktransfer.export.onnx import OPSETS, check_installed, converting, write_onnx, writing
 from ktransfer.heads import attach, build_classifier, pool
 
@@ -59,12 +60,12 @@ def operators(file):
 def here(monkeypatch):
     """The conversion in this process, which has TensorFlow imported already."""
 
-    def convert(folder, job):
+    def convert(module, folder, job, what):
         (folder / "job.json").write_text(json.dumps(job))
         converting.main(folder)
         return json.loads((folder / "outcome.json").read_text())
 
-    monkeypatch.setattr(writing, "_convert", convert)
+    monkeypatch.setattr(writing, "run_aside", convert)
 
 
 @pytest.fixture(autouse=True)
@@ -269,7 +270,7 @@ def small(tmp_path):
 )
 def test_process_that_dies_is_told_with_its_reason(small, tmp_path, monkeypatch, command, reason):
     started = subprocess.run
-    monkeypatch.setattr(writing.subprocess, "run", lambda _, **rest: started(command, **rest))
+    monkeypatch.setattr(aside.subprocess, "run", lambda _, **rest: started(command, **rest))
     with pytest.raises(RunError, match=f"the process that converts to ONNX died .*{reason}"):
         write_onnx(small, SIZE, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

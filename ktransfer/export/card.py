@@ -13,6 +13,7 @@ import numpy as np
 
 from ktransfer.export.calling import example, packages
 from ktransfer.export.markdown import bullets, code, table, text
+from ktransfer.export.proven import how_it_agrees, what_it_cost
 from ktransfer.export.result import ExportResult
 from ktransfer.export.trained import Trained
 from ktransfer.metrics import Score
@@ -37,7 +38,7 @@ def write_card(trained: Trained, export: ExportResult, metadata: Mapping[str, An
         ["## How good it is", "", *_accuracy(trained)],
         ["## What it learnt from", "", *_data(trained)],
         ["## How it was trained", "", *_training(trained)],
-        ["## The export is the model", "", *_agreement(export), *_quantised(export)],
+        ["## The export is the model", "", *how_it_agrees(export), *what_it_cost(export)],
         ["## The file", "", *_file(export, metadata)],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
@@ -244,79 +245,6 @@ def _stages(result: FitResult) -> list[str]:
         )
     head = ("stage", "trains", "optimizer", "augmentation", "learning rate", "batch")
     return table((*head, "epochs", "kept", "validation"), rows, numbers=5)
-
-
-def _agreement(export: ExportResult) -> list[str]:
-    found = export.agreement
-    rows = [
-        ["the same class", f"{found.top1_agreement:.1%}"],
-        ["largest difference in probability", f"{found.max_difference:.1e}"],
-        ["mean difference", f"{found.mean_difference:.1e}"],
-    ]
-    if found.bound is not None:
-        rows.append(["bound, above which nothing is written", f"{found.bound:.0e}"])
-    if found.accuracy is not None:
-        rows.append(["accuracy of the export on these images", f"{found.accuracy:.1%}"])
-        rows.append(["accuracy of the model", f"{found.model_accuracy:.1%}"])
-    rows += [
-        ["decoded in full by another program: the same class", f"{found.in_full_agreement:.1%}"],
-        ["decoded in full: largest difference", f"{found.in_full_difference:.1e}"],
-        ["images/s in batches: export", f"{found.images_per_second:,.0f}"],
-        ["images/s in batches: model", f"{found.model_images_per_second:,.0f}"],
-        ["ms for one image: export", f"{found.ms_per_image:.1f}"],
-        ["ms for one image: model", f"{found.model_ms_per_image:.1f}"],
-    ]
-    return [
-        f"Loaded again in its own runtime and compared with the model on {found.num_images:,} "
-        f"{found.part} images, from file to label, one by one and in batches, before it was put in "
-        "place:",
-        "",
-        *table(("", "figure"), rows, numbers=1),
-        "",
-        "To be fast, ktransfer decodes a JPEG of twice the network's size or more at a half, a "
-        "quarter or an eighth of it, and so does `ktransfer predict`. Other programs decode it in "
-        "full, and see pixels that differ a little: two lines above say what comes of it.",
-        *(["", *bullets(text(each) for each in export.notes)] if export.notes else []),
-    ]
-
-
-def _quantised(export: ExportResult) -> list[str]:
-    """What quantisation cost and brought."""
-    judged, found = export.quantised, export.agreement
-    if judged is None:
-        return []
-    before = judged.float32
-    head = ("", "float32", judged.kind)
-    rows = [
-        ["size in bytes", f"{judged.float32_size_bytes:,}", f"{export.size_bytes:,}"],
-        [
-            "the same class as the model",
-            f"{before.top1_agreement:.1%}",
-            f"{found.top1_agreement:.1%}",
-        ],
-        ["largest difference", f"{before.max_difference:.1e}", f"{found.max_difference:.1e}"],
-        ["mean difference", f"{before.mean_difference:.1e}", f"{found.mean_difference:.1e}"],
-        [
-            "images/s in batches",
-            f"{before.images_per_second:,.0f}",
-            f"{found.images_per_second:,.0f}",
-        ],
-        ["ms for one image", f"{before.ms_per_image:.1f}", f"{found.ms_per_image:.1f}"],
-    ]
-    if before.accuracy is not None and found.accuracy is not None:
-        rows.insert(1, ["accuracy", f"{before.accuracy:.1%}", f"{found.accuracy:.1%}"])
-    calibrated = (
-        f" Calibrated on {judged.num_calibration_images:,} training images."
-        if judged.num_calibration_images
-        else ""
-    )
-    return [
-        "",
-        f"Quantised to {judged.kind}: {judged.sentence(found)}.{calibrated} The same images through "
-        "the export in float32:",
-        "",
-        *table(head, rows, numbers=2),
-    ]
 
 
 def _file(export: ExportResult, metadata: Mapping[str, Any]) -> list[str]:

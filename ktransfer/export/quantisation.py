@@ -86,7 +86,9 @@ class Quantised:
 
     def sentence(self, found: Agreement) -> str:
         """What was lost, in words."""
-        allowed = f"at most {100 * self.max_loss:g} points may be lost"
+        allowed = f"at most {100 * self.max_loss:.3g} points may be lost"
+        if self.max_loss == 0.01:
+            allowed = "at most 1 point may be lost"
         if self.judged_by == "agreement":
             return (
                 f"{self.lost:.1%} of {found.num_images:,} images without labels get another class; "

@@ -93,15 +93,15 @@ def split(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto, str
 
 def joined(front: onnx.ModelProto, network: onnx.ModelProto, pixels: str) -> onnx.ModelProto:
     """The reverse of `split`."""
-    # What both of them have, as constants, has one name; what onnxruntime says of its own
-    # operators' versions is of none that are used here.
-    used = {each.domain for each in network.graph.node} | {""}
-    known = [each for each in network.opset_import if each.domain in used]
+    used = {each.domain for model in (front, network) for each in model.graph.node}
+    # onnxruntime adds domains that nobody uses, and the same one twice.
+    versions = {each.domain: each.version for each in network.opset_import if each.domain in used}
+    ir_version = max(front.ir_version, network.ir_version)
     for each in (front, network):
-        del each.metadata_props[:], each.graph.value_info[:]
-    del network.opset_import[:]
-    network.opset_import.extend(known)
-    front.ir_version = network.ir_version = max(front.ir_version, network.ir_version)
+        del each.metadata_props[:], each.graph.value_info[:], each.opset_import[:]
+        each.opset_import.extend(onnx.helper.make_opsetid(*pair) for pair in versions.items())
+        each.ir_version = ir_version
+    # Constants that both of them have get two names.
     network = onnx.compose.add_prefix(
         network, "network/", rename_inputs=False, rename_outputs=False
     )
