@@ -31,18 +31,18 @@ from ktransfer.serving.session import INPUT_NAME, OUTPUT_NAME
 #: Operators with weights; all that float16 touches.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
-#: What computes in whole numbers, too, where its neighbours do. Not the softmax.
+#: What computes in whole numbers. Means of feature maps and what follows them do not: `head_of`.
 QUANTISED = (
     *WEIGHTED,
     "Add",
     "AveragePool",
     "Clip",
     "Concat",
-    "GlobalAveragePool",
     "MaxPool",
     "Relu",
 )
 
+_BEFORE_HEAD = ("Clip", "Conv", "ConvTranspose", "Relu")
 _BATCH_SIZE = 8
 # Batches whose activations are held at once.
 _MOST_HELD = (4, 5, 3, 7)
@@ -125,6 +125,23 @@ class _Pixels(CalibrationDataReader):  # type: ignore[misc]
             yield {name: session.run([name], {INPUT_NAME: batch})[0]}
 
 
+def head_of(network: onnx.ModelProto) -> list[str]:
+    """The operators from the pooled features to the probabilities, by name.
+
+    They are a thousandth of the work, and what is rounded there is in the result at once.
+    """
+    sources = {name: node for node in network.graph.node for name in node.output}
+    names, weighted, at = [], 0, OUTPUT_NAME
+    while at in sources:
+        node = sources[at]
+        weighted += node.op_type in WEIGHTED
+        if weighted > 1 or node.op_type in _BEFORE_HEAD:
+            break
+        names.append(node.name)
+        at = node.input[0]
+    return names
+
+
 def with_int8(model: onnx.ModelProto, images: np.ndarray, folder: Path) -> onnx.ModelProto:
     """Weights and activations of the network as whole numbers of 8 bits (QDQ format).
 
@@ -152,6 +169,7 @@ def with_int8(model: onnx.ModelProto, images: np.ndarray, folder: Path) -> onnx.
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
+        nodes_to_exclude=head_of(onnx.load(prepared, load_external_data=False)),
         # Products of activations, as attention has them, stay in float32.
         extra_options={"MatMulConstBOnly": True, "CalibMaxIntermediateOutputs": _held(len(images))},
     )
