@@ -10,7 +10,7 @@ import tensorflow  # noqa: F401 - before click's runner replaces the standard st
 from click.testing import CliRunner
 from conftest import small_network, write_pictures
 
-from ktransfer import FineTuner, cli
+from ktransfer import FineTuner, RunError, cli
 
 
 def run(*args):
@@ -54,6 +54,10 @@ def test_json_is_one_object_with_the_figures(saved, tmp_path):
         (["{run}", "--out", "a.keras", "--format", "kerass"], "did you mean keras"),
         (["{run}", "--out", "a.onnx", "--opset", "3"], "from 10 to 18, got 3"),
         (["{run}", "--out", "a.keras", "--data", "nowhere"], "nowhere"),
+        (["{run}", "--out", "a.onnx", "--quantise", "int9"], "did you mean int8"),
+        (["{run}", "--out", "a.keras", "--quantise", "int8"], "keras cannot be quantised"),
+        (["{run}", "--out", "a.onnx", "--max-loss", "150"], "counts in points), got 1.5"),
+        (["{run}", "--out", "a.onnx", "--quantise", "int8", "--calibration", "nowhere"], "nowhere"),
         (["{run}", "--out", "{run}/run.json/a.keras"], "is not a folder"),
     ],
 )
@@ -81,3 +85,20 @@ def test_a_mistake_is_told_without_importing_tensorflow(saved, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert "does not say which format" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_points_that_may_be_lost_reach_the_export_as_a_share(saved, tmp_path, monkeypatch):
+    given = {}
+
+    def refuse(self, path, format, **options):
+        given.update(options)
+        raise RunError("refused")
+
+    monkeypatch.setattr(FineTuner, "export", refuse)
+    photos = saved.parent / "photos"
+    out = tmp_path / "a.onnx"
+    run(saved, "--out", out, "--quantise", "int8", "--max-loss", "2.5", "--calibration", photos)
+    assert given["max_loss"] == pytest.approx(0.025)
+    assert (given["quantise"], given["calibration"]) == ("int8", str(photos))
+    run(saved, "--out", out)
+    assert (given["quantise"], given["max_loss"]) == (None, 0.01)
