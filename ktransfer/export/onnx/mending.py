@@ -59,7 +59,7 @@ def mend_scalar_addition(graph: Any, shapes: Mapping[str, Sequence[int | None]])
     """Write x + [c] for x + c.
 
     The optimizer of tf2onnx (1.17) fails where a number is added to what a convolution says, as the
-    hard swish of MobileNetV3 does.
+    hard sigmoid of MobileNetV3 does.
 
     Args:
         graph: a `GraphDef`.
