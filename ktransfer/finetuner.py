@@ -616,10 +616,19 @@ class FineTuner:
             RunError: no run there, a damaged one, or one of another format.
         """
         model, record = read_run(path)
+        try:
+            return cls._restored(model, record, verbose=verbose)
+        # What the record says of the training is read by many; each has its own way to object.
+        except Exception as error:
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            raise RunError(f"the run {path} is damaged: {kind}{error}") from error
+
+    @classmethod
+    def _restored(cls, model: keras.Model, record: dict[str, Any], *, verbose: bool) -> FineTuner:
         described = record["backbone"]
         if model.output_shape[-1] != len(record["class_names"]):
             raise RunError(
-                f"the run {path} is damaged: its model has {model.output_shape[-1]} outputs for "
+                f"its model has {model.output_shape[-1]} outputs for "
                 f"{len(record['class_names'])} classes"
             )
         body = keras.Model(model.inputs[0], _output_of(model, described["last_operation"]))
@@ -733,5 +742,5 @@ def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:
     """What the operation of that name says, in a loaded model."""
     found = [each for each in model.operations if each.name == operation]
     if not found:
-        raise RunError(f"the run is damaged: its model has no operation {operation!r}")
+        raise RunError(f"its model has no operation {operation!r}")
     return found[0].output

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ktransfer._plain import with_tuples
+from ktransfer._typed import check_typed
 from ktransfer.advisor import Advice, overfitting_risk
 from ktransfer.augment import STRENGTHS
 from ktransfer.data import Skipped
@@ -20,11 +22,6 @@ from ktransfer.plan import Plan
 
 def _plain(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
     return [{"path": each.path, "reason": each.reason} for each in skipped]
-
-
-def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data as JSON gives it back, with the tuples that it made lists of."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def _rows(corruptions: Mapping[str, tuple[Score, ...]]) -> dict[str, list[dict[str, Any]]]:
@@ -106,7 +103,7 @@ class StageResult:
     def from_dict(cls, data: Mapping[str, Any]) -> StageResult:
         """The reverse of `to_dict`."""
         proof = FrozenProof.from_dict(data["proof"]) if data["proof"] else None
-        return cls(**{**_with_tuples(data), "proof": proof})
+        return cls(**{**with_tuples(data), "proof": proof})
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,9 +240,13 @@ class FitResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FitResult:
-        """The reverse of `to_dict`."""
+        """The reverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, or is not what it should be.
+        """
         diagnosis = data["diagnosis"]
-        return cls(
+        result = cls(
             validation=Score.from_dict(data["validation"]),
             test=Score.from_dict(data["test"]) if data["test"] else None,
             classes=tuple(data["classes"]),
@@ -256,7 +257,7 @@ class FitResult:
             plan=Plan.from_dict(data["plan"]),
             stages=tuple(StageResult.from_dict(each) for each in data["stages"]),
             movement=data["movement"],
-            diagnosis=Diagnosis(**_with_tuples(diagnosis)) if diagnosis else None,
+            diagnosis=Diagnosis(**with_tuples(diagnosis)) if diagnosis else None,
             temperature=data["temperature"],
             trainable_parameters=data["trainable_parameters"],
             total_parameters=data["total_parameters"],
@@ -264,6 +265,17 @@ class FitResult:
             findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
             hindsight=tuple(data.get("hindsight", ())),
         )
+        check_typed(result, "result")
+        for each in (result.validation, *([result.test] if result.test else [])):
+            if each.confusion.shape != (len(result.classes),) * 2:
+                raise ValueError(
+                    f"a confusion matrix has the shape {each.confusion.shape} for "
+                    f"{len(result.classes)} classes"
+                )
+        _ = result.overfitting_risk  # an error where the number of training images is missing
+        if result.history:
+            result.history_table()  # or where an epoch lacks a figure
+        return result
 
 
 @dataclass(frozen=True, eq=False)

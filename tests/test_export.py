@@ -19,7 +19,7 @@ import pytest
 from conftest import small_network, write_pictures
 from PIL import Image
 
-from ktransfer import FineTuner, InputError, RunError
+from ktransfer import FineTuner, InputError, OnnxClassifier, RunError
 from ktransfer.data import decode_image, read_paths
 from ktransfer.export import exporting, litert
 from ktransfer.export.runtimes import load_export
@@ -79,6 +79,18 @@ def test_export_says_what_the_model_says_of_files_of_any_size(exported, tuner, p
     read = [decode_image(each)[np.newaxis] for each in read_paths(files)[0].files]
     found = np.concatenate([predict(each) for each in read])
     np.testing.assert_allclose(found, tuner.predict(files).probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize("exported", ["onnx"], indirect=True)
+def test_the_classifier_of_the_onnx_file_says_what_the_model_says(
+    exported, tuner, photos, tmp_path
+):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff" + bytes(600))
+    ours = OnnxClassifier(exported.path).predict([photos, tmp_path])
+    theirs = tuner.predict([photos, tmp_path])
+    assert (ours.paths, ours.skipped) == (theirs.paths, theirs.skipped)
+    assert (len(ours), len(ours.skipped), ours.classes) == (60, 1, tuner.class_names)
+    np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-5)
 
 
 def test_result_has_the_figures_of_the_gate(exported, tuner):

@@ -116,10 +116,24 @@ def test_another_network_than_an_export_is_refused(tmp_path):
 
 
 def test_a_class_count_that_the_graph_leaves_open_is_checked_when_it_runs(tmp_path):
-    model = served_models.build(served_models.describe(class_names=["a", "b"]))
+    model = served_models.build(output="scores")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([True, True, False]), "kept"))
+    # How many columns are kept, the graph does not say.
+    node = helper.make_node("Compress", ["scores", "kept"], ["probabilities"], axis=1)
+    model.graph.node.append(node)
+    model.graph.output[0].name = "probabilities"
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "classes"
-    model.graph.ClearField("value_info")
-    refused(tmp_path, model, r"an output of shape \(1, 3\), expected \(1, 2\)|3 outputs for 2")
+    refused(tmp_path, model, r"an output of shape \(1, 2\), expected \(1, 3\)")
+
+
+def test_a_file_that_onnxruntime_cannot_even_name_prints_nothing(tmp_path, capfd):
+    refused(tmp_path, WHOLE.replace(b"MatMul", b"Mat\x80ul"), "onnxruntime cannot load it")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ends_whose_names_are_no_text_are_refused(tmp_path):
+    content = WHOLE.replace(b"images", b"im\x80ges")
+    refused(tmp_path, content, "the names of its inputs and outputs are no text")
 
 
 def external(tensor, location):
@@ -212,6 +226,10 @@ def test_a_sealed_file_is_read_by_onnx_and_by_us(tmp_path):
     assert OnnxClassifier(file).predict(BLACK).probabilities.shape == (1, 3)
     assert len(SEALED) == SEAL_BYTES + len(SEALED[:-SEAL_BYTES])
     assert onnx.load(file).metadata_props[-1].key == "ktransfer_sha256"
+
+
+def test_a_sealed_file_is_checked_though_it_does_not_say_that_it_is(tmp_path):
+    refused(tmp_path, seal(WHOLE).replace(b"0.1.0", b"0.1.1"), "it is not what was exported")
 
 
 def test_a_seal_holds_for_these_bytes_only():

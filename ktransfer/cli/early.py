@@ -11,11 +11,13 @@ import click
 from click.core import ParameterSource
 
 from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer._reading import read_plain
 from ktransfer.cli.terminal import printable
 
 if TYPE_CHECKING:
     from ktransfer.data import Skipped
 
+_MOST_PLAN_MB = 16
 _NAMED_WEIGHTS = ("imagenet", "mini")
 
 
@@ -104,17 +106,7 @@ def new_training(
     if data is None or out is None:
         missing = "DATA" if data is None else "--out RUN"
         raise InputError(f"train needs {missing}, or --resume RUN to go on with a training")
-    check_backbone(options["backbone"])
-    own_weights = weights(options["weights"])
-    if own_weights and _is_file(own_weights):
-        own_weights = os.path.abspath(own_weights)
-    command = {
-        **options,
-        "data": absolute(data),
-        "weights": own_weights,
-        "similarity": similarity(options["similarity"]),
-        "plan": plan(options["plan"]),
-    }
+    command = {**command_of(data, options), "plan": plan(options["plan"])}
     check_labelled(data)
     check_no_training(out, overwrite=overwrite)
     check_output(out, overwrite=overwrite)
@@ -128,9 +120,42 @@ def training_to_resume(run: str, data: str | None) -> dict[str, Any]:
     """The command that began a training which was not finished, with the data where it is now."""
     from ktransfer.runs import read_command
 
-    command = read_command(run)
+    return command_to_resume(read_command(run), data, run)
+
+
+def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Checked options of the tuner and the data, for a later run in another folder."""
+    check_backbone(options["backbone"])
+    own = weights(options["weights"])
+    return {
+        **options,
+        "data": absolute(data),
+        "weights": os.path.abspath(own) if own and _is_file(own) else own,
+        "similarity": similarity(options["similarity"]),
+    }
+
+
+def command_to_resume(command: dict[str, Any], data: str | None, folder: str) -> dict[str, Any]:
+    """A command that was noted, checked, with the data where it is now.
+
+    Raises:
+        RunError: what every command says is missing, or of another kind.
+        InputError: the data or the weights are no longer there.
+    """
     if data is not None:
         command["data"] = absolute(data)
+    texts = {name: command.get(name) for name in ("data", "backbone", "weights")}
+    optional = texts["weights"] is None
+    for name, value in texts.items():
+        if not isinstance(value, str) and not (name == "weights" and optional):
+            raise RunError(f"the command noted in {folder} is damaged: {name!r} is {value!r}")
+    options = command.get("backbone_options")
+    if not isinstance(options, list) or not all(
+        isinstance(each, list) and len(each) == 2 and isinstance(each[0], str) for each in options
+    ):
+        raise RunError(
+            f"the command noted in {folder} is damaged: 'backbone_options' is {options!r}"
+        )
     check_labelled(command["data"])
     if command["weights"]:
         weights(command["weights"])
@@ -158,8 +183,8 @@ def plan(value: str) -> str | dict[str, Any]:
     if not value.endswith(".json") and not os.path.isfile(value):
         raise unknown_name("plan", value, (*ADVISED, *PLAN_NAMES))
     try:
-        text = Path(value).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        text = read_plain(Path(value), most_mb=_MOST_PLAN_MB, follow_links=True).decode("utf-8")
+    except ValueError as error:
         raise InputError(f"--plan {value!r} cannot be read: {error}") from error
     return Plan.from_json(text).to_dict()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 from pathlib import Path
 
 import keras
@@ -134,16 +136,22 @@ def _write(trained: Trained, request: Request, path: Path, metadata: str) -> Non
     writers = {"onnx": _onnx, "litert": _litert, "savedmodel": _savedmodel, "keras": _keras}
     try:
         writers[request.format.name](trained, request, path, metadata)
-    except InputError:  # of ours: it says what stands in the way
-        raise
+    except InputError as error:  # of ours: it says what stands in the way
+        raise type(error)(str(error).replace(str(path), str(request.target))) from error
     # TensorFlow and h5py have errors of their own for a full disk, and each converter for a layer
     # that it does not know.
     except Exception as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RunError(
-            f"the model cannot be exported as {request.format.name} to {request.target}: {said}; "
-            "nothing of it is left"
+            f"the model cannot be exported as {request.format.name} to {request.target}: "
+            f"{_in_words(error)}; nothing of it is left"
         ) from error
+
+
+def _in_words(error: Exception) -> str:
+    no_space = os.strerror(errno.ENOSPC)
+    if no_space in str(error):  # TensorFlow says it in four lines
+        return no_space
+    return str(error) or type(error).__name__
 
 
 def _onnx(trained: Trained, request: Request, path: Path, metadata: str) -> None:

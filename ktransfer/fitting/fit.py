@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ktransfer._checks import InputError, RunError
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, Tried, hindsight
 from ktransfer.backbones import Backbone
@@ -27,6 +28,7 @@ from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.plan import Plan, augmentation_notes, choose_plan
 from ktransfer.results import FitResult, StageResult
+from ktransfer.record import read_record
 from ktransfer.training import (
     Checkpoints,
     Network,
@@ -215,14 +217,21 @@ class Fit:
         return adviser.source(splits, plan.features, plan.num_blocks)
 
     def _begun_with(self) -> Plan | None:
-        """The plan that was decided on when the training to resume was begun.
+        """The plan that was decided on when the training to resume was begun, complete or not.
 
         A decision rests on estimates of time, which may come out otherwise.
         """
         if not (self.options.decides and self.options.resume and self.options.out):
             return None
         request = Checkpoints(self.options.out).read_request()
-        return Plan.from_dict(request["plan"]) if request else None
+        if request is None and self.options.complete:
+            request = read_record(self.options.out)["request"]
+        if request is None:
+            return None
+        try:
+            return Plan.from_dict(request.get("plan"))
+        except InputError as error:
+            raise RunError(f"cannot resume {self.options.out}: its request says {error}") from error
 
     def _checkpoints(self, begun: Begun) -> Checkpoints | None:
         """Where checkpoints go; what is resumed is compared with what it was started with."""

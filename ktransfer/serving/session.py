@@ -59,8 +59,13 @@ class Session:
         return np.asarray(found)
 
     def _check_ends(self) -> None:
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        ends = [(each.name, each.type, len(each.shape)) for each in (*inputs, *outputs)]
+        try:
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            ends = [(each.name, each.type, len(each.shape)) for each in (*inputs, *outputs)]
+        except UnicodeDecodeError as error:
+            raise self._fault(
+                f"the names of its inputs and outputs are no text ({error})"
+            ) from error
         expected = [(INPUT_NAME, "tensor(uint8)", 4), (OUTPUT_NAME, "tensor(float)", 2)]
         if ends != expected:
             raise self._fault(

@@ -11,18 +11,24 @@ who look there. A trial that was running when the search was killed is run again
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ktransfer import _reading
 from ktransfer._checks import RunError
+from ktransfer._plain import with_tuples
+from ktransfer._typed import check_typed
+from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.runs import write_whole
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 
 REQUEST_NAME = "request.json"
+_MOST_MB = 64
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,12 @@ class Record:
         seed: of the head, the order and the dropout.
         status: `"running"`, `"done"`, `"stopped"` (early, by the median rule) or `"failed"`.
         reason: why it was stopped or failed; empty where it was not.
-        val_accuracy: share of the validation images right, in [0, 1]; None where it failed.
+        val_accuracy: share of the validation images right, in [0, 1]; None where it failed. Of the
+            weights that were kept, which may be those of before the last stage; of a trial that was
+            stopped, of the best epoch until then.
+        val_calibrated_loss: cross entropy of the validation images at the temperature that suits
+            them best, of the best epoch of the last stage, also where that was not kept: what the
+            oracle learns from. None where it failed.
         curve: validation accuracy after each epoch of the stage that unfreezes.
         epochs: how many epochs each stage ran.
         seconds: wall time.
@@ -44,6 +55,9 @@ class Record:
         attempts: how often it was begun.
         test: the score on the test part, as plain data; only of the last training.
         repeats: the name of the trial whose plan is carried out again; empty for a trial.
+        fold: the fold of train and validation that was held back, from 0; None: the validation
+            part was.
+        num_validation: how many images it was judged on.
     """
 
     name: str
@@ -53,6 +67,7 @@ class Record:
     status: str = RUNNING
     reason: str = ""
     val_accuracy: float | None = None
+    val_calibrated_loss: float | None = None
     curve: tuple[float, ...] = ()
     epochs: tuple[int, ...] = ()
     seconds: float = 0.0
@@ -60,6 +75,8 @@ class Record:
     attempts: int = 1
     test: Mapping[str, Any] | None = None
     repeats: str = ""
+    fold: int | None = None
+    num_validation: int = 0
 
     @property
     def finished(self) -> bool:
@@ -76,14 +93,25 @@ class Record:
         """The head's in the last stage."""
         return float(self.plan["stages"][-1]["learning_rate"])
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the oracle is told of it; empty where it failed."""
+        if self.val_calibrated_loss is None or self.val_accuracy is None:
+            return {}
+        return {
+            "val_calibrated_loss": self.val_calibrated_loss,
+            "val_accuracy": self.val_accuracy,
+        }
+
     def to_plan(self) -> Plan:
         """What was trained."""
         return Plan.from_dict(dict(self.plan))
 
     def row(self) -> dict[str, Any]:
         """What `ktransfer tune --json` says of it."""
-        names = ("name", "val_accuracy", "seconds", "status", "reason", "seed", "memory_mb")
-        own = {name: getattr(self, name) for name in names}
+        names = ("name", "val_accuracy", "val_calibrated_loss", "seconds", "status", "reason")
+        more = ("seed", "fold", "memory_mb")
+        own = {name: getattr(self, name) for name in (*names, *more)}
         rates = {"unfreeze": self.unfreeze, "learning_rate": self.learning_rate}
         return {**rates, **own, "values": dict(self.values)}
 
@@ -132,7 +160,7 @@ class Journal:
             RunError: it is damaged.
         """
         path = self.folder / REQUEST_NAME
-        return read_json(path) if path.is_file() else None
+        return read_json(path) if os.path.lexists(path) else None
 
     def write_request(self, request: Mapping[str, Any]) -> None:
         """Keep what the search is made of."""
@@ -159,19 +187,29 @@ def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote.
 
     Raises:
-        RunError: it is damaged.
+        RunError: it is damaged, or no plain file.
     """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}") from error
+    found = _reading.read_json(path, most_mb=_MOST_MB)
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is damaged: it is no JSON object")
+    return found
 
 
 def _read(path: Path) -> Record:
     data = read_json(path)
     known = [each.name for each in fields(Record)]
+    own = {name: data[name] for name in known if name in data}
     try:
-        found = Record(**{name: data[name] for name in known if name in data})
-    except TypeError as error:
+        found = Record(**with_tuples(own))
+        check_typed(found, "a trial")
+        found.to_plan()
+        if found.test is not None:
+            Score.from_dict(found.test)
+    except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged: {error}") from error
-    return replace(found, curve=tuple(found.curve), epochs=tuple(found.epochs))
+    if found.name != path.stem or found.status not in (RUNNING, DONE, STOPPED, FAILED):
+        raise RunError(
+            f"{path} is damaged: it says to be trial {found.name!r} with the status "
+            f"{found.status!r}"
+        )
+    return found
