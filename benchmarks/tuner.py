@@ -1,6 +1,6 @@
 """The search against a plain KerasTuner search, its memory, and what its choice is worth.
 
-    python benchmarks/tuner.py [--part speed] [--part memory] [--part choice] [--rounds 2] [--seeds 3]
+    python benchmarks/tuner.py [--part speed|memory|choice] [--rounds 2] [--seeds 3] [--smoke]
 
 speed: 12 trials, {0, 2, 4, 6} blocks with 3 learning rates of the head, 10 epochs, ants and bees,
 MobileNetV2 1.0. The plain search is KerasTuner's `GridSearch` over the same points: images are

@@ -42,7 +42,7 @@ def three_blocks() -> Any:
     """Convolutions with batch norm, the same random weights each time.
 
     The residual network of `kills` will not do: with TensorFlow 2.21 and oneDNN on some processors
-    its first convolution, 1 x 1 on 3 channels with strides, crashes where the last batch is smaller.
+    its first convolution, 1 x 1 on 3 channels with strides, crashes where a last batch is smaller.
     """
     import keras
 
