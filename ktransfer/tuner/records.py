@@ -42,6 +42,9 @@ class Record:
         attempts: how often it was begun.
         test: the score on the test part, as plain data; only of the last training.
         repeats: the name of the trial whose plan is carried out again; empty for a trial.
+        began_at: its place among all beginnings and ends of the search, from 1, so that an oracle
+            can be told of them again in that order.
+        ended_at: the same of its end; 0 where it has not ended.
     """
 
     name: str
@@ -57,6 +60,23 @@ class Record:
     attempts: int = 1
     test: Mapping[str, Any] | None = None
     repeats: str = ""
+    began_at: int = 0
+    ended_at: int = 0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        """A record from plain data.
+
+        Raises:
+            TypeError: something is missing.
+        """
+        found = cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})
+        return replace(found, curve=tuple(found.curve))
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the oracle asked for it; oracles count their trials, others have words."""
+        return self.name.isdigit()
 
     @property
     def finished(self) -> bool:
@@ -108,7 +128,8 @@ class Journal:
     def begin(self, record: Record) -> Record:
         """Note that a trial begins; its attempts go up where it had begun before."""
         before = self.find(record.name)
-        record = replace(record, attempts=before.attempts + 1 if before else 1)
+        attempts, began_at = (before.attempts, before.began_at) if before else (0, self._next_at())
+        record = replace(record, attempts=attempts + 1, began_at=began_at)
         self.write(record)
         return record
 
@@ -118,9 +139,14 @@ class Journal:
         Raises:
             RunError: the folder cannot be written to.
         """
+        if record.finished:
+            record = replace(record, ended_at=self._next_at())
         text = json.dumps(asdict(record), indent=1)
         write_json(self._trials / f"{record.name}.json", text)
         self._records[record.name] = record
+
+    def _next_at(self) -> int:
+        return 1 + max((max(each.began_at, each.ended_at) for each in self.all()), default=0)
 
     def read_request(self) -> dict[str, Any] | None:
         """What the search is made of; None where none has begun.
@@ -165,10 +191,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Record:
-    data = read_json(path)
-    known = [each.name for each in fields(Record)]
     try:
-        found = Record(**{name: data[name] for name in known if name in data})
+        return Record.from_dict(read_json(path))
     except TypeError as error:
         raise RunError(f"{path} is damaged: {error}") from error
-    return replace(found, curve=tuple(found.curve))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,19 @@ from ktransfer._checks import InputError, RunError
 from ktransfer._progress import stderr_console
 from ktransfer.data import Splits, read_data
 from ktransfer.data.dividing import divide
-from ktransfer.freezing import prefix_digest
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose, contenders
 from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.chief import Chief
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
+from ktransfer.tuner.remote import Remote, check_same_as_chief, versions, work
+from ktransfer.tuner.request import Request, of_a_worker, request_of
 from ktransfer.tuner.result import SearchResult
+from ktransfer.tuner.role import WORKER, check_free, role_of, without_variables
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
 
@@ -59,11 +64,22 @@ class UnfreezeTuner(BaseTuner):
             None: 2 where there are under 500 validation images, else 0.
         seed: of the search, the splits and the trials.
         verbose: say on standard error how each trial went.
+        role: `"chief"` or `"worker"` of a search over several machines; None: as KerasTuner's
+            environment variables say, which is no other machine where they are not set. The chief
+            says what is tried, and has the directory; a worker asks it for trials, and needs the
+            same data, backbone and weights. What a worker is told of the oracle, the trials, epochs
+            and repeats is not used.
+        chief: `HOST:PORT` of the chief. What is sent is neither encrypted nor signed: for networks
+            that you trust.
+        worker_timeout_s: a trial whose worker has said nothing for so many seconds is given to
+            another; of the chief.
+        chief_timeout_s: for so many seconds a worker waits for a chief that does not answer.
         **options: of `FineTuner`, such as `input_size`, `pooling` or `alpha=0.35`.
 
     Raises:
         InputError: something of it is unknown or does not fit together, there is nothing to search,
             or the oracle needs more trials.
+        RunError: the chief's port is in use.
     """
 
     def __init__(
@@ -80,6 +96,10 @@ class UnfreezeTuner(BaseTuner):
         repeats: int | None = None,
         seed: int = 0,
         verbose: bool = True,
+        role: str | None = None,
+        chief: str | None = None,
+        worker_timeout_s: float = 60.0,
+        chief_timeout_s: float = 600.0,
         **options: Any,
     ) -> None:
         if not isinstance(backbone, str | keras.Model):
@@ -89,6 +109,9 @@ class UnfreezeTuner(BaseTuner):
             )
         if repeats is not None:
             repeats = whole("a search", "repeats", repeats, 0)
+        self._role = role_of(role, chief)
+        self._worker_timeout_s = _seconds("worker_timeout_s", worker_timeout_s)
+        self._chief_timeout_s = _seconds("chief_timeout_s", chief_timeout_s)
         self.search_seed = whole("a search", "seed", seed, 0)
         self._arguments, self._options = (backbone, weights), options
         self._repeats, self._verbose = repeats, verbose
@@ -102,16 +125,21 @@ class UnfreezeTuner(BaseTuner):
         )
         plan_of(self.space, self.num_blocks)  # its errors are raised now
         self._search = Search(oracle, max_trials, epochs, seed)
-        self._search.check(self.space)
+        self._given = [each.name for each in hyperparameters.space] if hyperparameters else []
+        if not self._works:
+            self._search.check(self.space)
+        if self._role and not self._works:
+            check_free(self._role)
         self.folder = Path(directory)
         self.journal = Journal(self.folder)
         self.result: SearchResult | None = None
         self._crew: Crew | None = None
-        super().__init__(
-            self._search.make(self.space, self._known),
-            directory=str(self.folder),
-            project_name="keras_tuner",
-        )
+        with without_variables():
+            super().__init__(
+                self._search.make(self.space, self._known),
+                directory=str(self.folder),
+                project_name="keras_tuner",
+            )
 
     @property
     def best_plan(self) -> Plan:
@@ -131,7 +159,7 @@ class UnfreezeTuner(BaseTuner):
         validation_fraction: float = 0.2,
         test_fraction: float = 0.2,
         class_names: Sequence[str] | None = None,
-    ) -> SearchResult:
+    ) -> SearchResult | None:
         """Carry out the trials that are left, and choose.
 
         Args:
@@ -142,12 +170,13 @@ class UnfreezeTuner(BaseTuner):
             class_names: as in `FineTuner.fit`.
 
         Returns:
-            What was found; it is also kept as `result`.
+            What was found; it is also kept as `result`. None of a worker: the chief has it.
 
         Raises:
             InputError: the data or an argument cannot be used.
             RunError: the directory holds another search (each difference is named), cannot be
-                written to, or every trial has failed.
+                written to, or every trial has failed; or a worker has something else than its
+                chief, or the chief is gone.
         """
         started = time.perf_counter()
         splits = data
@@ -159,12 +188,16 @@ class UnfreezeTuner(BaseTuner):
                 class_names=class_names,
             )
         splits = with_test(splits, test_fraction, self.search_seed)
-        self._check_request(splits)
+        request = self._request(splits)
         setup = Setup(self._arguments, self._options, splits, self.search_seed)
+        if self._works:
+            self._work(setup, request)
+            return None
+        self._check_request(request)
         self._crew = Crew(setup, self.folder / "worker.log")
         try:
-            super().search(verbose=0)
-            self.result = self._chosen(splits, started)
+            with self._trials_ended(request):
+                self.result = self._chosen(splits, started)
         finally:
             self._crew.close()
         return self.result
@@ -181,9 +214,7 @@ class UnfreezeTuner(BaseTuner):
         Raises:
             FailedTrialError: it failed, with the reason.
         """
-        values = dict(trial.hyperparameters.values)
-        plan = plan_of(trial.hyperparameters, self.num_blocks)
-        record = self._carried_out(Record(trial.trial_id, values, plan.to_dict(), self.search_seed))
+        record = self._carried_out(self._begun(trial))
         if record.val_accuracy is None:
             raise FailedTrialError(record.reason)
         return {OBJECTIVE: record.val_accuracy}
@@ -209,6 +240,63 @@ class UnfreezeTuner(BaseTuner):
     def save(self) -> None:
         """Write KerasTuner's files for those who look; the search goes on from the records."""
         self.oracle.save()
+
+    @property
+    def _works(self) -> bool:
+        return self._role is not None and self._role.name == WORKER
+
+    def _begun(self, trial: Any) -> Record:
+        values = dict(trial.hyperparameters.values)
+        plan = plan_of(trial.hyperparameters, self.num_blocks)
+        return Record(trial.trial_id, values, plan.to_dict(), self.search_seed)
+
+    @contextlib.contextmanager
+    def _trials_ended(self, request: Request) -> Iterator[None]:
+        """Carries the trials out, here or elsewhere; a chief is there until the `with` block ends.
+
+        So are workers that ask once more told that the search is over.
+        """
+        if self._role is None:
+            super().search(verbose=0)
+            yield
+            return
+        with Chief(
+            self._role,
+            self.oracle,
+            self.journal,
+            begin=self._begun,
+            curves=self._curves,
+            request=self._with_versions(request),
+            silence_s=self._worker_timeout_s,
+            say=self._say,
+        ) as chief:
+            chief.wait()
+            yield
+
+    def _work(self, setup: Setup, request: Request) -> None:
+        """Carry out trials of the chief, if it searches the same."""
+        assert self._role is not None
+        chief = Remote(self._role, self._chief_timeout_s, self._say)
+        self._crew = Crew(setup, self.folder / f"{chief.tuner_id}.log")
+        try:
+            letter = chief.letter()
+            own = of_a_worker(self._with_versions(request), self._given)
+            check_same_as_chief(letter["request"], own, self._role.address)
+            count = work(chief, self._crew, letter["silence_s"], self._say)
+        finally:
+            self._crew.close()
+            chief.close()
+        self._say(f"the search is over: this worker has carried out {count} trials")
+
+    def _with_versions(self, request: Request) -> Request:
+        """What worker and chief compare beyond what a search that goes on does."""
+        options = {name: repr(value) for name, value in sorted(self._options.items())}
+        return {**request, "options": options, "versions": versions()}
+
+    def _say(self, what: str | Record) -> None:
+        if self._verbose:
+            text = what if isinstance(what, str) else _said(what)
+            stderr_console().print(text, markup=False)
 
     def _known(self, name: str) -> dict[str, Any] | None:
         record = self.journal.find(name)
@@ -289,23 +377,12 @@ class UnfreezeTuner(BaseTuner):
             for seed in range(self.search_seed + 1, self.search_seed + 1 + count)
         ]
 
-    def _check_request(self, splits: Splits) -> None:
+    def _request(self, splits: Splits) -> Request:
+        search = {**dataclasses.asdict(self._search), "repeats": self._repeats}
+        return request_of(self.backbone, splits, search, self.space)
+
+    def _check_request(self, request: Request) -> None:
         """Refuse a folder that holds another search; note what this one is made of."""
-        request = {
-            "data": {
-                part.name: {"images": len(part), "contents": part.content_digest()}
-                for part in splits.parts
-            },
-            "classes": list(splits.class_names),
-            "backbone": {
-                "name": self.backbone.name,
-                "input_size": list(self.backbone.input_size),
-                "options": dict(self.backbone.options),
-                "weights": prefix_digest(self.backbone, self.num_blocks),
-            },
-            "search": {**dataclasses.asdict(self._search), "repeats": self._repeats},
-            "space": {each.name: _described(each) for each in self.space.space},
-        }
         then = self.journal.read_request()
         if then is None:
             self.journal.write_request(request)
@@ -337,9 +414,10 @@ def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
     )
 
 
-def _described(hyperparameter: Any) -> dict[str, Any]:
-    config = hyperparameter.get_config()
-    return {key: config[key] for key in config if key not in ("name", "conditions")}
+def _seconds(name: str, value: float) -> float:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{name} must be seconds, above 0, got {value!r}")
+    return float(value)
 
 
 def _said(record: Record) -> str:
