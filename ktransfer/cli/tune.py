@@ -14,7 +14,7 @@ import click
 
 from ktransfer._checks import InputError, RunError
 from ktransfer._timing import timed
-from ktransfer.cli import early, terminal
+from ktransfer.cli import early, machines, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
@@ -93,6 +93,7 @@ class NameAndValues(click.ParamType):
 @click.option(
     "--resume", metavar="DIR", help="Go on with the search in DIR; all options come from there."
 )
+@machines.machine_options
 @json_option
 @click.pass_context
 def tune(
@@ -111,6 +112,10 @@ def tune(
     from ktransfer.tuner.extra import check_installed
 
     check_installed()
+    role = machines.role_asked_for(options, resume)
+    if role is not None and role.name == "worker":
+        machines.work(context, data, out, as_json, options)
+        return
     if resume is None:
         out, command = _new_search(data, out, options)
     else:
@@ -162,12 +167,29 @@ def _new_search(
     early.check_labelled(data)
     folder = Path(out)
     if (folder / COMMAND_NAME).is_file():
+        if options["role"] == "chief":
+            return out, _same_command(command, folder)
         raise RunError(f"{out} holds a search: --resume {out} goes on with it; or name another")
     early.check_output(out)
     from ktransfer.tuner.records import write_json
 
     write_json(folder / COMMAND_NAME, json.dumps(command, indent=1))
     return out, command
+
+
+def _same_command(command: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The command of a chief that starts again, as services do.
+
+    Raises:
+        RunError: the folder's is another one; each difference is named.
+    """
+    from ktransfer.training import check_same
+    from ktransfer.tuner.records import read_json
+
+    plain = json.loads(json.dumps(command))
+    then = read_json(folder / COMMAND_NAME)
+    check_same(then, {name: plain[name] for name in plain if name in then}, str(folder))
+    return command
 
 
 def _search_to_resume(folder: str, data: str | None) -> dict[str, Any]:
@@ -219,10 +241,12 @@ def _searched(
         max_trials=command["trials"],
         **options,
         **named(("repeats", "seed", "input_size", "pooling"), command),
+        **named(("role", "chief", "worker_timeout_s"), command),
         **dict(command["backbone_options"]),
     )
     with timed(seconds, "search"):
         result = tuner.search(splits)
+    assert result is not None  # this is no worker
     write_json(Path(out) / PLAN_NAME, result.best_plan.to_json())
     return result, tuner.backbone.name
 

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +21,7 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from ktransfer._checks import InputError, RunError
+from ktransfer.tuner.assignments import Assignments, replay
 from ktransfer.tuner.letters import letter_of, with_letter
 from ktransfer.tuner.oracles import end_trial
 from ktransfer.tuner.records import FAILED, Journal, Record
@@ -37,81 +38,6 @@ _REMIND_S = 60.0
 _THREADS = 8
 
 Curves = tuple[tuple[float, ...], ...]
-
-
-class Assignments:
-    """Which trial is whose. KerasTuner has it by worker; here trials outlive their workers.
-
-    Args:
-        oracle: what trials come from; its ongoing trials are kept in step.
-        silence_s: a worker that says nothing for so many seconds is lost.
-    """
-
-    def __init__(self, oracle: Oracle, silence_s: float) -> None:
-        self._oracle = oracle
-        self._silence_s = silence_s
-        self._seen: dict[str, float] = {}
-        self._absent: dict[str, float] = {}
-        self._free: list[str] = []
-
-    def seen(self, worker: str) -> bool:
-        """Note a sign of life; whether it is the worker's first for long."""
-        new = worker not in self.alive()
-        self._seen[worker] = time.monotonic()
-        return new
-
-    def expect(self, owner: str) -> None:
-        """Give somebody who has a trial the time of silence to say so."""
-        self._absent[owner] = time.monotonic()
-
-    def forget(self, worker: str) -> None:
-        """A worker has gone home."""
-        self._seen.pop(worker, None)
-
-    def alive(self) -> set[str]:
-        """The workers that were heard of lately."""
-        return self._recent(self._seen)
-
-    def of(self, worker: str) -> Trial | None:
-        """The trial that a worker has."""
-        return self._oracle.ongoing_trials.get(worker)
-
-    def adopt(self, worker: str) -> Trial | None:
-        """Give a worker a trial that is nobody's; None where there is none."""
-        if not self._free:
-            return None
-        return self._move(self._free[0], worker)
-
-    def keep(self, worker: str, trial_id: str) -> None:
-        """A worker says that it has this trial: it is the worker's, unless it is another's."""
-        owner = self._owner(trial_id)
-        if owner and owner != worker and owner not in self.alive() and not self.of(worker):
-            self._move(owner, worker)
-
-    def silent(self) -> list[str]:
-        """Those who have a trial, and of whom nothing was heard for too long."""
-        not_silent = {*self.alive(), *self._recent(self._absent), *self._free}
-        return [each for each in self._oracle.ongoing_trials if each not in not_silent]
-
-    def release(self, owner: str) -> None:
-        """What it has is nobody's."""
-        self._free.append(owner)
-
-    def _recent(self, seen: Mapping[str, float]) -> set[str]:
-        since = time.monotonic() - self._silence_s
-        # A list, since other threads add to it.
-        return {each for each, at in list(seen.items()) if at >= since}
-
-    def _owner(self, trial_id: str) -> str | None:
-        held = self._oracle.ongoing_trials
-        return next((each for each in held if held[each].trial_id == trial_id), None)
-
-    def _move(self, owner: str, worker: str) -> Trial:
-        if owner in self._free:
-            self._free.remove(owner)
-        held = self._oracle.ongoing_trials
-        held[worker] = held.pop(owner)
-        return held[worker]
 
 
 class Chief(OracleServicer):
@@ -203,8 +129,7 @@ class Chief(OracleServicer):
     def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
         """A trial to carry out: the worker's own, one that another has lost, or a new one."""
         worker = request.tuner_id
-        self._note(worker)
-        with self._locked(context):
+        with self._call_of(worker), self._locked(context):
             trial = self._trial_for(worker)
             proto = trial.to_proto()
             if trial.status == "RUNNING":
@@ -218,9 +143,7 @@ class Chief(OracleServicer):
     def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
         """A sign of life; how a trial went is said at its end."""
         worker = _worker_of(context)
-        # Before the lock: a Gaussian process may hold it for seconds.
-        self._note(worker)
-        with self._locked(context):
+        with self._call_of(worker), self._locked(context):
             trial = self._known(request.trial_id)
             if worker:
                 self._assignments.keep(worker, request.trial_id)
@@ -229,8 +152,7 @@ class Chief(OracleServicer):
     def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
         """The record of a trial that has ended; dropped where it had ended before."""
         worker = _worker_of(context)
-        self._note(worker)
-        with self._locked(context):
+        with self._call_of(worker), self._locked(context):
             trial = self._known(request.trial.trial_id)
             record = self._reported(Trial.from_proto(request.trial))
             own = self._journal.find(trial.trial_id)
@@ -266,13 +188,17 @@ class Chief(OracleServicer):
                 self._error = error
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the chief has ended with an error")
 
-    def _note(self, worker: str) -> None:
-        if worker and self._assignments.seen(worker):
-            self._say(f"worker {worker} is here")
+    @contextlib.contextmanager
+    def _call_of(self, worker: str) -> Iterator[None]:
+        with self._assignments.call_of(worker) if worker else contextlib.nullcontext(False) as new:
+            if new:
+                self._say(f"worker {worker} is here")
+            yield
 
     def _trial_for(self, worker: str) -> Trial:
         own = self._assignments.of(worker)
         if own is not None:
+            self._assignments.keep(worker, own.trial_id)
             return own
         trial = self._assignments.adopt(worker)
         if trial is None and not self._over:
@@ -307,6 +233,7 @@ class Chief(OracleServicer):
     def _end(self, trial: Trial, record: Record) -> None:
         self._journal.write(record)
         end_trial(self.oracle, trial, record)
+        self._assignments.tidy()
         self._say(record)
 
     def _look_after(self) -> bool:
@@ -366,38 +293,6 @@ class Chief(OracleServicer):
         until = time.monotonic() + self._silence_s
         while self._assignments.alive() and time.monotonic() < until:
             time.sleep(0.1)
-
-
-def replay(oracle: Oracle, journal: Journal, assignments: Assignments) -> None:
-    """Tell a new oracle what happened before: each beginning and end, in its order.
-
-    Trials that had not ended belong to workers that may still be at it; they have some time to
-    say so.
-
-    Raises:
-        RunError: the records are none of this oracle's.
-    """
-    for record, ends in _events([each for each in journal.all() if each.is_trial]):
-        if ends:
-            end_trial(oracle, oracle.trials[record.name], record)
-            continue
-        owner = f"the worker of trial {record.name}"
-        trial = oracle.create_trial(owner)
-        if trial.trial_id != record.name or trial.status != "RUNNING":
-            raise RunError(
-                f"the records in {journal.folder} are none of this search: the oracle does not "
-                f"ask for trial {record.name}. Search anew in another folder"
-            )
-        trial.hyperparameters.values = dict(record.values)
-        assignments.expect(owner)
-
-
-def _events(records: Sequence[Record]) -> Iterator[tuple[Record, bool]]:
-    """Each record where it began and, with True, where it ended."""
-    found = [(each.began_at, at, False, each) for at, each in enumerate(records)]
-    found += [(each.ended_at, at, True, each) for at, each in enumerate(records) if each.finished]
-    for _, _, ends, record in sorted(found, key=lambda each: each[:3]):
-        yield record, ends
 
 
 def _worker_of(context: Any) -> str:

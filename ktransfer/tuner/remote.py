@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import socket
 import threading
@@ -19,7 +18,6 @@ from keras_tuner.engine.trial import Trial
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_client import OracleClient
 
-import ktransfer
 from ktransfer._checks import RunError
 from ktransfer.training.request import differences
 from ktransfer.tuner.chief import WORKER_KEY
@@ -34,9 +32,6 @@ _PAUSE_S = 1.0
 _CALL_S = 60.0
 #: So many signs of life fit into the silence after which a worker is lost.
 _SIGNS = 5
-
-#: Of these libraries worker and chief need the same version.
-_LIBRARIES = ("keras", "keras-tuner", "tensorflow")
 
 
 class Remote(OracleClient):
@@ -168,12 +163,6 @@ class _Patient:
         )
 
 
-def versions() -> dict[str, str]:
-    """Of what makes figures differ between two machines."""
-    others = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return {"ktransfer": ktransfer.__version__, **others}
-
-
 def check_same_as_chief(chiefs: Mapping[str, Any], own: Mapping[str, Any], address: str) -> None:
     """Refuse to work for a chief that searches something else.
 
@@ -197,31 +186,27 @@ def check_same_as_chief(chiefs: Mapping[str, Any], own: Mapping[str, Any], addre
         )
 
 
-def work(chief: Remote, crew: Crew, silence_s: float, say: Callable[[str | Record], None]) -> int:
+def work(chief: Remote, crew: Crew, silence_s: float) -> Iterator[Record]:
     """Carry out the chief's trials until there are no more.
 
     Args:
         chief: where trials come from.
         crew: the process that trains.
         silence_s: after which the chief gives a worker up.
-        say: tells people how each trial went.
 
-    Returns:
-        How many trials were carried out.
+    Yields:
+        Each trial, when its chief has heard of it.
 
     Raises:
         RunError: the chief does not answer any more, or the process that trains does not start.
     """
-    count = 0
     while (found := chief.next_trial()) is not None:
         record, curves = found
         with chief.alive(record.name, silence_s / _SIGNS):
             outcome = crew.run(Job(dict(record.plan), record.seed, curves))
         record = replace(record, **outcome)
         chief.report(record)
-        say(record)
-        count += 1
-    return count
+        yield record
 
 
 def _sign(trial_id: str) -> Any:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from keras_tuner import HyperParameters
 
+import ktransfer
 from ktransfer.backbones import Backbone
 from ktransfer.data import Splits
 from ktransfer.freezing import prefix_digest
 
 Request = dict[str, Any]
+
+#: Of these libraries worker and chief need the same version.
+_LIBRARIES = ("keras", "keras-tuner", "tensorflow")
 
 
 def request_of(
@@ -51,6 +56,12 @@ def of_a_worker(request: Request, own_names: Collection[str]) -> Request:
     """
     space = {name: request["space"][name] for name in own_names}
     return {**{topic: request[topic] for topic in request if topic != "search"}, "space": space}
+
+
+def versions() -> dict[str, str]:
+    """Of what makes figures differ between two machines."""
+    others = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"ktransfer": ktransfer.__version__, **others}
 
 
 def _described(hyperparameter: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ CHIEF, WORKER = "chief", "worker"
 _TUNER_ID = "KERASTUNER_TUNER_ID"
 _HOST, _PORT = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"
 _VARIABLES = (_TUNER_ID, _HOST, _PORT)
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,10 @@ def _of_the_environment() -> Role | None:
 
 
 def _host_and_port(chief: str) -> tuple[str, int]:
-    host, _, port = chief.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    whole = bare and not any(mark.isspace() or mark in "/[]" for mark in bare)
-    if not whole or (":" in bare) != host.startswith("["):
-        whole = False
-    if not whole or not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+    found = _ADDRESS.fullmatch(chief)
+    if found is None or not 1 <= int(found["port"]) <= 65_535:
         raise InputError(
             f"the chief's address must be HOST:PORT with a port from 1 to 65535, such as "
             f"127.0.0.1:8000 or [::1]:8000, got {chief!r}"
         )
-    return host, int(port)
+    return found["host"], int(found["port"])

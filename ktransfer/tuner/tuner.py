@@ -25,11 +25,9 @@ from ktransfer.plan.fields import whole
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose, contenders
 from ktransfer.tuner.crew import Crew
-from ktransfer.tuner.chief import Chief
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
-from ktransfer.tuner.remote import Remote, check_same_as_chief, versions, work
-from ktransfer.tuner.request import Request, of_a_worker, request_of
+from ktransfer.tuner.request import Request, of_a_worker, request_of, versions
 from ktransfer.tuner.result import SearchResult
 from ktransfer.tuner.role import WORKER, check_free, role_of, without_variables
 from ktransfer.tuner.space import plan_of, search_space
@@ -133,6 +131,8 @@ class UnfreezeTuner(BaseTuner):
         self.folder = Path(directory)
         self.journal = Journal(self.folder)
         self.result: SearchResult | None = None
+        #: How many trials this process has carried out as a worker.
+        self.num_carried_out = 0
         self._crew: Crew | None = None
         with without_variables():
             super().__init__(
@@ -260,13 +260,16 @@ class UnfreezeTuner(BaseTuner):
             super().search(verbose=0)
             yield
             return
+        # Not at the top: a search by itself needs no gRPC.
+        from ktransfer.tuner.chief import Chief
+
         with Chief(
             self._role,
             self.oracle,
             self.journal,
             begin=self._begun,
             curves=self._curves,
-            request=self._with_versions(request),
+            request={**request, **self._compared()},
             silence_s=self._worker_timeout_s,
             say=self._say,
         ) as chief:
@@ -275,23 +278,27 @@ class UnfreezeTuner(BaseTuner):
 
     def _work(self, setup: Setup, request: Request) -> None:
         """Carry out trials of the chief, if it searches the same."""
+        from ktransfer.tuner.remote import Remote, check_same_as_chief, work
+
         assert self._role is not None
         chief = Remote(self._role, self._chief_timeout_s, self._say)
         self._crew = Crew(setup, self.folder / f"{chief.tuner_id}.log")
         try:
             letter = chief.letter()
-            own = of_a_worker(self._with_versions(request), self._given)
+            own = of_a_worker({**request, **self._compared()}, self._given)
             check_same_as_chief(letter["request"], own, self._role.address)
-            count = work(chief, self._crew, letter["silence_s"], self._say)
+            for record in work(chief, self._crew, letter["silence_s"]):
+                self.num_carried_out += 1
+                self._say(record)
         finally:
             self._crew.close()
             chief.close()
-        self._say(f"the search is over: this worker has carried out {count} trials")
+        self._say(f"the search is over: this worker has carried out {self.num_carried_out} trials")
 
-    def _with_versions(self, request: Request) -> Request:
+    def _compared(self) -> Request:
         """What worker and chief compare beyond what a search that goes on does."""
         options = {name: repr(value) for name, value in sorted(self._options.items())}
-        return {**request, "options": options, "versions": versions()}
+        return {"options": options, "versions": versions()}
 
     def _say(self, what: str | Record) -> None:
         if self._verbose:
