@@ -3,9 +3,6 @@
 import json
 import sys
 import time
-from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent)]
 
 import keras_tuner
 import test_tuner
