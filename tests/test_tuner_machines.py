@@ -12,9 +12,10 @@ import keras_tuner
 import pytest
 
 from ktransfer import InputError, RunError
+from ktransfer.tuner.assignments import Assignments, replay
 from ktransfer.tuner.chief import MOST_ATTEMPTS, Chief
 from ktransfer.tuner.letters import LETTER, letter_of, with_letter
-from ktransfer.tuner.oracles import Search
+from ktransfer.tuner.oracles import Search, end_trial
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.remote import Remote, check_same_as_chief, work
 from ktransfer.tuner.role import CHIEF, WORKER, Role, check_free, role_of, without_variables
@@ -37,7 +38,7 @@ def space():
 
 
 def accuracy(values):
-    return 1 / 3 + values["unfreeze"] / 10 - values["head_rate"]
+    return 1 / 7 + values["unfreeze"] / 10 - values["head_rate"]
 
 
 def begun(trial):
@@ -131,6 +132,26 @@ def until(holds, seconds=20.0):
     assert holds()
 
 
+def wait(chief, seconds=30.0):
+    """`chief.wait()`, but not for ever."""
+    errors = []
+
+    def run():
+        try:
+            chief.wait()
+        except InputError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        chief._error = InputError("the search does not end")
+        thread.join()
+    for error in errors:
+        raise error
+
+
 def named(said):
     return [each for each in said if isinstance(each, str)]
 
@@ -138,7 +159,7 @@ def named(said):
 def test_two_workers_carry_out_the_points_of_the_grid_in_its_order(start, role, tmp_path):
     one, two = MadeUp(0.05), MadeUp(0.05)
     with worker(role, one) as first, worker(role, two) as second, start() as chief:
-        chief.wait()
+        wait(chief)
     records = Journal(tmp_path).all()
     assert [each.name for each in records] == [f"{at:02}" for at in range(12)]
     expected = [
@@ -157,7 +178,7 @@ def test_two_workers_carry_out_the_points_of_the_grid_in_its_order(start, role, 
 
 def test_no_letter_stays_in_what_is_kept(start, role, tmp_path):
     with worker(role, MadeUp()), start("random", 4) as chief:
-        chief.wait()
+        wait(chief)
     texts = [path.read_text() for path in tmp_path.rglob("*.json")]
     assert len(texts) > 8
     assert not [each for each in texts if LETTER in each]
@@ -167,7 +188,7 @@ def test_no_letter_stays_in_what_is_kept(start, role, tmp_path):
 def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, role):
     crew = MadeUp()
     with worker(role, crew), start("random", 4) as chief:
-        chief.wait()
+        wait(chief)
     assert [len(job.curves) for job in crew.jobs] == [0, 1, 2, 3]
     found = accuracy(crew.jobs[0].plan["values"])
     assert crew.jobs[1].curves == ((found / 3, found),)
@@ -182,7 +203,7 @@ def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, t
         half = {each.name: each for each in Journal(tmp_path).all() if each.finished}
         chief._lock.acquire()  # what comes late finds nobody
         with start(name, trials) as again:
-            again.wait()
+            wait(again)
         chief._lock.release()
     records = {each.name: each for each in Journal(tmp_path).all()}
     assert len(half) >= 3
@@ -194,13 +215,38 @@ def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, t
         assert again.oracle.trials[each.name].hyperparameters.values == each.values
 
 
+def test_an_oracle_is_told_again_in_the_order_of_beginnings_and_ends(tmp_path):
+    def new(folder):
+        oracle = Search("hyperband", 60, 3, 0).make(space(), lambda name: None)
+        oracle._set_project_dir(str(tmp_path), folder)
+        oracle.verbose = 0
+        return oracle
+
+    first, journal = new("first"), Journal(tmp_path)
+    for at in range(4):
+        trial = first.create_trial(f"worker {at}")
+        journal.begin(begun(trial))
+    for name in ("0002", "0000", "0001"):
+        record = dataclasses.replace(journal.find(name), status=DONE, val_accuracy=int(name) / 9)
+        journal.write(record)
+        end_trial(first, first.trials[name], record)
+    again = new("again")
+    replay(again, Journal(tmp_path), Assignments(again, SILENCE_S))
+    assert [each.trial_id for each in again.ongoing_trials.values()] == ["0003"]
+    expected = [first.create_trial(f"next {at}").hyperparameters.values for at in range(2)]
+    assert expected[0]["tuner/round"] == 1
+    assert expected[0]["tuner/trial_id"] == "0002"
+    found = [again.create_trial(f"next {at}").hyperparameters.values for at in range(2)]
+    assert found == expected
+
+
 def test_the_trial_of_a_worker_that_died_is_carried_out_by_another(start, role, said, tmp_path):
     with start("random", 4) as chief:
         lost = Remote(dataclasses.replace(role, tuner_id="lost"), 5.0, said.append)
         record, _ = lost.next_trial()
         lost.close()
         with worker(role, MadeUp()) as other:
-            chief.wait()
+            wait(chief)
     records = {each.name: each for each in Journal(tmp_path).all()}
     assert {name: each.attempts for name, each in records.items()} == {
         name: 2 if name == record.name else 1 for name in "0123"
@@ -214,7 +260,7 @@ def test_a_trial_that_takes_longer_than_the_silence_stays_with_its_worker(start,
     with start("random", 4) as chief, worker(role, slow):
         slow.began.wait(10)
         with worker(role, other):
-            chief.wait()
+            wait(chief)
     assert [each.attempts for each in Journal(tmp_path).all()] == [1, 1, 1, 1]
     assert len(slow.jobs) == 1
 
@@ -243,7 +289,7 @@ def test_a_late_report_is_dropped(start, role, tmp_path):
         with worker(role, MadeUp()) as other:
             until(lambda: len(other.found) == 1)
             late.report(dataclasses.replace(record, status=DONE, val_accuracy=0.99))
-            chief.wait()
+            wait(chief)
         late.close()
     assert len(other.found) == 2
     found = Journal(tmp_path).find("0")
@@ -261,7 +307,7 @@ def test_a_worker_that_was_given_up_and_reports_gets_another_trial_of_its_own(st
         with late.alive("1", 0.05):
             assert late.create_trial("another").status == "IDLE", "it is not for another"
         late.report(dataclasses.replace(record, status=DONE, val_accuracy=0.5))
-        chief.wait()
+        wait(chief)
         late.close()
 
 
@@ -271,7 +317,7 @@ def test_a_report_is_taken_while_the_trial_is_not_finished(start, role, tmp_path
         record, _ = late.next_trial()
         until(lambda: chief._look_after() or chief._assignments._free)
         late.report(dataclasses.replace(record, status=DONE, val_accuracy=0.75))
-        chief.wait()
+        wait(chief)
         late.close()
     assert Journal(tmp_path).find("0").val_accuracy == 0.75
 
@@ -284,7 +330,7 @@ def test_a_worker_that_comes_back_before_another_keeps_its_trial(start, role, tm
         with back.alive("0", 0.05):
             until(lambda: not chief._assignments._free)
         back.report(dataclasses.replace(record, status=DONE, val_accuracy=0.75))
-        chief.wait()
+        wait(chief)
         back.close()
     assert Journal(tmp_path).find("0").attempts == 1
 
@@ -300,7 +346,7 @@ def test_a_report_that_is_none_is_refused_and_the_search_goes_on(start, role, tm
         with pytest.raises(RunError, match="trial 0 ends without a record"):
             odd.end_trial(keras_tuner.engine.trial.Trial(space(), "0", "COMPLETED"))
         odd.report(dataclasses.replace(record, status=FAILED, reason="the moon"))
-        chief.wait()
+        wait(chief)
         odd.close()
     assert Journal(tmp_path).find("0").reason == "the moon"
 
@@ -316,7 +362,7 @@ def test_a_point_that_is_no_plan_ends_the_search(start, role, monkeypatch):
             lost.next_trial()
         lost.close()
         with pytest.raises(InputError, match="augmentation='wild' is none"):
-            chief.wait()
+            wait(chief)
 
 
 def test_a_full_disk_ends_the_search(start, role, monkeypatch):
@@ -326,7 +372,7 @@ def test_a_full_disk_ends_the_search(start, role, monkeypatch):
     monkeypatch.setattr("ktransfer.tuner.records.write_whole", full)
     with start() as chief, worker(role, MadeUp(), 0.5) as one:
         with pytest.raises(RunError, match="No space left on device; what was finished"):
-            chief.wait()
+            wait(chief)
         until(lambda: one.error)
     assert "has not answered" in str(one.error)
 
@@ -349,9 +395,9 @@ def test_a_chief_without_workers_says_so(start, said, monkeypatch):
 
 def test_a_finished_search_needs_no_worker(start, role, said, tmp_path):
     with worker(role, MadeUp()), start("random", 3) as chief:
-        chief.wait()
+        wait(chief)
     with start("random", 3) as again:
-        again.wait()
+        wait(again)
         late = Remote(role, 5.0, print)
         assert late.next_trial() is None, "one that comes late goes home"
         late.close()
@@ -420,7 +466,7 @@ def test_a_letter_that_is_damaged_is_none():
 
 def test_records_of_another_search_are_not_taken(start, role, tmp_path):
     with worker(role, MadeUp()), start("random", 3) as chief:
-        chief.wait()
+        wait(chief)
     path = tmp_path / "trials" / "1.json"
     path.rename(path.with_name("7.json"))
     path.with_name("7.json").write_text(
