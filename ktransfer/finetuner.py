@@ -46,6 +46,7 @@ from ktransfer.results import Evaluation, FitResult, Predictions, Summary, Summa
 from ktransfer.runs import read_run, write_run
 from ktransfer.shift import predict_under_shift
 from ktransfer.training import (
+    CacheMode,
     Checkpoints,
     Settings,
     Training,
@@ -177,7 +178,7 @@ class FineTuner:
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
-        cache: str = "auto",
+        cache: CacheMode = "auto",
         cache_dtype: str = "float32",
         memory_budget_mb: float = DEFAULT_BUDGET_MB,
         balance: str = "auto",
@@ -222,7 +223,8 @@ class FineTuner:
             overwrite: replace the run, or the unfinished training, in `out`.
             cache: whether the activations at the cut between frozen and trainable blocks are
                 computed once: `"auto"` decides by an estimate of time and space, `"on"` wherever it
-                is sound, `"off"` never, and nothing is kept on disk for later runs.
+                is sound, `"off"` never, and nothing is kept on disk for later runs. Or the only
+                cuts to keep beside the features, as numbers of first blocks, such as `(13, 17)`.
             cache_dtype: what they are kept in: `"float32"`, or `"float16"` for half the space.
             memory_budget_mb: what goes beyond is memory-mapped from a file.
             balance: what is done about classes of unequal size: `"class_weights"` lets each class
@@ -599,7 +601,9 @@ class FineTuner:
         read = body(self.backbone, num_blocks, features=features, pooling=self.pooling).output
         return int(pool(read, self.pooling).shape[-1])
 
-    def _settings(self, callbacks: Sequence[keras.callbacks.Callback], cache: str) -> Settings:
+    def _settings(
+        self, callbacks: Sequence[keras.callbacks.Callback], cache: CacheMode
+    ) -> Settings:
         return Settings(
             seed=self.seed,
             dropout=self.dropout,

@@ -57,6 +57,29 @@ def test_unsound_caching_is_named_and_refused_where_asked_for(source, fields, wh
         decision(source, "on", **fields)
 
 
+def test_of_chosen_cuts_the_last_one_before_the_stage_is_read(source, monkeypatch):
+    monkeypatch.setattr(RowSource, "seconds_per_image", None)
+    for unfreeze, mode, expected in (
+        (0, (1,), (True, 0)),  # features always
+        (2, (1,), (True, 0)),
+        (1, [1], (False, 1)),
+        (1, (), (False, 0)),
+        (1, (2,), (True, 0)),
+        (2, (2,), (False, 0)),
+    ):
+        found = decision(source, mode, unfreeze=unfreeze)
+        assert (found.cached, found.start) == expected
+    assert "the frozen blocks from block 1 on run" in decision(source, (1,), unfreeze=1).reason
+    assert "the frozen blocks from the images on run" in decision(source, (), unfreeze=1).reason
+    assert "makes a new view" in decision(source, (1,), augmentation="light", unfreeze=1).reason
+
+
+@pytest.mark.parametrize("cuts", [(0,), (4,), (1.5,), (True,), ["1"]])
+def test_cuts_that_there_are_not_are_refused(source, cuts):
+    with pytest.raises(InputError, match="are numbers of first blocks, from 1 to 3, got"):
+        decision(source, cuts, unfreeze=1)
+
+
 def test_off_is_off_and_runs_nothing(source, monkeypatch):
     monkeypatch.setattr(RowSource, "seconds_per_image", None)
     found = decision(source, "off")

@@ -25,6 +25,7 @@ from ktransfer.training import engine as engine_module
 from ktransfer.training import stages as stages_module
 from ktransfer.training.callbacks import KeepBest, Standing
 from ktransfer.training.engine import is_out_of_memory, root_mean_square
+from ktransfer.training.rows import RowSource
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,30 @@ def test_cached_and_uncached_training_make_the_same_model(folder, model, fields)
         assert one["val_loss"] == pytest.approx(two["val_loss"], abs=1e-5)
     fresh = network_of(model())
     assert np.abs(all_values(fresh)[-2] - all_values(cached.network)[-2]).max() > 1e-3
+
+
+@pytest.mark.parametrize("in_pipeline", [True, False])
+@pytest.mark.parametrize(
+    "fields",
+    [{"unfreeze": 1, "batch_norm": "train"}, {"unfreeze": 1, "augmentation": "light", "views": 3}],
+    ids=["batch norm", "views"],
+)
+def test_training_from_rows_at_an_earlier_cut_makes_the_same_model(
+    folder, fields, in_pipeline, monkeypatch
+):
+    plan = make_plan(make_stage(**fields, epochs=3))
+    cached = trained(plan, folder, three_blocks(), cache="on")
+    monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: in_pipeline)
+    read = []
+    rows = RowSource.rows
+    monkeypatch.setattr(
+        RowSource, "rows", lambda self, *asked: (read.append(asked[1]), rows(self, *asked))[1]
+    )
+    earlier = trained(plan, folder, three_blocks(), cache=(1,))
+    assert not earlier.results[0].cached
+    assert 1 in read
+    assert 2 not in read
+    check_close(cached, earlier)
 
 
 def test_views_are_views_and_not_the_plain_images(folder):

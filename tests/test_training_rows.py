@@ -116,6 +116,33 @@ def test_rows_are_made_once(folder, monkeypatch):
     assert source.rows("train", 2) is first
 
 
+def test_rows_at_cuts_to_keep_are_kept_on_the_way_and_read_by_the_next(folder, store, monkeypatch):
+    images = images_of(source_of(folder).splits.train)
+    source = source_of(folder, store=store, kept=(1, 2))
+    np.testing.assert_allclose(
+        source.rows("train", 3), directly(source, 3, images), atol=1e-5, rtol=1e-5
+    )
+    assert found_in(store, folder, monkeypatch, cut=1)
+    assert found_in(store, folder, monkeypatch, cut=2)
+    assert not found_in(store, folder, monkeypatch, cut=2, part="validation")
+    # Another process decodes nothing: it goes on from block 1.
+    again = source_of(folder, store=store, kept=(1,))
+    monkeypatch.setattr(rows_module, "image_dataset", None)
+    shutil.rmtree(store.folder / again._key("train", 2, rows_module.PLAIN))
+    np.testing.assert_allclose(
+        again.rows("train", 2), directly(source, 2, images), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_views_go_on_from_their_kept_rows(folder, store, monkeypatch):
+    views = Views("light", 2, 5)
+    expected = source_of(folder).rows("train", 2, views)
+    source_of(folder, store=store, kept=(1,)).rows("train", 1, views)
+    monkeypatch.setattr(rows_module, "augment", None)
+    found = source_of(folder, store=store, kept=(1,)).rows("train", 2, views)
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_float16_rows_take_half_the_space_and_are_close(folder):
     exact, half = source_of(folder), source_of(folder, dtype="float16")
     found = half.rows("train", 2)

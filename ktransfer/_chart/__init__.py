@@ -15,7 +15,8 @@ from ktransfer._chart.chart import (
     draw,
     write_svg,
 )
-from ktransfer._chart.scale import Axis
+from ktransfer._chart.parallel import Column, Line, draw_parallel
+from ktransfer._chart.scale import Axis, Scale, fit
 
 __all__ = [
     "BOTTOM_PX",
@@ -27,9 +28,14 @@ __all__ = [
     "WIDTH_PX",
     "Axis",
     "Band",
+    "Column",
     "Curve",
+    "Line",
     "Mark",
     "Panel",
+    "Scale",
     "draw",
+    "draw_parallel",
+    "fit",
     "write_svg",
 ]

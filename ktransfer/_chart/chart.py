@@ -125,7 +125,7 @@ def draw(title: str, *panels: Panel) -> str:
     curves = list({curve.label: curve for panel in panels for curve in panel.curves}.values())
     width = places[-1].right + max(RIGHT_PX, _legend_px(curves))
     parts = [
-        *_frame(title, width),
+        *frame(title, width),
         *(line for number, place in enumerate(places) for line in _panel(place, number)),
         *_legend(curves, places[-1].right + 16),
     ]
@@ -159,14 +159,15 @@ def _placed(panel: Panel, left: int, width: int) -> _Place:
     return _Place(panel, fit(panel.x, xs), fit(panel.y, ys), left, width)
 
 
-def _frame(title: str, width: int) -> list[str]:
+def frame(title: str, width: int) -> list[str]:
+    """How a picture begins: its size, its title, its style, white paper."""
     size = f'width="{width}" height="{HEIGHT_PX}" viewBox="0 0 {width} {HEIGHT_PX}"'
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         # White is painted, since a page may be dark.
         '<rect width="100%" height="100%" fill="#ffffff"/>',
-        _text(LEFT_PX, 26, title, kind="title"),
+        text(LEFT_PX, 26, title, kind="title"),
     ]
 
 
@@ -177,7 +178,7 @@ def _panel(place: _Place, number: int) -> Iterator[str]:
         f'width="{place.width + 8}" height="{_BOTTOM - TOP_PX + 3}"/></clipPath>'
     )
     if place.panel.title:
-        yield _text(place.left, TOP_PX - 26, place.panel.title, kind="panel")
+        yield text(place.left, TOP_PX - 26, place.panel.title, kind="panel")
     yield from _bands(place)
     yield from _y_axis(place)
     yield from _x_axis(place)
@@ -201,7 +202,7 @@ def _bands(place: _Place) -> Iterator[str]:
         )
         name = _shortened(band.name, width)
         if name:
-            yield _text(left + width / 2, TOP_PX - 10, name, anchor="middle")
+            yield text(left + width / 2, TOP_PX - 10, name, anchor="middle")
 
 
 def _shortened(name: str, width_px: float) -> str:
@@ -215,10 +216,10 @@ def _y_axis(place: _Place) -> Iterator[str]:
     for tick in place.y.ticks:
         y = place.y_px(tick)
         yield f'<line class="grid" x1="{place.left}" x2="{place.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _text(place.left - 8, y + 4, f"{tick:g}", anchor="end")
+        yield text(place.left - 8, y + 4, f"{tick:g}", anchor="end")
     x, middle = place.left - 64, (TOP_PX + _BOTTOM) / 2
     turned = f'transform="rotate(-90 {x} {middle:.0f})"'
-    yield _text(x, middle, place.panel.y.label, anchor="middle", more=turned)
+    yield text(x, middle, place.panel.y.label, anchor="middle", more=turned)
 
 
 def _x_axis(place: _Place) -> Iterator[str]:
@@ -228,15 +229,15 @@ def _x_axis(place: _Place) -> Iterator[str]:
     for tick in place.x.ticks:
         x = place.x_px(tick)
         yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{_BOTTOM}" y2="{_BOTTOM + 5}"/>'
-        yield _text(x, _BOTTOM + 19, f"{tick:g}", anchor="middle")
-    yield _text((left + right) / 2, _BOTTOM + 42, place.panel.x.label, anchor="middle")
+        yield text(x, _BOTTOM + 19, f"{tick:g}", anchor="middle")
+    yield text((left + right) / 2, _BOTTOM + 42, place.panel.x.label, anchor="middle")
 
 
 def _marks(place: _Place) -> Iterator[str]:
     for mark in place.panel.marks:
         x = place.x_px(mark.x)
         yield f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP_PX - 6}" y2="{_BOTTOM}"/>'
-        yield _text(x, TOP_PX - 10, mark.label, anchor="middle")
+        yield text(x, TOP_PX - 10, mark.label, anchor="middle")
 
 
 def _curve(place: _Place, curve: Curve) -> Iterator[str]:
@@ -245,9 +246,9 @@ def _curve(place: _Place, curve: Curve) -> Iterator[str]:
     for piece in _pieces(curve.points):
         pixels = [(place.x_px(x), place.y_px(y)) for x, y in piece]
         if curve.line:
-            text = " ".join(f"{x:.1f},{y:.1f}" for x, y in _thinned(pixels))
+            where = " ".join(f"{x:.1f},{y:.1f}" for x, y in _thinned(pixels))
             yield (
-                f'<polyline class="curve" stroke="{curve.colour}"{dashes}{faint} points="{text}"/>'
+                f'<polyline class="curve" stroke="{curve.colour}"{dashes}{faint} points="{where}"/>'
             )
         if curve.markers:
             for x, y in pixels:
@@ -258,7 +259,7 @@ def _curve(place: _Place, curve: Curve) -> Iterator[str]:
         if curve.caption:
             x, y = pixels[-1]
             beside, anchor = (-8, "end") if x > place.right - 20 else (8, "start")
-            yield _text(x + beside, y - 6, curve.caption, anchor=anchor)
+            yield text(x + beside, y - 6, curve.caption, anchor=anchor)
 
 
 def _pieces(points: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
@@ -296,7 +297,7 @@ def _legend(curves: Sequence[Curve], left: int) -> Iterator[str]:
             )
         else:
             yield f'<circle cx="{left + 11}" cy="{y}" r="3" fill="{curve.colour}"/>'
-        yield _text(left + 30, y + 4, curve.label)
+        yield text(left + 30, y + 4, curve.label)
 
 
 def _legend_px(curves: Sequence[Curve]) -> int:
@@ -313,9 +314,10 @@ def _chosen(curves: Sequence[Curve]) -> list[Curve]:
     return [curves[index] for index in sorted({0, *picked})]
 
 
-def _text(
+def text(
     x: float, y: float, words: str, *, anchor: str = "start", kind: str = "", more: str = ""
 ) -> str:
+    """Words at a place; `kind` is a class of the style, `more` further attributes."""
     named = f' class="{kind}"' if kind else ""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f"<text{named} {place} {more}>{escape(words)}</text>"

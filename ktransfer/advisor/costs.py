@@ -48,6 +48,11 @@ class Costs:
         """Seconds of one pass over the images."""
         return num_images * self.seconds_per_image
 
+    def prefix_s(self, num_images: int, cut: int) -> float:
+        """Seconds of the first `cut` blocks over the images, by their share of the activations."""
+        share = sum(self.activations[:cut]) / max(1, sum(self.activations))
+        return share * self.extraction_s(num_images)
+
     def head(self, num_images: int, num_features: int) -> tuple[float, float]:
         """Seconds and megabytes of a head on features: the pass, and what it says, held."""
         held = num_images * num_features * _FLOAT_BYTES

@@ -121,7 +121,8 @@ def _carried_out(options: dict[str, Any], folder: str, seconds: dict[str, float]
             options["backbone"],
             options["weights"],
             directory=folder,
-            **named(("role", "chief", "chief_timeout_s", "seed", "input_size", "pooling"), options),
+            **named(("role", "chief", "chief_timeout_s", "cache_mb"), options),
+            **named(("seed", "input_size", "pooling"), options),
             **dict(options["backbone_options"]),
         )
     with timed(seconds, "scan"):

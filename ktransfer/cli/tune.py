@@ -84,6 +84,12 @@ class NameAndValues(click.ParamType):
     help="Other seeds for the plans that may be the best; default 2 where validation is small.",
 )
 @click.option(
+    "--cache-mb",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Most megabytes of what trials share; default what the library's cache has room for.",
+)
+@click.option(
     "--test-fraction",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
@@ -240,7 +246,7 @@ def _searched(
         oracle=command["oracle"],
         max_trials=command["trials"],
         **options,
-        **named(("repeats", "seed", "input_size", "pooling"), command),
+        **named(("repeats", "seed", "input_size", "pooling", "cache_mb"), command),
         **named(("role", "chief", "worker_timeout_s"), command),
         **dict(command["backbone_options"]),
     )
@@ -248,6 +254,7 @@ def _searched(
         result = tuner.search(splits)
     assert result is not None  # this is no worker
     write_json(Path(out) / PLAN_NAME, result.best_plan.to_json())
+    result.plot(out)
     return result, tuner.backbone.name
 
 

@@ -49,6 +49,7 @@ class Adviser:
         store: where what was computed is kept; None: nowhere.
         budget_mb: as in `RowSource`.
         dtype: as in `RowSource`.
+        kept: as in `RowSource`.
         reference: measures the domain gap where the backbone cannot.
         verbose: show progress.
     """
@@ -59,6 +60,7 @@ class Adviser:
     store: Store | None
     budget_mb: float
     dtype: str
+    kept: tuple[int, ...] = ()
     reference: Backbone | None = None
     verbose: bool = True
 
@@ -105,6 +107,7 @@ class Adviser:
             store=self.store,
             budget_mb=self.budget_mb,
             dtype=self.dtype,
+            kept=self.kept,
             verbose=self.verbose,
         )
 

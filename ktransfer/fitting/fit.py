@@ -202,6 +202,7 @@ class Fit:
             store=None if self.options.cache == "off" else Store(),
             budget_mb=self.options.memory_budget_mb,
             dtype=self.options.cache_dtype,
+            kept=() if isinstance(self.options.cache, str) else tuple(self.options.cache),
             reference=self.reference,
             verbose=self.verbose,
         )

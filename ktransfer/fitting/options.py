@@ -15,7 +15,7 @@ from ktransfer.features import DEFAULT_BUDGET_MB
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
 from ktransfer.runs import RECORD_NAME, check_output_folder
-from ktransfer.training import CACHE_DTYPES, Checkpoints, check_cache_mode
+from ktransfer.training import CACHE_DTYPES, CacheMode, Checkpoints, check_cache_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class FitOptions:
     out: str | os.PathLike[str] | None = None
     resume: bool = False
     overwrite: bool = False
-    cache: str = "auto"
+    cache: CacheMode = "auto"
     cache_dtype: str = "float32"
     memory_budget_mb: float = DEFAULT_BUDGET_MB
     balance: str = "auto"

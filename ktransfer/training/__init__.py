@@ -1,6 +1,6 @@
 """Carrying out a plan: models, rows, stages, checkpoints. The one place where training happens."""
 
-from ktransfer.training.caching import CACHE_MODES, CacheDecision, check_cache_mode
+from ktransfer.training.caching import CACHE_MODES, CacheDecision, CacheMode, check_cache_mode
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.devices import choose_jit_compile, choose_precision
@@ -15,6 +15,7 @@ __all__ = [
     "CACHE_DTYPES",
     "CACHE_MODES",
     "CacheDecision",
+    "CacheMode",
     "Checkpoints",
     "Network",
     "RowSource",

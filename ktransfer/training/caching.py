@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktransfer._checks import InputError, unknown_name
@@ -11,6 +12,9 @@ from ktransfer.training.network import Network
 from ktransfer.training.rows import RowSource
 
 CACHE_MODES = ("auto", "on", "off")
+
+#: One of `CACHE_MODES`, or the only cuts whose rows may be kept.
+CacheMode = str | Sequence[int]
 
 #: How fast rows are read back in an estimate: from memory, and from a memory-mapped file. Both are
 #: on the low side, so that the estimate does not promise too much.
@@ -22,19 +26,40 @@ _READ = ("train", "validation")
 
 @dataclass(frozen=True)
 class CacheDecision:
-    """Whether a stage reads rows at its cut, and why, in a sentence."""
+    """Whether a stage reads rows at its cut, and why, in a sentence.
+
+    Attributes:
+        cached: whether it does.
+        reason: why, or why not.
+        start: the cut of the rows that it reads where it does not: images, or rows at an earlier
+            cut, from which the frozen blocks in between run in every epoch.
+    """
 
     cached: bool
     reason: str
+    start: int = 0
 
 
-def check_cache_mode(cache: str) -> None:
-    """Raise an `InputError` if it is none of `CACHE_MODES`."""
-    if cache not in CACHE_MODES:
+def check_cache_mode(cache: CacheMode, num_blocks: int | None = None) -> None:
+    """Raise an `InputError` if it is none of `CACHE_MODES`, nor cuts of a backbone.
+
+    Args:
+        cache: what was given.
+        num_blocks: of the backbone; None: not known.
+    """
+    if isinstance(cache, list | tuple):
+        most = math.inf if num_blocks is None else num_blocks
+        for cut in cache:
+            if not isinstance(cut, int) or isinstance(cut, bool) or not 1 <= cut <= most:
+                raise InputError(
+                    f"the cuts in cache={cache!r} are numbers of first blocks, from 1 to "
+                    f"{'that of all' if num_blocks is None else num_blocks}, got {cut!r}"
+                )
+    elif cache not in CACHE_MODES:
         raise unknown_name("cache", str(cache), CACHE_MODES)
 
 
-def decide(stage: Stage, network: Network, source: RowSource, mode: str) -> CacheDecision:
+def decide(stage: Stage, network: Network, source: RowSource, mode: CacheMode) -> CacheDecision:
     """Decide whether a stage reads what its frozen blocks said once, or runs them in every step.
 
     Args:
@@ -42,10 +67,12 @@ def decide(stage: Stage, network: Network, source: RowSource, mode: str) -> Cach
         network: with the stage's blocks frozen.
         source: of the images.
         mode: "auto" caches where it is sound, fits, and saves time; "on" wherever it is sound and
-            fits; "off" never.
+            fits; "off" never. Or the only cuts whose rows may be kept, those of features aside: a
+            stage with another cut runs its blocks from the last of these before it.
 
     Raises:
-        InputError: the mode is "on" where caching would be unsound, or does not fit.
+        InputError: the mode is "on" where caching would be unsound, or does not fit; or it names a
+            cut that there is not.
     """
     cut = network.cut_of(stage.num_trainable_blocks(network.num_blocks))
     unsound = _why_unsound(stage, cut)
@@ -53,6 +80,9 @@ def decide(stage: Stage, network: Network, source: RowSource, mode: str) -> Cach
         if mode == "on" and unsound:
             raise InputError(f'cache="on", but stage {stage.name!r} cannot be cached: {unsound}')
         return CacheDecision(False, unsound or 'not cached: cache="off"')
+    if not isinstance(mode, str):
+        check_cache_mode(mode, network.num_blocks)
+        return _by_cuts(cut, network.num_blocks, mode)
     if stage.augmentation == "none" and all(source.has(each, cut) for each in _READ):
         # Nothing is to be weighed; the trial of the estimate would take longer than reading them.
         reason = f"cached: what block {cut} of {network.num_blocks} says was computed before"
@@ -65,6 +95,19 @@ def decide(stage: Stage, network: Network, source: RowSource, mode: str) -> Cach
     if mode == "auto" and estimate.saved_s <= 0 and cut < network.num_blocks:
         return CacheDecision(False, f"not cached, since it would not pay: {estimate}")
     return CacheDecision(True, f"cached: {estimate}")
+
+
+def _by_cuts(cut: int, num_blocks: int, kept: Sequence[int]) -> CacheDecision:
+    if cut == num_blocks or cut in kept:
+        return CacheDecision(True, f"cached: block {cut} of {num_blocks} is among those to keep")
+    start = max((each for each in kept if each < cut), default=0)
+    from_where = f"block {start}" if start else "the images"
+    return CacheDecision(
+        False,
+        f"not cached: block {cut} of {num_blocks} is not among those to keep, so that the frozen "
+        f"blocks from {from_where} on run in every epoch",
+        start,
+    )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ktransfer.plan import Plan, Stage
 from ktransfer.probes import ridge_head
 from ktransfer.results import StageResult
 from ktransfer.training.batch_norm import quick_statistics
-from ktransfer.training.caching import CacheDecision, decide
+from ktransfer.training.caching import CacheDecision, CacheMode, decide
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.devices import computing_in, prefix_in_pipeline
@@ -71,7 +71,7 @@ class Settings:
 
     seed: int = 0
     dropout: float = 0.0
-    cache: str = "auto"
+    cache: CacheMode = "auto"
     precision: str = "float32"
     jit_compile: bool = False
     balance: str = "none"
@@ -255,14 +255,14 @@ class Training:
 
     def _data(self, stage: Stage, decision: CacheDecision) -> StageData:
         seed = self.settings.seed
-        cut = self._cut(stage) if decision.cached else 0
+        cut = self._read_at(stage, decision)
         # The validation rows first: where something is wrong with them, little is lost.
         validation = self.source.rows("validation", cut)
         views: int | None = stage.views or 1
         render = None
         if stage.augmentation == "none":
             values = self.source.rows("train", cut)
-        elif decision.cached:
+        elif cut:
             values = self.source.rows(
                 "train", cut, Views(stage.augmentation, stage.views or 1, seed)
             )
@@ -309,7 +309,11 @@ class Training:
         cut = self._cut(stage)
         if decision.cached or cut == 0 or not prefix_in_pipeline():
             return batches
-        return self.source.behind(batches, cut)
+        return self.source.behind(batches, cut, start=decision.start)
+
+    def _read_at(self, stage: Stage, decision: CacheDecision) -> int:
+        """The cut of the rows that a stage reads."""
+        return self._cut(stage) if decision.cached else decision.start
 
     def _cut(self, stage: Stage) -> int:
         return self.network.cut_of(stage.num_trainable_blocks(self.network.num_blocks))
@@ -356,8 +360,7 @@ class Training:
     def _some_features(self, stage: Stage, decision: CacheDecision) -> np.ndarray:
         """The training features: all where they are held, else some."""
         blocks = self.network.num_blocks
-        plain = decision.cached and stage.augmentation == "none"
-        cut = self._cut(stage) if plain else 0
+        cut = self._read_at(stage, decision) if stage.augmentation == "none" else 0
         rows = self.source.rows("train", cut)
         if cut == blocks:
             assert isinstance(rows, np.ndarray)  # only images are streamed
@@ -407,7 +410,7 @@ class Training:
         return Task(
             stage=stage,
             network=self.network,
-            trainee=self.network.trainee(cut, dropout=dropout, cached=rows),
+            trainee=self.network.trainee(cut, dropout=dropout, cached=rows, start=decision.start),
             data=data,
             batch_size=batch_size,
             judge_start=solved or bool(self.results),

@@ -95,7 +95,7 @@ class Network:
             return tuple(tensors[0].shape[1:])
         return (sum(math.prod(each.shape[1:]) for each in tensors),)
 
-    def trainee(self, cut: int, *, dropout: float, cached: bool) -> keras.Model:
+    def trainee(self, cut: int, *, dropout: float, cached: bool, start: int = 0) -> keras.Model:
         """The model of a stage: from rows at a cut to logits, or from images past a frozen prefix.
 
         Args:
@@ -103,11 +103,12 @@ class Network:
             dropout: share of the features dropped before the head.
             cached: whether it reads rows; else it reads images, and the frozen prefix runs in every
                 step, in inference mode.
+            start: it reads rows at this earlier cut instead of images.
         """
-        key = (cut, dropout, cached, *map(_bits, (self.feature_scale, self.feature_offset)))
+        key = (cut, dropout, cached, start, *map(_bits, (self.feature_scale, self.feature_offset)))
         if key not in self._trainees:
             suffix = self._suffix(cut, dropout)
-            through = suffix if cached or cut == 0 else self._behind_prefix(cut, suffix)
+            through = suffix if cached or cut == 0 else self._behind_prefix(start, cut, suffix)
             self._trainees[key] = through
         return self._trainees[key]
 
@@ -189,9 +190,10 @@ class Network:
             features = keras.layers.Dropout(dropout, seed=self.seed)(features)
         return keras.Model(rows, self.head(features), name=f"from_cut_{cut}")
 
-    def _behind_prefix(self, cut: int, suffix: keras.Model) -> keras.Model:
-        images = keras.Input(self.row_shape(0), name="images")
-        return keras.Model(images, suffix(_Frozen(self.prefix(cut))(images)), name=suffix.name)
+    def _behind_prefix(self, start: int, cut: int, suffix: keras.Model) -> keras.Model:
+        rows = keras.Input(self.row_shape(start), name="rows" if start else "images")
+        frozen = self.between(start, cut) if start else self.prefix(cut)
+        return keras.Model(rows, suffix(_Frozen(frozen)(rows)), name=suffix.name)
 
 
 class _Frozen(keras.layers.Layer):

@@ -9,8 +9,9 @@ that has moved a block can never be given what the block said before.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ class RowSource:
         dtype: `"float32"`, or `"float16"` for half the space.
         verbose: show progress.
         contents: the digests of the parts, where they are known already.
+        kept: cuts whose rows are computed and kept on the way to later ones.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class RowSource:
         dtype: str = "float32",
         verbose: bool = True,
         contents: dict[str, str] | None = None,
+        kept: Sequence[int] = (),
     ) -> None:
         self.network = network
         self.splits = self._all_splits = splits
@@ -107,6 +110,7 @@ class RowSource:
         self._held: dict[tuple[str, int, Views], tuple[str, Rows]] = {}
         self._forwards: dict[str, Forward] = {}
         self._wider: RowSource | None = None
+        self._kept_cuts = tuple(kept)
 
     def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> Rows:
         """The rows of a part at a cut.
@@ -150,6 +154,7 @@ class RowSource:
             dtype=self._dtype,
             verbose=self._verbose,
             contents=self.contents,
+            kept=self._kept_cuts,
         )
         source._wider, source.seconds = self, self.seconds
         source.notes = list(self.notes)
@@ -204,8 +209,8 @@ class RowSource:
         classes = len(self.splits.class_names)
         return batches.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
 
-    def behind(self, batches: tf.data.Dataset, cut: int) -> tf.data.Dataset:
-        """Batches of `(rows at the cut, labels)` from batches of `(images, labels)`.
+    def behind(self, batches: tf.data.Dataset, cut: int, *, start: int = 0) -> tf.data.Dataset:
+        """Batches of `(rows at the cut, labels)` from `(images, labels)`, or rows at `start`.
 
         Weights behind the labels are kept.
 
@@ -215,7 +220,7 @@ class RowSource:
         """
         import tensorflow as tf
 
-        forward, shape = self.forward(0, cut), self.network.row_shape(cut)
+        forward, shape = self.forward(start, cut), self.network.row_shape(cut)
 
         @tf.autograph.experimental.do_not_convert
         def run(images: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -355,24 +360,25 @@ class RowSource:
             height, width, _ = self._stored_shape(cut, views)
             dataset = image_dataset(part, (height, width), batch_size=FORWARD_BATCH_SIZE)
             return dataset, lambda images: images.numpy()
-        if views != PLAIN:
+        before = self._nearest(part.name, cut, views)
+        if before is None and views != PLAIN:
             return self._rendered(part, views), self.forward(0, cut)
-        before = self._nearest(part.name, cut)
         if before is None:
             size = self.network.backbone.input_size
             return image_dataset(part, size, batch_size=FORWARD_BATCH_SIZE), self.forward(0, cut)
-        indices = np.arange(len(part), dtype=np.int32)
-        values = self.rows(part.name, before)
+        values = self.rows(part.name, before, views)
+        indices = np.arange(len(values), dtype=np.int32)
         dataset = ordered_batches(values, indices, batch_size=FORWARD_BATCH_SIZE)
         return dataset, self.forward(before, cut)
 
-    def _nearest(self, part_name: str, cut: int) -> int | None:
-        """The last cut before `cut` at which rows of the part are held and still true."""
+    def _nearest(self, part_name: str, cut: int, views: Views) -> int | None:
+        """The last cut before `cut` at which rows are held and still true, or are to be kept."""
         # Only of what is held: to digest a hundred layers for every cut would take seconds.
-        asked = [(at, (part_name, at, PLAIN)) for at in range(cut - 1, -1, -1)]
+        asked = [(at, (part_name, at, views)) for at in range(cut - 1, -1, -1)]
         held = ((at, each) for at, each in asked if each in self._held)
         true = (at for at, each in held if self._holds(each, self._key(*each)))
-        return next(true, None)
+        kept = (at for at in self._kept_cuts if at < cut)
+        return max((*kept, *itertools.islice(true, 1)), default=None)
 
     def _holds(self, asked: tuple[str, int, Views], key: str) -> bool:
         return asked in self._held and self._held[asked][0] == key
@@ -403,7 +409,8 @@ class RowSource:
         """The network between two cuts, compiled with its weights as they are now."""
         key = f"{cut} to {self.network.rows_digest(later_cut)}"
         if key not in self._forwards:
-            self._forwards.clear()  # each holds a copy of the weights
+            if len(self._forwards) > len(self._kept_cuts):
+                self._forwards.clear()  # each holds a copy of the weights between its cuts
             between = (
                 self.network.between(cut, later_cut) if cut else self.network.prefix(later_cut)
             )

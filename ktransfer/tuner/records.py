@@ -2,6 +2,7 @@
 
     DIR/request.json       what the search is made of: data, backbone, space
     DIR/trials/NAME.json   a trial: of the oracle (0000, 0001, ...), a repeat, or the last training
+    DIR/costs.json         what an image costs, for the estimate without a cache
 
 These files are all that a search goes on from: KerasTuner's own, in DIR/keras_tuner, are for those
 who look there. A trial that was running when the search was killed is run again.
@@ -37,6 +38,7 @@ class Record:
         reason: why it was stopped or failed; empty where it was not.
         val_accuracy: share of the validation images right, in [0, 1]; None where it failed.
         curve: validation accuracy after each epoch of the stage that unfreezes.
+        epochs: how many epochs each stage ran.
         seconds: wall time.
         memory_mb: resident memory of the worker process after it.
         attempts: how often it was begun.
@@ -55,6 +57,7 @@ class Record:
     reason: str = ""
     val_accuracy: float | None = None
     curve: tuple[float, ...] = ()
+    epochs: tuple[int, ...] = ()
     seconds: float = 0.0
     memory_mb: float = 0.0
     attempts: int = 1
@@ -71,7 +74,7 @@ class Record:
             TypeError: something is missing.
         """
         found = cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})
-        return replace(found, curve=tuple(found.curve))
+        return replace(found, curve=tuple(found.curve), epochs=tuple(found.epochs))
 
     @property
     def is_trial(self) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ktransfer._chart import write_svg
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.tuner.choosing import Depth
 from ktransfer.tuner.records import FAILED, Record
+from ktransfer.tuner.sharing import Shared
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,9 @@ class SearchResult:
         best_plan: what it is, resolved for the backbone.
         test: its score on the images that were held back from the search, trained once more.
         part_sizes: how many images each part has.
+        shared: what was computed once for all trials.
+        naive_seconds: about what each trial would have taken if its frozen blocks had run in every
+            epoch.
         seconds: wall time of this search; trials that an earlier one finished took none.
     """
 
@@ -34,12 +41,17 @@ class SearchResult:
     best_plan: Plan
     test: Score | None
     part_sizes: Mapping[str, int]
+    shared: Shared
+    naive_seconds: Mapping[str, float]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON: the fields of `ktransfer tune --json`."""
         return {
-            "trials": [each.row() for each in self.trials],
+            "trials": [
+                {**each.row(), "naive_seconds": self.naive_seconds[each.name]}
+                for each in self.trials
+            ],
             "repeats": [each.row() for each in self.repeats],
             "depths": [each.to_dict() for each in self.depths],
             "chosen": self.chosen.to_dict(),
@@ -47,8 +59,29 @@ class SearchResult:
             "test_accuracy": self.test.accuracy if self.test else None,
             "test_interval": list(self.test.interval) if self.test else None,
             "part_sizes": dict(self.part_sizes),
+            "cache": self.shared.to_dict(),
             "seconds": self.seconds,
         }
+
+    def plot(self, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Draw the search, as SVG: accuracy by depth, all trials, their time.
+
+        Args:
+            folder: where `depths.svg`, `trials.svg` and `times.svg` are written.
+
+        Returns:
+            Their paths.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        from ktransfer.tuner.drawing import PICTURES
+
+        paths = []
+        for name, draw in PICTURES.items():
+            paths.append(Path(folder) / f"{name}.svg")
+            write_svg(paths[-1], draw(self))
+        return tuple(paths)
 
     def __str__(self) -> str:
         lines = [_depth_table(self.depths, self.chosen), ""]

@@ -131,7 +131,12 @@ def grid_size(space: HyperParameters) -> int:
 
 def depths_of(space: HyperParameters) -> list[int]:
     """The numbers of last blocks that the space can ask for, in its order."""
-    return list(next(each for each in space.space if each.name == "unfreeze").values)
+    return choices_of(space, "unfreeze")
+
+
+def choices_of(space: HyperParameters, name: str) -> list[Any]:
+    """The values that a hyperparameter can take, in its order; none where the space lacks it."""
+    return [value for each in space.space if each.name == name for value in each.values]
 
 
 def _start(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from keras_tuner import HyperParameters
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
@@ -25,11 +26,13 @@ from ktransfer.plan.fields import whole
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose, contenders
 from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.naive import measured_costs, naive_seconds
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.request import Request, of_a_worker, request_of, versions
 from ktransfer.tuner.result import SearchResult
 from ktransfer.tuner.role import WORKER, check_free, role_of, without_variables
+from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
 
@@ -61,6 +64,8 @@ class UnfreezeTuner(BaseTuner):
         repeats: with how many other seeds the plans that may be the best are carried out again;
             None: 2 where there are under 500 validation images, else 0.
         seed: of the search, the splits and the trials.
+        cache_mb: most megabytes that what trials share may take; None: what the library's cache has
+            room for.
         verbose: say on standard error how each trial went.
         role: `"chief"` or `"worker"` of a search over several machines; None: as KerasTuner's
             environment variables say, which is no other machine where they are not set. The chief
@@ -93,6 +98,7 @@ class UnfreezeTuner(BaseTuner):
         epochs: int = 10,
         repeats: int | None = None,
         seed: int = 0,
+        cache_mb: float | None = None,
         verbose: bool = True,
         role: str | None = None,
         chief: str | None = None,
@@ -112,8 +118,9 @@ class UnfreezeTuner(BaseTuner):
         self._chief_timeout_s = _seconds("chief_timeout_s", chief_timeout_s)
         self.search_seed = whole("a search", "seed", seed, 0)
         self._arguments, self._options = (backbone, weights), options
-        self._repeats, self._verbose = repeats, verbose
-        self.backbone = built(self._arguments, options, seed).backbone
+        self._repeats, self._verbose, self._cache_mb = repeats, verbose, cache_mb
+        one = built(self._arguments, options, seed)
+        self.backbone, self._pooling = one.backbone, one.pooling
         self.num_blocks = len(self.backbone.blocks)
         self.space = search_space(
             self.backbone,
@@ -189,15 +196,17 @@ class UnfreezeTuner(BaseTuner):
             )
         splits = with_test(splits, test_fraction, self.search_seed)
         request = self._request(splits)
-        setup = Setup(self._arguments, self._options, splits, self.search_seed)
         if self._works:
-            self._work(setup, request)
+            self._work(splits, request)
             return None
+        shared = self._shared(splits, self.space, 1 + self._num_repeats(len(splits.validation)))
         self._check_request(request)
+        self._say(str(shared))
+        setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
         self._crew = Crew(setup, self.folder / "worker.log")
         try:
             with self._trials_ended(request):
-                self.result = self._chosen(splits, started)
+                self.result = self._chosen(splits, shared, started)
         finally:
             self._crew.close()
         return self.result
@@ -276,23 +285,25 @@ class UnfreezeTuner(BaseTuner):
             chief.wait()
             yield
 
-    def _work(self, setup: Setup, request: Request) -> None:
+    def _work(self, splits: Splits, request: Request) -> None:
         """Carry out trials of the chief, if it searches the same."""
         from ktransfer.tuner.remote import Remote, check_same_as_chief, work
 
         assert self._role is not None
         chief = Remote(self._role, self._chief_timeout_s, self._say)
-        self._crew = Crew(setup, self.folder / f"{chief.tuner_id}.log")
-        try:
+        with contextlib.closing(chief):
             letter = chief.letter()
             own = of_a_worker({**request, **self._compared()}, self._given)
             check_same_as_chief(letter["request"], own, self._role.address)
-            for record in work(chief, self._crew, letter["silence_s"]):
-                self.num_carried_out += 1
-                self._say(record)
-        finally:
-            self._crew.close()
-            chief.close()
+            # The cuts that the chief's trials ask for; repeats are the chief's own.
+            shared = self._shared(splits, chief.get_space(), seeds=1)
+            self._say(str(shared))
+            setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
+            self._crew = Crew(setup, self.folder / f"{chief.tuner_id}.log")
+            with contextlib.closing(self._crew):
+                for record in work(chief, self._crew, letter["silence_s"]):
+                    self.num_carried_out += 1
+                    self._say(record)
         self._say(f"the search is over: this worker has carried out {self.num_carried_out} trials")
 
     def _compared(self) -> Request:
@@ -323,9 +334,13 @@ class UnfreezeTuner(BaseTuner):
         except RunError as error:
             # KerasTuner goes on after any other error: the next trial would meet the same.
             raise _EndedError(str(error)) from error
-        if self._verbose:
-            stderr_console().print(_said(record))
+        self._say(record)
         return record
+
+    def _shared(self, splits: Splits, space: HyperParameters, seeds: int) -> Shared:
+        """What trials share, within the budget."""
+        budget_mb = self._cache_mb
+        return share(self.backbone, self._pooling, space, splits, budget_mb=budget_mb, seeds=seeds)
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
         """What the median rule compares a trial with; repeats and the last training end in time."""
@@ -334,7 +349,7 @@ class UnfreezeTuner(BaseTuner):
         every = self.journal.all()
         return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
 
-    def _chosen(self, splits: Splits, started: float) -> SearchResult:
+    def _chosen(self, splits: Splits, shared: Shared, started: float) -> SearchResult:
         num_validation = len(splits.validation)
         trials = [each for each in self.journal.all() if not each.repeats and each.name != FINAL]
         if not by_depth(trials, num_validation):
@@ -357,6 +372,12 @@ class UnfreezeTuner(BaseTuner):
             best_plan=best.to_plan(),
             test=Score.from_dict(final.test) if final.test else None,
             part_sizes={part.name: len(part) for part in splits.parts},
+            shared=shared,
+            naive_seconds=naive_seconds(
+                trials,
+                measured_costs(self.backbone, self.folder / "costs.json"),
+                len(splits.train) + num_validation,
+            ),
             seconds=time.perf_counter() - started,
         )
 
@@ -367,9 +388,7 @@ class UnfreezeTuner(BaseTuner):
 
     def _repeated(self, trials: Sequence[Record], num_validation: int) -> list[Record]:
         """The plans that may be the best, with other seeds."""
-        count = self._repeats
-        if count is None:
-            count = _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
+        count = self._num_repeats(num_validation)
         if not count:
             return []
         names = [each.name for each in contenders(by_depth(trials, num_validation))]
@@ -383,6 +402,11 @@ class UnfreezeTuner(BaseTuner):
             for found in (self._trial(name),)
             for seed in range(self.search_seed + 1, self.search_seed + 1 + count)
         ]
+
+    def _num_repeats(self, num_validation: int) -> int:
+        if self._repeats is not None:
+            return self._repeats
+        return _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
 
     def _request(self, splits: Splits) -> Request:
         search = {**dataclasses.asdict(self._search), "repeats": self._repeats}

@@ -35,12 +35,14 @@ class Setup:
         options: of `FineTuner`, the others.
         splits: the images.
         seed: of random weights, where the backbone has such.
+        cuts: behind how many first blocks rows are kept.
     """
 
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     splits: Splits
     seed: int
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ def built(arguments: tuple[Any, ...], options: dict[str, Any], seed: int) -> Fin
     return FineTuner(backbone, weights, seed=seed, verbose=False, **options)
 
 
-def carry_out(tuner: FineTuner, splits: Splits, job: Job) -> dict[str, Any]:
-    """Train a plan from the pretrained weights.
+def carry_out(
+    tuner: FineTuner, splits: Splits, job: Job, cuts: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """Train a plan from the pretrained weights; rows behind the cuts are kept for the others.
 
     Returns:
         The fields of a `Record` that tell how it went. What is raised is told, and not raised.
@@ -90,6 +94,7 @@ def carry_out(tuner: FineTuner, splits: Splits, job: Job) -> dict[str, Any]:
             splits if job.test else replace(splits, test=None),
             plan=Plan.from_dict(job.plan),
             callbacks=[rule],
+            cache=cuts,
             check="off",
         )
     except Exception as error:
@@ -103,6 +108,7 @@ def carry_out(tuner: FineTuner, splits: Splits, job: Job) -> dict[str, Any]:
         else "",
         "val_accuracy": result.val_accuracy,
         "curve": tuple(rule.curve),
+        "epochs": tuple(len(stage.history) for stage in result.stages),
     }
     diverged = [stage for stage in result.stages if stage.diverged]
     if diverged:
@@ -131,7 +137,7 @@ def main(read_end: int, write_end: int) -> None:
     tuner = built(setup.arguments, setup.options, setup.seed)
     answered.send(READY)
     while job := asked.recv():
-        outcome = carry_out(tuner, setup.splits, job)
+        outcome = carry_out(tuner, setup.splits, job, setup.cuts)
         answered.send({**outcome, "memory_mb": memory_mb()})
 
 
