@@ -199,6 +199,9 @@ def test_a_worker_carries_the_trials_of_a_chief_out(searched, photos, tmp_path):
     again = run(*begun[3:])
     assert again.exit_code == 0, again.stderr
     assert last_json(again)["best_plan"] == found["best_plan"]
+    resumed = run("tune", "--resume", out, "--json")
+    assert f"the chief waits at {place[1]}" in resumed.stderr, "it is still a chief"
+    assert last_json(resumed)["best_plan"] == found["best_plan"]
     other = run(*begun[3:], "--epochs", 3)
     assert other.exit_code == 2
     assert "epochs: 10 then, 3 now" in other.stderr

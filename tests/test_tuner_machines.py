@@ -87,7 +87,6 @@ def start(role, said, tmp_path):
     def made(name="grid", trials=12, silence_s=SILENCE_S):
         oracle = Search(name, trials, 3, 0).make(space(), lambda name: None)
         oracle._set_project_dir(str(tmp_path), "keras_tuner")
-        oracle.verbose = 0
         journal = Journal(tmp_path)
         return Chief(
             role,
@@ -176,13 +175,14 @@ def test_two_workers_carry_out_the_points_of_the_grid_in_its_order(start, role, 
     assert best.score == max(accuracy(each) for each in expected), "not a 32-bit number"
 
 
-def test_no_letter_stays_in_what_is_kept(start, role, tmp_path):
+def test_no_letter_stays_in_what_is_kept(start, role, tmp_path, capsys):
     with worker(role, MadeUp()), start("random", 4) as chief:
         wait(chief)
     texts = [path.read_text() for path in tmp_path.rglob("*.json")]
     assert len(texts) > 8
     assert not [each for each in texts if LETTER in each]
     assert LETTER not in chief.oracle.get_space()
+    assert not capsys.readouterr().out, "KerasTuner prints tables otherwise"
 
 
 def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, role):
@@ -345,10 +345,13 @@ def test_a_report_that_is_none_is_refused_and_the_search_goes_on(start, role, tm
             odd.report(dataclasses.replace(record, name="7"))
         with pytest.raises(RunError, match="trial 0 ends without a record"):
             odd.end_trial(keras_tuner.engine.trial.Trial(space(), "0", "COMPLETED"))
-        odd.report(dataclasses.replace(record, status=FAILED, reason="the moon"))
+        other = {"seed": 9, "attempts": 9, "began_at": 9, "values": {}}
+        odd.report(dataclasses.replace(record, status=FAILED, reason="the moon", **other))
         wait(chief)
         odd.close()
-    assert Journal(tmp_path).find("0").reason == "the moon"
+    found = Journal(tmp_path).find("0")
+    expected = dataclasses.replace(record, status=FAILED, reason="the moon", ended_at=2)
+    assert found == expected, "only how it went is taken from the worker"
 
 
 def test_a_point_that_is_no_plan_ends_the_search(start, role, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 import tuner_process
 from conftest import write_pictures
 
-from ktransfer import RunError
+from ktransfer import InputError, RunError
 from ktransfer.tuner.records import DONE, Journal
 
 PROGRAM = Path(tuner_process.__file__)
@@ -137,6 +137,25 @@ def test_a_worker_with_other_data_trains_nothing(photos, tmp_path, monkeypatch):
         with pytest.raises(RunError, match=r"options dropout: '0\.0' at the chief, '0\.5' here"):
             wet.search(photos)
     assert not Journal(chief.folder).all()
+
+
+def test_kerastuners_variables_make_a_worker_and_stay(tmp_path, monkeypatch):
+    variables = {
+        "KERASTUNER_TUNER_ID": "tuner7",
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": free_address().rpartition(":")[2],
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    photos = write_pictures(tmp_path / "photos", 20)
+    worker = tuner_process.make(tmp_path / "worker", chief_timeout_s=0.3, verbose=False)
+    with pytest.raises(
+        RunError, match=r"the chief at 127\.0\.0\.1:\d+ has not answered for 0\.3 s"
+    ):
+        worker.search(photos)
+    assert {name: os.environ[name] for name in variables} == variables
+    with pytest.raises(InputError, match=r"chief_timeout_s must be seconds, above 0, got -1"):
+        tuner_process.make(tmp_path / "worker", chief_timeout_s=-1)
 
 
 def chief_of(tuner, photos):

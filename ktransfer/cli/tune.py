@@ -113,7 +113,8 @@ def tune(
     """Search for how many blocks of a backbone to unfreeze, and how fast.
 
     DATA is as for `train`. What frozen blocks say is computed once for all trials. A search that
-    was killed goes on with `ktransfer tune --resume DIR`. Needs the extra `tuner`.
+    was killed goes on with `ktransfer tune --resume DIR`. On several machines: one with `--role
+    chief`, the others, which have the same DATA, with `--role worker`. Needs the extra `tuner`.
     """
     from ktransfer.tuner.extra import check_installed
 

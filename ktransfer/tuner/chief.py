@@ -35,7 +35,9 @@ WORKER_KEY = "ktransfer-worker"
 
 _TICK_S = 0.5
 _REMIND_S = 60.0
-_THREADS = 8
+_THREADS = 64  # calls wait for each other, signs of life among them
+
+_OF_THE_CHIEF = ("name", "values", "seed", "attempts", "repeats", "began_at")
 
 Curves = tuple[tuple[float, ...], ...]
 
@@ -82,6 +84,7 @@ class Chief(OracleServicer):
         self._server: grpc.Server | None = None
 
     def __enter__(self) -> Chief:
+        self.oracle.verbose = 0
         replay(self.oracle, self._journal, self._assignments)
         server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="ktransfer-chief"),
@@ -157,7 +160,9 @@ class Chief(OracleServicer):
             record = self._reported(Trial.from_proto(request.trial))
             own = self._journal.find(trial.trial_id)
             if own is not None and not own.finished:
-                self._end(trial, dataclasses.replace(record, attempts=own.attempts))
+                # Of what a worker says only how it went is new.
+                kept = {name: getattr(own, name) for name in _OF_THE_CHIEF}
+                self._end(trial, dataclasses.replace(record, **kept))
         return protos.get_service().EndTrialResponse()
 
     def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
