@@ -148,7 +148,7 @@ def _refuse_options_of_the_chief(context: click.Context) -> None:
 
 @contextlib.contextmanager
 def _folder(out: str | None) -> Iterator[str]:
-    """Where a worker writes its log; one of its own is kept only where it ended with an error."""
+    """Where a worker writes its log; one of its own is kept where an error left a log in it."""
     if out is not None:
         try:
             Path(out).mkdir(parents=True, exist_ok=True)
@@ -157,5 +157,10 @@ def _folder(out: str | None) -> Iterator[str]:
         yield out
         return
     folder = tempfile.mkdtemp(prefix="ktransfer-worker-")
-    yield folder
-    shutil.rmtree(Path(folder), ignore_errors=True)
+    failed = True
+    try:
+        yield folder
+        failed = False
+    finally:
+        if not failed or not list(Path(folder).glob("*.log")):
+            shutil.rmtree(folder, ignore_errors=True)
