@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ktransfer._plain import with_tuples
 from ktransfer.advisor import Advice, overfitting_risk
 from ktransfer.augment import STRENGTHS
 from ktransfer.data import Skipped
@@ -20,11 +21,6 @@ from ktransfer.plan import Plan
 
 def _plain(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
     return [{"path": each.path, "reason": each.reason} for each in skipped]
-
-
-def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data as JSON gives it back, with the tuples that it made lists of."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def _rows(corruptions: Mapping[str, tuple[Score, ...]]) -> dict[str, list[dict[str, Any]]]:
@@ -106,7 +102,7 @@ class StageResult:
     def from_dict(cls, data: Mapping[str, Any]) -> StageResult:
         """The reverse of `to_dict`."""
         proof = FrozenProof.from_dict(data["proof"]) if data["proof"] else None
-        return cls(**{**_with_tuples(data), "proof": proof})
+        return cls(**{**with_tuples(data), "proof": proof})
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +252,7 @@ class FitResult:
             plan=Plan.from_dict(data["plan"]),
             stages=tuple(StageResult.from_dict(each) for each in data["stages"]),
             movement=data["movement"],
-            diagnosis=Diagnosis(**_with_tuples(diagnosis)) if diagnosis else None,
+            diagnosis=Diagnosis(**with_tuples(diagnosis)) if diagnosis else None,
             temperature=data["temperature"],
             trainable_parameters=data["trainable_parameters"],
             total_parameters=data["total_parameters"],

@@ -241,6 +241,14 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         ) from error
 
 
+def holds_model(folder: str | os.PathLike[str]) -> bool:
+    """Whether there is a saved run, its model with it; what that holds is not looked at."""
+    try:
+        return (Path(folder) / read_record(folder)["model_file"]).is_file()
+    except RunError:
+        return False
+
+
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The record of a run, checked, without loading its model.
 

@@ -204,12 +204,19 @@ def test_a_resumed_training_keeps_the_plan_that_it_began_with(folder, tmp_path, 
     with pytest.raises(Killed):
         tuner_of().fit(folder, out=tmp_path / "run", callbacks=[KillAt(epoch=1)], **how)
     # On a machine where everything seems to take days, now.
-    monkeypatch.setattr("ktransfer.advisor.trying.LONGEST_TRY_S", 0.0)
+    none = (), "everything would take days"
+    monkeypatch.setattr("ktransfer.advisor.deciding.stages_to_try", lambda *known: none)
+    assert len(tuner_of().plan(folder, fine_tuning="on").plan.stages) == 1
     found = tuner_of()
     result = found.fit(folder, out=tmp_path / "run", resume=True, **how)
     assert [each.unfreeze for each in result.stages] == [0, 1, 3]
     for one, other in zip(expected.model.get_weights(), found.model.get_weights(), strict=True):
         assert one.tobytes() == other.tobytes()
+    # Complete it is, too: the plan is compared, and not decided on anew.
+    watch = KillAt()
+    again = tuner_of().fit(folder, out=tmp_path / "run", resume=True, callbacks=[watch], **how)
+    assert watch.counted["epochs"] == 0
+    assert again.plan == result.plan
 
 
 def test_plan_decides_without_training(folder):

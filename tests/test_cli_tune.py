@@ -56,7 +56,9 @@ def test_a_search_ends_with_the_best_plan_as_json(searched):
         assert trial["seconds"] > 0
     assert 0 <= found["test_accuracy"] <= 1
     assert found["seconds"] > 0
-    best = max(found["trials"], key=lambda each: each["val_accuracy"])
+    best = max(
+        found["trials"], key=lambda each: (each["val_accuracy"], -each["val_calibrated_loss"])
+    )
     expected = linear_probe(3, best["learning_rate"]).with_settings(dropout=0.0).resolve(19)
     assert found["best_plan"] == expected.to_dict()
     assert Plan.from_json((out / "best_plan.json").read_text()) == expected
@@ -76,6 +78,11 @@ def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searche
     found = last_json(result)
     assert f"{found['chosen']['mean']:.1%}" in again.stdout
     assert f"{found['test_accuracy']:.1%} right" in again.stdout
+    predict = shlex.split(again.stdout.splitlines()[-2])
+    assert predict == ["ktransfer", "predict", found["model"], "photo.jpg"]
+    assert found["model"] == str(out / "best")
+    photo = next(photos.rglob("*.jpg"))
+    assert len(last_json(run("predict", found["model"], photo, "--json"))["predictions"]) == 1
     command = shlex.split(again.stdout.splitlines()[-1])[1:]
     assert command[:2] == ["train", str(photos)]
     trained = run(*command[:-1], out.parent / "best", "--json", "--no-check")
@@ -92,6 +99,9 @@ def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searche
         (("--out", "{out}", "--values", "depth=3"), "unknown hyperparameter 'depth'"),
         (("--out", "{out}", "--values", "unfreeze"), "'unfreeze' is not of the form NAME=VALUE"),
         (("--out", "{out}", "--backbone", "resnet5"), "unknown backbone 'resnet5'"),
+        (("--out", "{out}", "--folds", 1), "folds must be at least 2, got 1"),
+        (("--out", "{out}", "--folds", 3, "--repeats", 1), "repeats=1 and folds=3"),
+        (("--out", "{out}", "--folds", 300, "--epochs", 1), "folds=300, but class"),
         ((), "tune needs --out DIR"),
     ],
 )

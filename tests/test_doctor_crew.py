@@ -76,15 +76,15 @@ def test_big_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         size = (5_100, 5_000) if number in (0, 20, 39) else (20, 20)
         Image.new("L", size, number).save(paths[-1], compress_level=1)
     asked = []
-    real = crew._Worker._next
+    real = crew._Watched._next
 
-    def heard(worker):
-        answer = real(worker)
+    def heard(*process):
+        answer = real(*process)
         if answer == crew.BIG:
-            asked.append(worker)
+            asked.append(process)
         return answer
 
-    monkeypatch.setattr(crew._Worker, "_next", heard)
+    monkeypatch.setattr(crew._Watched, "_next", heard)
     looks, faults = crew.look_at_all(paths, processes=2)
     assert faults == {}
     assert looks["seen"].all()
@@ -98,7 +98,7 @@ def test_a_python_that_does_not_start_is_an_error_and_no_fault_of_the_files(phot
 
 
 def test_no_files_start_no_process(monkeypatch):
-    monkeypatch.setattr(crew, "_Worker", None)
+    monkeypatch.setattr(crew, "Worker", None)
     looks, faults = crew.look_at_all([])
     assert len(looks) == 0
     assert faults == {}

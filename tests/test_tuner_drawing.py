@@ -47,6 +47,7 @@ def found():
         depths=depths,
         chosen=choose(depths),
         best_plan=trials[1].to_plan(),
+        model="runs/search/best",
         test=None,
         part_sizes={"train": 400, "validation": 100},
         shared=Shared(1.0, 0.5, (2,), ()),

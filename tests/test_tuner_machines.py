@@ -62,6 +62,7 @@ class MadeUp:
         return self._outcome or {
             "status": DONE,
             "val_accuracy": found,
+            "val_calibrated_loss": 1 - found,
             "curve": (found / 3, found),
             "seconds": 0.1,
             "memory_mb": 100.0,
@@ -172,7 +173,7 @@ def test_two_workers_carry_out_the_points_of_the_grid_in_its_order(start, role, 
     assert len(first.found) + len(second.found) == 12
     assert first.error is second.error is None
     best = chief.oracle.get_best_trials()[0]
-    assert best.score == max(accuracy(each) for each in expected), "not a 32-bit number"
+    assert best.score == min(1 - accuracy(each) for each in expected), "not a 32-bit number"
 
 
 def test_no_letter_stays_in_what_is_kept(start, role, tmp_path, capsys):
@@ -211,7 +212,7 @@ def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, t
     assert all((each.status, each.attempts) == (DONE, 1) for each in records.values())
     assert len(records) == len(again.oracle.trials)
     for each in records.values():
-        assert again.oracle.trials[each.name].score == each.val_accuracy
+        assert again.oracle.trials[each.name].score == each.val_calibrated_loss
         assert again.oracle.trials[each.name].hyperparameters.values == each.values
 
 
@@ -227,7 +228,9 @@ def test_an_oracle_is_told_again_in_the_order_of_beginnings_and_ends(tmp_path):
         trial = first.create_trial(f"worker {at}")
         journal.begin(begun(trial))
     for name in ("0002", "0000", "0001"):
-        record = dataclasses.replace(journal.find(name), status=DONE, val_accuracy=int(name) / 9)
+        score = int(name) / 9
+        outcome = {"val_accuracy": score, "val_calibrated_loss": 1 - score}
+        record = dataclasses.replace(journal.find(name), status=DONE, **outcome)
         journal.write(record)
         end_trial(first, first.trials[name], record)
     again = new("again")

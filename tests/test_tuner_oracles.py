@@ -6,7 +6,7 @@ from training_networks import three_blocks
 
 from ktransfer.backbones import load_backbone
 from ktransfer.tuner import search_space
-from ktransfer.tuner.oracles import Search, first_depths, hyperband_size
+from ktransfer.tuner.oracles import OBJECTIVE, Search, first_depths, hyperband_size
 
 NOTHING = {}
 
@@ -17,13 +17,13 @@ def space():
     return search_space(backbone, max_unfreeze=3)
 
 
-def goodness(values):
-    """A score that a search can climb: two blocks at a rate of 1e-3."""
-    return 0.5 - abs(values["unfreeze"] - 2) / 10 - abs(math.log10(values["head_rate"]) + 3) / 10
+def loss(values):
+    """A loss that a search can descend: two blocks at a rate of 1e-3."""
+    return 0.5 + abs(values["unfreeze"] - 2) / 10 + abs(math.log10(values["head_rate"]) + 3) / 10
 
 
 def walk(oracle, folder, *, at_most=10**6, replayed=()):
-    """The values that an oracle asks for, by trial, told how good each is."""
+    """The values that an oracle asks for, by trial, told how bad each is."""
     oracle._set_project_dir(str(folder), "walk")
     oracle.verbose = 0
     found = {}
@@ -34,7 +34,7 @@ def walk(oracle, folder, *, at_most=10**6, replayed=()):
         if trial.trial_id in replayed:
             trial.hyperparameters.values = dict(replayed[trial.trial_id])
         values = dict(trial.hyperparameters.values)
-        oracle.update_trial(trial.trial_id, {"val_accuracy": goodness(values)})
+        oracle.update_trial(trial.trial_id, {OBJECTIVE: loss(values)})
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
         found[trial.trial_id] = values
@@ -99,6 +99,12 @@ def test_a_bayesian_search_goes_on_with_points_of_its_own(space, tmp_path):
     found = walk(Search("bayesian", 5, 3, 0).make(few, NOTHING.get), tmp_path)
     assert len(found) == 5
     assert found["4"]["head_rate"] in (1e-3, 1e-2)
+
+
+def test_the_best_trial_is_that_with_the_lowest_loss(space, tmp_path):
+    oracle = Search("random", 8, 3, 0).make(space, NOTHING.get)
+    found = walk(oracle, tmp_path)
+    assert oracle.get_best_trials(1)[0].trial_id == min(found, key=lambda name: loss(found[name]))
 
 
 @pytest.mark.parametrize("name", ["random", "bayesian"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ktransfer._plain import with_tuples
 from ktransfer.advisor.thresholds import (
     LARGE_IMAGES_PER_CLASS,
     SMALL_IMAGES_PER_CLASS,
@@ -32,8 +33,9 @@ class Candidate:
         name: `"linear_probe"` (a head on the last features), `"earlier_linear_probe"` (on those of
             the block that the textbook takes), `"all_blocks_probe"`,
             `"all_blocks_and_inner_probe"`, `"last_blocks"`, `"lp_ft"` or `"from_scratch"`.
-        accuracy: estimated, in [0, 1]: of a head on the training images, each predicted by the head
-            of the others; of what was fine-tuned, on the validation images. None: not measured.
+        accuracy: estimated, in [0, 1], of a head on the training images, each predicted by the head
+            of the others. None: not measured, as of all that would be fine-tuned; what came of that
+            on the validation images, `FitResult.hindsight` says.
         interval: its 95 % interval.
         seconds: about how long it takes here, extraction and training, on this machine.
         memory_mb: about how much memory it takes beside the network itself.
@@ -142,12 +144,12 @@ class Advice:
         """The reverse of `to_dict`. What an earlier version did not write has its default."""
         own = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         own["reasons"] = tuple(own["reasons"])
-        own["depths"] = tuple(Depth(**_with_tuples(each)) for each in own.get("depths", ()))
+        own["depths"] = tuple(Depth(**with_tuples(each)) for each in own.get("depths", ()))
         own["candidates"] = tuple(_candidate(each) for each in own.get("candidates", ()))
         for name, kind in (("gap", DomainGap), ("plan", Plan)):
             own[name] = kind.from_dict(own[name]) if own.get(name) else None
         if own.get("more_data"):
-            own["more_data"] = LearningCurve(**_with_tuples(own["more_data"]))
+            own["more_data"] = LearningCurve(**with_tuples(own["more_data"]))
         return cls(**own)
 
 
@@ -188,8 +190,4 @@ def _aligned(cell: str, width: int, column: int) -> str:
 
 
 def _candidate(data: Mapping[str, Any]) -> Candidate:
-    return Candidate(**_with_tuples(data))
-
-
-def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return Candidate(**with_tuples(data))

@@ -104,17 +104,7 @@ def new_training(
     if data is None or out is None:
         missing = "DATA" if data is None else "--out RUN"
         raise InputError(f"train needs {missing}, or --resume RUN to go on with a training")
-    check_backbone(options["backbone"])
-    own_weights = weights(options["weights"])
-    if own_weights and _is_file(own_weights):
-        own_weights = os.path.abspath(own_weights)
-    command = {
-        **options,
-        "data": absolute(data),
-        "weights": own_weights,
-        "similarity": similarity(options["similarity"]),
-        "plan": plan(options["plan"]),
-    }
+    command = {**command_of(data, options), "plan": plan(options["plan"])}
     check_labelled(data)
     check_no_training(out, overwrite=overwrite)
     check_output(out, overwrite=overwrite)
@@ -128,7 +118,23 @@ def training_to_resume(run: str, data: str | None) -> dict[str, Any]:
     """The command that began a training which was not finished, with the data where it is now."""
     from ktransfer.runs import read_command
 
-    command = read_command(run)
+    return command_to_resume(read_command(run), data)
+
+
+def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Checked options of the tuner and the data, for a later run in another folder."""
+    check_backbone(options["backbone"])
+    own = weights(options["weights"])
+    return {
+        **options,
+        "data": absolute(data),
+        "weights": os.path.abspath(own) if own and _is_file(own) else own,
+        "similarity": similarity(options["similarity"]),
+    }
+
+
+def command_to_resume(command: dict[str, Any], data: str | None) -> dict[str, Any]:
+    """A command that was kept, checked again, with the data where it is now."""
     if data is not None:
         command["data"] = absolute(data)
     check_labelled(command["data"])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: What a worker does not decide.
 _OF_THE_CHIEF = (
-    *("max_unfreeze", "trials", "oracle", "epochs", "values", "repeats", "similarity"),
+    *("max_unfreeze", "trials", "oracle", "epochs", "values", "repeats", "folds", "similarity"),
     "worker_timeout_s",
 )
 

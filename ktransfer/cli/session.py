@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ktransfer._timing import timed
@@ -25,6 +26,30 @@ def at_work(seconds: dict[str, float]) -> Iterator[None]:
         import ktransfer.finetuner  # noqa: F401
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def resumable(
+    command: str, out: str, has_begun: Callable[[], bool], forget: Callable[[], None]
+) -> Iterator[None]:
+    """Leaves nothing of work that could not begin; says how to go on with what did.
+
+    Args:
+        command: its name.
+        out: the folder that it goes on from.
+        has_begun: whether there is something to go on from.
+        forget: deletes what was noted in the folder.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not has_begun():
+            forget()
+        elif isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                f"interrupted; `ktransfer {command} --resume {shlex.quote(out)}` goes on"
+            ) from error
+        raise
 
 
 def loaded(run: str, seconds: dict[str, float]) -> FineTuner:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shlex
-from collections.abc import Iterator
+import functools
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +12,7 @@ from ktransfer._timing import timed
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import INTERRUPTED, json_option
-from ktransfer.cli.session import at_work, loaded
+from ktransfer.cli.session import at_work, loaded, resumable
 from ktransfer.cli.started import elapsed
 from ktransfer.cli.tuner_options import built, fine_tuning_option, named, tuner_options
 
@@ -129,7 +127,9 @@ def train(
             return _already_complete(resume, as_json=as_json)
         out, command = resume, early.training_to_resume(resume, data)
     seconds: dict[str, float] = {}
-    with at_work(seconds), _resumable(out):
+    begun = functools.partial(early.has_begun, out)
+    forget = functools.partial(early.forget, out)
+    with at_work(seconds), resumable("train", out, begun, forget):
         result, name = _trained(command, out, resume=resume is not None, seconds=seconds)
     seconds["total"] = elapsed()
     if as_json:
@@ -181,18 +181,3 @@ def _already_complete(run: str, *, as_json: bool) -> int:
         terminal.print_note(f"{run} was complete already; this is what came of it:")
         terminal.print_fit(tuner.result, tuner.backbone.name)
     return 0
-
-
-@contextlib.contextmanager
-def _resumable(out: str) -> Iterator[None]:
-    """Leaves nothing of a training that could not begin; says how to go on with one that did."""
-    try:
-        yield
-    except BaseException as error:
-        if not early.has_begun(out):
-            early.forget(out)
-        elif isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(
-                f"interrupted; `ktransfer train --resume {shlex.quote(out)}` goes on"
-            ) from error
-        raise

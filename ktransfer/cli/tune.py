@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,9 @@ from ktransfer._checks import InputError, RunError
 from ktransfer._timing import timed
 from ktransfer.cli import early, machines, terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work
+from ktransfer.cli.session import at_work, resumable
 from ktransfer.cli.started import elapsed
-from ktransfer.cli.tuner_options import built, named, tuner_options
+from ktransfer.cli.tuner_options import built, named, tuner_options, words_of
 
 if TYPE_CHECKING:
     from ktransfer.advisor import Advice
@@ -84,6 +83,12 @@ class NameAndValues(click.ParamType):
     help="Other seeds for the plans that may be the best; default 2 where validation is small.",
 )
 @click.option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="Carry these plans out in K folds of train and validation instead.",
+)
+@click.option(
     "--cache-mb",
     type=click.FloatRange(0, min_open=True),
     metavar="N",
@@ -112,9 +117,10 @@ def tune(
 ) -> None:
     """Search for how many blocks of a backbone to unfreeze, and how fast.
 
-    DATA is as for `train`. What frozen blocks say is computed once for all trials. A search that
-    was killed goes on with `ktransfer tune --resume DIR`. On several machines: one with `--role
-    chief`, the others, which have the same DATA, with `--role worker`. Needs the extra `tuner`.
+    DATA is as for `train`. What frozen blocks say is computed once for all trials. The model of the
+    chosen plan is a run in DIR/best. A search that was killed goes on with `ktransfer tune --resume
+    DIR`. On several machines: one with `--role chief`, the others, which have the same DATA, with
+    `--role worker`. Needs the extra `tuner`.
     """
     from ktransfer.tuner.extra import check_installed
 
@@ -137,18 +143,15 @@ def tune(
     else:
         click.echo(_printable(result))
         terminal.print_seconds({**seconds, "total": elapsed()})
-        terminal.print_next(_train_command(command, out))
+        terminal.print_next(
+            ["ktransfer", "predict", result.model, "photo.jpg"], _train_command(command, out)
+        )
 
 
 def _train_command(command: dict[str, Any], out: str) -> list[str]:
     """What trains the best plan on all images."""
-    words = ["ktransfer", "train", command["data"], "--backbone", command["backbone"]]
-    for name, value in command["backbone_options"]:
-        words += ["--backbone-option", f"{name}={value}"]
-    for name in ("weights", "input_size", "pooling"):
-        if command[name] is not None:
-            words += [f"--{name.replace('_', '-')}", str(command[name])]
-    return [*words, "--plan", os.path.join(out, PLAN_NAME), "--out", "runs/best"]
+    plan = ["--plan", os.path.join(out, PLAN_NAME), "--out", "runs/best"]
+    return ["ktransfer", "train", command["data"], *words_of(command), *plan]
 
 
 def _printable(result: SearchResult) -> str:
@@ -163,14 +166,11 @@ def _new_search(
     if data is None or out is None:
         missing = "DATA" if data is None else "--out DIR"
         raise InputError(f"tune needs {missing}, or --resume DIR to go on with a search")
-    early.check_backbone(options["backbone"])
-    own = early.weights(options["weights"])
-    command = {
-        **options,
-        "data": early.absolute(data),
-        "weights": os.path.abspath(own) if own and os.path.isfile(own) else own,
-        "similarity": early.similarity(options["similarity"]),
-    }
+    from ktransfer.tuner.records import write_json
+    from ktransfer.tuner.repeating import Repeating
+
+    Repeating(options["repeats"], options["folds"], options["seed"]).check()
+    command = early.command_of(data, options)
     early.check_labelled(data)
     folder = Path(out)
     if (folder / COMMAND_NAME).is_file():
@@ -178,8 +178,6 @@ def _new_search(
             return out, _same_command(command, folder)
         raise RunError(f"{out} holds a search: --resume {out} goes on with it; or name another")
     early.check_output(out)
-    from ktransfer.tuner.records import write_json
-
     write_json(folder / COMMAND_NAME, json.dumps(command, indent=1))
     return out, command
 
@@ -206,13 +204,7 @@ def _search_to_resume(folder: str, data: str | None) -> dict[str, Any]:
     path = Path(folder) / COMMAND_NAME
     if not path.is_file():
         raise RunError(f"there is no search to resume in {folder}: it has no {COMMAND_NAME}")
-    command = read_json(path)
-    if data is not None:
-        command["data"] = early.absolute(data)
-    early.check_labelled(command["data"])
-    if command["weights"]:
-        early.weights(command["weights"])
-    return command
+    return early.command_to_resume(read_json(path), data)
 
 
 def _searched(
@@ -220,6 +212,7 @@ def _searched(
 ) -> tuple[SearchResult, str]:
     """Carry out a search that was checked, or go on with it."""
     from ktransfer.data import read_data
+    from ktransfer.data.dividing import in_fold
     from ktransfer.tuner import UnfreezeTuner, search_space
     from ktransfer.tuner.oracles import Search
     from ktransfer.tuner.records import write_json
@@ -236,6 +229,8 @@ def _searched(
     # Errors before a long look.
     search = Search(*(command[name] for name in ("oracle", "trials", "epochs", "seed")))
     search.check(search_space(one.backbone, **options, hyperparameters=given))
+    if command.get("folds") is not None:
+        in_fold(splits, command["folds"], 0, command["seed"])
     with timed(seconds, "advise"):
         advice = _advice(one, splits, command, Path(out) / ADVICE_NAME)
     space = search_space(one.backbone, advice, **options, hyperparameters=given)
@@ -247,7 +242,7 @@ def _searched(
         oracle=command["oracle"],
         max_trials=command["trials"],
         **options,
-        **named(("repeats", "seed", "input_size", "pooling", "cache_mb"), command),
+        **named(("repeats", "folds", "seed", "input_size", "pooling", "cache_mb"), command),
         **named(("role", "chief", "worker_timeout_s"), command),
         **dict(command["backbone_options"]),
     )
@@ -291,14 +286,9 @@ def _resumable(out: str) -> Iterator[None]:
     """Leaves nothing of a search that could not begin; says how to go on with one that did."""
     from ktransfer.tuner.records import REQUEST_NAME
 
-    try:
+    def forget() -> None:
+        for name in (COMMAND_NAME, ADVICE_NAME):
+            (Path(out) / name).unlink(missing_ok=True)
+
+    with resumable("tune", out, (Path(out) / REQUEST_NAME).is_file, forget):
         yield
-    except BaseException as error:
-        if not (Path(out) / REQUEST_NAME).is_file():
-            for name in (COMMAND_NAME, ADVICE_NAME):
-                (Path(out) / name).unlink(missing_ok=True)
-        elif isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(
-                f"interrupted; `ktransfer tune --resume {shlex.quote(out)}` goes on"
-            ) from error
-        raise

@@ -1,4 +1,4 @@
-"""The options that `train` and `plan` share: the backbone, and how the images are looked at."""
+"""The options that `train`, `plan` and `tune` share: the backbone, how the images are looked at."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
 
 _OF_THE_TUNER = ("input_size", "pooling", "seed")
+_DEFAULTS = {"pooling": "avg", "validation_fraction": 0.2, "seed": 0}
 
 _OPTIONS = (
     click.option(
@@ -38,7 +39,7 @@ _OPTIONS = (
     click.option(
         "--pooling",
         type=click.Choice(["avg", "max", "avgmax", "token"]),
-        default="avg",
+        default=_DEFAULTS["pooling"],
         show_default=True,
     ),
     click.option(
@@ -49,11 +50,11 @@ _OPTIONS = (
     click.option(
         "--validation-fraction",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        default=0.2,
+        default=_DEFAULTS["validation_fraction"],
         show_default=True,
         help="Share of each class held back where DATA has no val folder.",
     ),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option("--seed", type=click.IntRange(0), default=_DEFAULTS["seed"], show_default=True),
 )
 
 fine_tuning_option = click.option(
@@ -79,6 +80,17 @@ def built(options: Mapping[str, Any]) -> FineTuner:
     own = dict(options["backbone_options"])
     chosen = named((*_OF_THE_TUNER, "dropout"), options)
     return FineTuner(options["backbone"], options["weights"], **chosen, **own)
+
+
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """What a command with these options is typed as, but for how the domain gap is measured."""
+    words = ["--backbone", options["backbone"], "--weights", options["weights"] or "none"]
+    for name, value in options["backbone_options"]:
+        words += ["--backbone-option", f"{name}={value}"]
+    for name in (*_OF_THE_TUNER, "validation_fraction"):
+        if options[name] not in (None, _DEFAULTS.get(name)):
+            words += [f"--{name.replace('_', '-')}", str(options[name])]
+    return words
 
 
 def named(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Holds a part of the training images back for validation."""
+"""Holds a part of the training images back for validation, or each of them once in turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ktransfer._checks import InputError
 from ktransfer.data.duplicates import duplicate_notes
 from ktransfer.data.images import Skipped
-from ktransfer.data.parts import Part, Splits
+from ktransfer.data.parts import Part, Splits, joined
 
 
 def check_split(validation_fraction: float, seed: int) -> None:
@@ -50,6 +50,70 @@ def divide(
     train = whole.select(np.setdiff1d(np.arange(len(whole)), held_back))
     validation = whole.select(np.asarray(held_back, np.int64))
     return replace(train, name="train"), replace(validation, name="validation")
+
+
+def folds_of(labels: np.ndarray, class_names: Sequence[str], folds: int, seed: int) -> np.ndarray:
+    """The fold in which each image is held back, stratified: folds for cross-validation.
+
+    Args:
+        labels: integers `(images,)`.
+        class_names: names of the labels.
+        folds: how many; of each class and in all they have as many images as each other, or one
+            more.
+        seed: the same labels in the same order give the same folds.
+
+    Returns:
+        Integers `(images,)`, from 0.
+
+    Raises:
+        InputError: there are fewer than 2 folds, or a class has fewer images than there are folds.
+    """
+    if folds < 2:
+        raise InputError(f"folds must be at least 2, got {folds}")
+    counts = np.bincount(labels, minlength=len(class_names))
+    smallest = int(counts.argmin())
+    if counts[smallest] < folds:
+        raise InputError(
+            f"folds={folds}, but class {class_names[smallest]!r} has {counts[smallest]} images in "
+            f"train and validation: give at most {counts[smallest]}, or more images"
+        )
+    found = np.empty(len(labels), np.int64)
+    begun = 0  # a class goes on where the one before it ended, so that no fold gets all remainders
+    for label, name in enumerate(class_names):
+        members = np.flatnonzero(labels == label)
+        generator = np.random.default_rng([seed, zlib.crc32(os.fsencode(name))])
+        found[generator.permutation(members)] = (begun + np.arange(len(members))) % folds
+        begun += len(members)
+    return found
+
+
+def in_fold(splits: Splits, folds: int, fold: int, seed: int) -> Splits:
+    """Train and validation together, divided anew: one fold is held back. The test part stays.
+
+    Args:
+        splits: the images.
+        folds: as in `folds_of`.
+        fold: which one is held back, from 0.
+        seed: as in `folds_of`.
+
+    Raises:
+        InputError: as `folds_of`, or the two parts come from sources of two kinds.
+    """
+    parts = (splits.train, splits.validation)
+    if len({type(part.images) for part in parts}) > 1:
+        raise InputError(
+            "folds need train and validation of one kind, and here the images of one lie in files "
+            "and those of the other in memory: give both as folders, or both as arrays"
+        )
+    every = joined(parts)
+    held = folds_of(every.labels, splits.class_names, folds, seed) == fold
+    train, validation = (every.select(np.flatnonzero(rows)) for rows in (~held, held))
+    return replace(
+        splits,
+        train=replace(train, name="train"),
+        validation=replace(validation, name="validation"),
+        held_back=True,
+    )
 
 
 def splits_from(

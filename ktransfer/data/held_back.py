@@ -25,16 +25,19 @@ def record_of(data: Any, splits: Splits) -> Record:
         splits: what was read from it.
 
     Returns:
-        "source" (a path, a TFDS name or None), "images" and "contents" of train and validation
-        together, and "held_back": the digests of the validation images, None where the source has
-        such a part itself.
+        "source" (a path, a TFDS name or None), "images" and "contents" of train and what was held
+        back of it together, "part": "test" where a test part was held back, else "validation", and
+        "held_back": the digests of its images, None where nothing was held back.
     """
-    learnt = [splits.train, splits.validation]
+    held = [splits.validation] if splits.held_back else []
+    held += [splits.test] if splits.test is not None and splits.test_held_back else []
+    learnt = [splits.train, *(held or [splits.validation])]
     return {
-        "source": source_name(data),
+        "source": splits.source if isinstance(data, Splits) else source_name(data),
         "images": sum(map(len, learnt)),
         "contents": contents_digest(learnt),
-        "held_back": _digests(splits.validation) if splits.held_back else None,
+        "part": learnt[-1].name,
+        "held_back": _digests(held[-1]) if held else None,
     }
 
 
@@ -70,13 +73,14 @@ def _chosen(part: Part, record: Record, *, changed: bool) -> tuple[Part, tuple[s
         if known[digest] > 0:
             known[digest] -= 1
             rows.append(row)
-    notes = ["this is the data of the training: its validation part is evaluated"]
+    name = record.get("part", "validation")
+    notes = [f"this is the data of the training: its {name} part is evaluated"]
     if changed:
         notes.append(
             f"the data has changed since: of {len(part)} images those {len(rows)} are evaluated "
             "that were held back then"
         )
-    return replace(part.select(np.array(rows, np.int64)), name="validation"), tuple(notes)
+    return replace(part.select(np.array(rows, np.int64)), name=name), tuple(notes)
 
 
 def _digests(part: Part) -> list[str]:

@@ -123,6 +123,8 @@ class Splits:
         skipped: every file left out, with its reason.
         notes: remarks on the data that are no errors, such as a validation part split from train.
         held_back: whether validation was split from train, as the data has no such part.
+        test_held_back: whether test was split from train, too.
+        source: what tells the data again in a later run; None where nothing does.
     """
 
     train: Part
@@ -132,6 +134,8 @@ class Splits:
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
     held_back: bool = False
+    test_held_back: bool = False
+    source: str | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -97,6 +97,12 @@ def read_data(
     """
     check_split(validation_fraction, seed)
     names = check_class_names(class_names) if class_names is not None else None
+    return replace(_read(data, names, validation_fraction, seed), source=source_name(data))
+
+
+def _read(
+    data: Any, names: tuple[str, ...] | None, validation_fraction: float, seed: int
+) -> Splits:
     options: dict[str, Any] = {"validation_fraction": validation_fraction, "seed": seed}
     kind = source_kind(data)
     if kind == "folder":

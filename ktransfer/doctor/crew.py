@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import signal
-import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 
 import numpy as np
 
+from ktransfer._worker import Worker
 from ktransfer.doctor.looking import LOOK, look
-from ktransfer.doctor.worker import BIG, READY
+from ktransfer.doctor.worker import BIG
 
 #: A file that takes longer is given up; the largest allowed, 178 megapixels, takes about 5 s.
 FILE_LIMIT_S = 60.0
@@ -64,7 +62,7 @@ def look_at_all(
             progress(done, len(paths))
 
     def work() -> None:
-        worker = _Worker(one_big, file_limit_s)
+        worker = _Watched(one_big, file_limit_s)
         with contextlib.closing(worker), contextlib.suppress(queue.Empty):
             while True:
                 worker.look(paths, chunks.get_nowait(), note)
@@ -106,13 +104,13 @@ def look_in_threads(
     return looks, faults
 
 
-class _Worker:
+class _Watched:
     """One process, started anew where it died."""
 
     def __init__(self, one_big: threading.Lock, file_limit_s: float) -> None:
         self._one_big = one_big
         self._limit_s = file_limit_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._worker: Worker | None = None
 
     def look(
         self, paths: Sequence[str], chunk: range, note: Callable[[int, bytes | str], None]
@@ -120,69 +118,43 @@ class _Worker:
         """Has all of a chunk looked at; the rest of it anew after a file that ended the process."""
         rest = list(chunk)
         while rest:
-            if self._process is None:
-                self._start()
+            worker = self._worker = self._worker or self._start()
             try:
-                self._ask.send([paths[index] for index in rest])
+                worker.ask.send([paths[index] for index in rest])
                 while rest:
-                    note(rest[0], self._answer())
+                    note(rest[0], self._answer(worker))
                     rest.pop(0)
             except TimeoutError:
                 note(rest.pop(0), f"its decoder took longer than {self._limit_s:g} s")
                 self.close()
             except (EOFError, OSError):
-                note(rest.pop(0), f"its decoder crashed ({self._last_words()})")
+                note(rest.pop(0), f"its decoder crashed ({worker.last_words()})")
                 self.close()
 
     def close(self) -> None:
         """Ends the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._ask.close()
-            self._hear.close()
-            self._process = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
-    def _start(self) -> None:
-        # A process by its own command, not by multiprocessing, which would run the caller's script
-        # again.
-        asked, ask = os.pipe()
-        hear, answered = os.pipe()
-        command = [sys.executable, "-W", "ignore", "-m", "ktransfer.doctor.worker"]
-        self._process = subprocess.Popen(
-            [*command, str(asked), str(answered)],
-            pass_fds=(asked, answered),
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            # One thread each: the processes are as many as the cores.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-        )
-        os.close(asked)
-        os.close(answered)
-        self._ask, self._hear = Connection(ask, readable=False), Connection(hear, writable=False)
+    def _start(self) -> Worker:
+        # One thread each: the processes are as many as the cores.
+        worker = Worker("ktransfer.doctor.worker", environment={"OMP_NUM_THREADS": "1"})
         # A process that cannot start is no fault of the files.
-        with contextlib.suppress(EOFError):
-            if self._hear.poll(_START_LIMIT_S) and self._hear.recv_bytes() == READY:
-                return
+        if worker.is_ready(_START_LIMIT_S):
+            return worker
+        worker.close()
         raise RuntimeError(f"{sys.executable!r} does not start, it is needed to look at images")
 
-    def _answer(self) -> bytes:
-        answer = self._next()
+    def _answer(self, worker: Worker) -> bytes:
+        answer = self._next(worker)
         if answer != BIG:
             return answer
         with self._one_big:
-            self._ask.send_bytes(b"go")
-            return self._next()
+            worker.ask.send_bytes(b"go")
+            return self._next(worker)
 
-    def _next(self) -> bytes:
-        if not self._hear.poll(self._limit_s):
+    def _next(self, worker: Worker) -> bytes:
+        if not worker.hear.poll(self._limit_s):
             raise TimeoutError
-        return self._hear.recv_bytes()
-
-    def _last_words(self) -> str:
-        assert self._process is not None
-        try:
-            code = self._process.wait(timeout=5.0)
-        except subprocess.TimeoutExpired:
-            return "it stopped answering"
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return worker.hear.recv_bytes()

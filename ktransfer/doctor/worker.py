@@ -8,12 +8,11 @@ from __future__ import annotations
 import sys
 from multiprocessing.connection import Connection
 
+from ktransfer._worker import READY
 from ktransfer.doctor.looking import look
 
 #: What it says before it decodes a big image; any answer lets it.
 BIG = b"big"
-#: What it says first.
-READY = b"ready"
 
 
 def main(read_end: int, write_end: int) -> None:

@@ -27,6 +27,7 @@ from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.plan import Plan, augmentation_notes, choose_plan
 from ktransfer.results import FitResult, StageResult
+from ktransfer.runs import read_record
 from ktransfer.training import (
     Checkpoints,
     Network,
@@ -215,13 +216,15 @@ class Fit:
         return adviser.source(splits, plan.features, plan.num_blocks)
 
     def _begun_with(self) -> Plan | None:
-        """The plan that was decided on when the training to resume was begun.
+        """The plan that was decided on when the training to resume was begun, complete or not.
 
         A decision rests on estimates of time, which may come out otherwise.
         """
         if not (self.options.decides and self.options.resume and self.options.out):
             return None
         request = Checkpoints(self.options.out).read_request()
+        if request is None and self.options.complete:
+            request = read_record(self.options.out)["request"]
         return Plan.from_dict(request["plan"]) if request else None
 
     def _checkpoints(self, begun: Begun) -> Checkpoints | None:

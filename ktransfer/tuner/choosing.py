@@ -20,11 +20,12 @@ class Depth:
     Attributes:
         unfreeze: how many last blocks train.
         name: of the trial that found the plan.
-        mean: validation accuracy, over the runs of the plan with different seeds.
-        error: standard error of it: that of a share of so many validation images, and what the
-            seeds add.
-        interval: 95 % Wilson interval of the mean, as of one set of validation images.
-        runs: how often the plan was carried out.
+        mean: validation accuracy, over the runs of the plan with different seeds; or where it was
+            carried out in folds, of all their images, the trial that found it left out.
+        error: standard error of it: that of a share of so many images, and what the seeds add, or
+            what the folds differ beyond that.
+        interval: 95 % Wilson interval of the mean, as of one set of so many images.
+        runs: of how many trainings that is.
         trials: how many trials unfroze so many blocks.
     """
 
@@ -46,7 +47,10 @@ def by_depth(records: Sequence[Record], num_validation: int) -> tuple[Depth, ...
 
     Args:
         records: of trials and of repeats.
-        num_validation: how many validation images there are.
+        num_validation: how many validation images there are, beside the folds.
+
+    Among trials of one depth that have as many validation images right, the best is that with the
+    lowest loss.
     """
     done = [each for each in records if each.status == DONE]
     trials = [each for each in done if not each.repeats]
@@ -74,16 +78,24 @@ def contenders(depths: Sequence[Depth]) -> list[Depth]:
 
 
 def _depth(trials: Sequence[Record], done: Sequence[Record], num_validation: int) -> Depth:
-    best = max(trials, key=_accuracy)
-    runs = [_accuracy(each) for each in done if best.name in (each.name, each.repeats)]
-    mean = float(np.mean(runs))
-    of_seeds = float(np.var(runs, ddof=1)) / len(runs) if len(runs) > 1 else 0.0
+    best = min(trials, key=lambda each: (-_accuracy(each), each.val_calibrated_loss or 0.0))
+    runs = [each for each in done if best.name in (each.name, each.repeats)]
+    folds = [each for each in runs if each.fold is not None]
+    runs = folds or runs
+    images = sum(each.num_validation for each in folds) or num_validation
+    weights = [each.num_validation for each in folds] or None
+    accuracies = [_accuracy(each) for each in runs]
+    mean = float(np.average(accuracies, weights=weights))
+    of_images = mean * (1 - mean) / images
+    of_runs = float(np.var(accuracies, ddof=1)) / len(runs) if len(runs) > 1 else 0.0
+    # Folds differ already because their images do; seeds are judged on the same images.
+    variance = max(of_images, of_runs) if folds else of_images + of_runs
     return Depth(
         unfreeze=best.unfreeze,
         name=best.name,
         mean=mean,
-        error=math.sqrt(mean * (1 - mean) / num_validation + of_seeds),
-        interval=wilson_interval(round(mean * num_validation), num_validation),
+        error=math.sqrt(variance),
+        interval=wilson_interval(round(mean * images), images),
         runs=len(runs),
         trials=len(trials),
     )

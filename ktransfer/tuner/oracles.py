@@ -25,7 +25,8 @@ from ktransfer.tuner.records import Record
 from ktransfer.tuner.space import depths_of, grid_size
 
 ORACLES = ("random", "grid", "bayesian", "hyperband")
-OBJECTIVE = "val_accuracy"
+#: Not the accuracy: of a few dozen images it has ties, from which no oracle learns anything.
+OBJECTIVE = "val_calibrated_loss"
 
 _FACTOR = 3  # of Hyperband: a third of the trials goes on, for three times the epochs
 _LEAST_BAYESIAN = 5
@@ -79,7 +80,7 @@ class Search:
             known: the values of a trial that has begun before, by its id.
         """
         options: dict[str, Any] = {
-            "objective": Objective(OBJECTIVE, "max"),
+            "objective": Objective(OBJECTIVE, "min"),
             "hyperparameters": space,
             "seed": self.seed + 1,  # KerasTuner takes 0 for none
             # A trial that fails is recorded, and the search goes on.
@@ -98,10 +99,10 @@ class Search:
 
 def end_trial(oracle: Oracle, trial: Trial, record: Record) -> None:
     """Tell an oracle how a trial went."""
-    if record.val_accuracy is None:
+    if not record.metrics:
         trial.status, trial.message = "FAILED", record.reason
     else:
-        oracle.update_trial(trial.trial_id, {OBJECTIVE: record.val_accuracy})
+        oracle.update_trial(trial.trial_id, record.metrics)
         trial.status = "COMPLETED"
     oracle.end_trial(trial)
 
@@ -152,7 +153,7 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
         if values is not None and done >= self.num_initial_points:
             return {"status": "RUNNING", "values": dict(values)}
         with one_blas_thread(), warnings.catch_warnings():
-            # Scores of a few dozen images are often all equal, and any kernel fits them.
+            # Where the scores of a few points are nearly equal, any kernel fits them.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().populate_space(trial_id)
 

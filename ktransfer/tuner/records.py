@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ktransfer._checks import RunError
+from ktransfer._plain import with_tuples
 from ktransfer.plan import Plan
 from ktransfer.runs import write_whole
 
@@ -36,7 +37,12 @@ class Record:
         seed: of the head, the order and the dropout.
         status: `"running"`, `"done"`, `"stopped"` (early, by the median rule) or `"failed"`.
         reason: why it was stopped or failed; empty where it was not.
-        val_accuracy: share of the validation images right, in [0, 1]; None where it failed.
+        val_accuracy: share of the validation images right, in [0, 1]; None where it failed. Of the
+            weights that were kept, which may be those of before the last stage; of a trial that was
+            stopped, of the best epoch until then.
+        val_calibrated_loss: cross entropy of the validation images at the temperature that suits
+            them best, of the best epoch of the last stage, also where that was not kept: what the
+            oracle learns from. None where it failed.
         curve: validation accuracy after each epoch of the stage that unfreezes.
         epochs: how many epochs each stage ran.
         seconds: wall time.
@@ -44,6 +50,9 @@ class Record:
         attempts: how often it was begun.
         test: the score on the test part, as plain data; only of the last training.
         repeats: the name of the trial whose plan is carried out again; empty for a trial.
+        fold: the fold of train and validation that was held back, from 0; None: the validation
+            part was.
+        num_validation: how many images it was judged on.
         began_at: its place among all beginnings and ends of the search, from 1, so that an oracle
             can be told of them again in that order.
         ended_at: the same of its end; 0 where it has not ended.
@@ -56,6 +65,7 @@ class Record:
     status: str = RUNNING
     reason: str = ""
     val_accuracy: float | None = None
+    val_calibrated_loss: float | None = None
     curve: tuple[float, ...] = ()
     epochs: tuple[int, ...] = ()
     seconds: float = 0.0
@@ -63,6 +73,8 @@ class Record:
     attempts: int = 1
     test: Mapping[str, Any] | None = None
     repeats: str = ""
+    fold: int | None = None
+    num_validation: int = 0
     began_at: int = 0
     ended_at: int = 0
 
@@ -73,8 +85,8 @@ class Record:
         Raises:
             TypeError: something is missing.
         """
-        found = cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})
-        return replace(found, curve=tuple(found.curve), epochs=tuple(found.epochs))
+        known = [each.name for each in fields(cls)]
+        return cls(**with_tuples({name: data[name] for name in known if name in data}))
 
     @property
     def is_trial(self) -> bool:
@@ -96,14 +108,25 @@ class Record:
         """The head's in the last stage."""
         return float(self.plan["stages"][-1]["learning_rate"])
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the oracle is told of it; empty where it failed."""
+        if self.val_calibrated_loss is None or self.val_accuracy is None:
+            return {}
+        return {
+            "val_calibrated_loss": self.val_calibrated_loss,
+            "val_accuracy": self.val_accuracy,
+        }
+
     def to_plan(self) -> Plan:
         """What was trained."""
         return Plan.from_dict(dict(self.plan))
 
     def row(self) -> dict[str, Any]:
         """What `ktransfer tune --json` says of it."""
-        names = ("name", "val_accuracy", "seconds", "status", "reason", "seed", "memory_mb")
-        own = {name: getattr(self, name) for name in names}
+        names = ("name", "val_accuracy", "val_calibrated_loss", "seconds", "status", "reason")
+        more = ("seed", "fold", "memory_mb")
+        own = {name: getattr(self, name) for name in (*names, *more)}
         rates = {"unfreeze": self.unfreeze, "learning_rate": self.learning_rate}
         return {**rates, **own, "values": dict(self.values)}
 

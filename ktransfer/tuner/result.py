@@ -22,11 +22,12 @@ class SearchResult:
 
     Attributes:
         trials: every trial, in order.
-        repeats: the plans that were carried out again with other seeds.
+        repeats: the plans that were carried out again, with other seeds or in folds.
         depths: the best plan of each number of blocks.
         chosen: the simplest within one standard error of the best.
         best_plan: what it is, resolved for the backbone.
-        test: its score on the images that were held back from the search, trained once more.
+        model: the folder of the run that it made, trained once more: for `FineTuner.load`.
+        test: the score of that run on the images that were held back from the search.
         part_sizes: how many images each part has.
         shared: what was computed once for all trials.
         naive_seconds: about what each trial would have taken if its frozen blocks had run in every
@@ -39,6 +40,7 @@ class SearchResult:
     depths: tuple[Depth, ...]
     chosen: Depth
     best_plan: Plan
+    model: str
     test: Score | None
     part_sizes: Mapping[str, int]
     shared: Shared
@@ -56,6 +58,7 @@ class SearchResult:
             "depths": [each.to_dict() for each in self.depths],
             "chosen": self.chosen.to_dict(),
             "best_plan": self.best_plan.to_dict(),
+            "model": self.model,
             "test_accuracy": self.test.accuracy if self.test else None,
             "test_interval": list(self.test.interval) if self.test else None,
             "part_sizes": dict(self.part_sizes),
@@ -97,6 +100,7 @@ class SearchResult:
                 f"on {self.test.num_images} images that the search did not see: "
                 f"{self.test.accuracy:.1%} right (95 % interval {low:.1%} to {high:.1%})"
             )
+        lines.append(f"the model is in {self.model}")
         return "\n".join(lines)
 
 

@@ -19,16 +19,19 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from ktransfer._checks import InputError, RunError
 from ktransfer._progress import stderr_console
 from ktransfer.data import Splits, read_data
-from ktransfer.data.dividing import divide
+from ktransfer.data.dividing import divide, in_fold
+from ktransfer.finetuner import FineTuner
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
+from ktransfer.runs import check_output_folder, holds_model
 from ktransfer.training import check_same
-from ktransfer.tuner.choosing import by_depth, choose, contenders
+from ktransfer.tuner.choosing import by_depth, choose
 from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.naive import measured_costs, naive_seconds
 from ktransfer.tuner.oracles import OBJECTIVE, Search
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
+from ktransfer.tuner.repeating import Repeating, repeated
 from ktransfer.tuner.request import Request, of_a_worker, request_of, versions
 from ktransfer.tuner.result import SearchResult
 from ktransfer.tuner.role import WORKER, check_free, role_of, without_variables
@@ -36,11 +39,10 @@ from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
 
-#: With fewer validation images, plans that may be the best are carried out with other seeds, too.
-FEW_VALIDATION_IMAGES = 500
-_REPEATS_OF_FEW = 2
-
 FINAL = "final"
+
+#: The folder of the search that the run of the last training lies in.
+BEST = "best"
 
 
 class UnfreezeTuner(BaseTuner):
@@ -62,7 +64,9 @@ class UnfreezeTuner(BaseTuner):
         max_trials: most trials.
         epochs: most epochs of the stage that unfreezes.
         repeats: with how many other seeds the plans that may be the best are carried out again;
-            None: 2 where there are under 500 validation images, else 0.
+            None: 2 where there are under 500 validation images, else 0; 0 where there are folds.
+        folds: in how many stratified folds of the training and validation images these plans are
+            carried out instead; each image is then held back once.
         seed: of the search, the splits and the trials.
         cache_mb: most megabytes that what trials share may take; None: what the library's cache has
             room for.
@@ -97,6 +101,7 @@ class UnfreezeTuner(BaseTuner):
         max_trials: int = 12,
         epochs: int = 10,
         repeats: int | None = None,
+        folds: int | None = None,
         seed: int = 0,
         cache_mb: float | None = None,
         verbose: bool = True,
@@ -111,14 +116,14 @@ class UnfreezeTuner(BaseTuner):
                 f"the processes of a search load the backbone themselves: give a name or a "
                 f"keras.Model, got {backbone!r}"
             )
-        if repeats is not None:
-            repeats = whole("a search", "repeats", repeats, 0)
         self._role = role_of(role, chief)
         self._worker_timeout_s = _seconds("worker_timeout_s", worker_timeout_s)
         self._chief_timeout_s = _seconds("chief_timeout_s", chief_timeout_s)
         self.search_seed = whole("a search", "seed", seed, 0)
+        self._repeating = Repeating(repeats, folds, seed)
+        self._repeating.check()
         self._arguments, self._options = (backbone, weights), options
-        self._repeats, self._verbose, self._cache_mb = repeats, verbose, cache_mb
+        self._verbose, self._cache_mb = verbose, cache_mb
         one = built(self._arguments, options, seed)
         self.backbone, self._pooling = one.backbone, one.pooling
         self.num_blocks = len(self.backbone.blocks)
@@ -159,6 +164,36 @@ class UnfreezeTuner(BaseTuner):
             raise InputError("there is no plan yet: call search(data) first")
         return self.result.best_plan
 
+    @property
+    def best_run(self) -> Path:
+        """Where the best model lies, as `FineTuner.save` writes it; complete after `search`."""
+        return self.folder / BEST
+
+    def load_best(self) -> FineTuner:
+        """A `FineTuner` with the model of the chosen plan: to predict, evaluate and save with.
+
+        Raises:
+            RunError: the search has not ended yet, or the run is damaged.
+        """
+        return FineTuner.load(self.best_run, verbose=self._verbose)
+
+    def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
+        """The model of the chosen plan, from RGB images in [0, 255] to class probabilities.
+
+        Args:
+            num_models: 1.
+
+        Raises:
+            InputError: more are asked for.
+            RunError: as `load_best`.
+        """
+        if num_models != 1:
+            raise InputError(
+                f"num_models={num_models}, but only the chosen plan's model is kept: ask for 1; "
+                "FineTuner(...).fit(data, plan=each.to_plan()) trains another of result.trials"
+            )
+        return [self.load_best().model]
+
     def search(
         self,
         data: Any,
@@ -183,7 +218,7 @@ class UnfreezeTuner(BaseTuner):
             InputError: the data or an argument cannot be used.
             RunError: the directory holds another search (each difference is named), cannot be
                 written to, or every trial has failed; or a worker has something else than its
-                chief, or the chief is gone.
+                chief, or the chief is gone. What was finished before is kept.
         """
         started = time.perf_counter()
         splits = data
@@ -199,7 +234,11 @@ class UnfreezeTuner(BaseTuner):
         if self._works:
             self._work(splits, request)
             return None
-        shared = self._shared(splits, self.space, 1 + self._num_repeats(len(splits.validation)))
+        check_output_folder(self.best_run, overwrite=True)
+        if folds := self._repeating.folds:
+            in_fold(splits, folds, 0, self.search_seed)  # its errors are raised now
+        seeds = 1 + self._repeating.num_seeds(len(splits.validation))
+        shared = self._shared(splits, self.space, seeds, copies=1 + (folds or 0))
         self._check_request(request)
         self._say(str(shared))
         setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
@@ -224,9 +263,9 @@ class UnfreezeTuner(BaseTuner):
             FailedTrialError: it failed, with the reason.
         """
         record = self._carried_out(self._begun(trial))
-        if record.val_accuracy is None:
+        if not record.metrics:
             raise FailedTrialError(record.reason)
-        return {OBJECTIVE: record.val_accuracy}
+        return record.metrics
 
     def load_model(self, trial: Any) -> keras.Model:
         """No trial keeps its model.
@@ -235,9 +274,17 @@ class UnfreezeTuner(BaseTuner):
             InputError: always; it says what to do instead.
         """
         raise InputError(
-            f"trial {trial.trial_id} keeps no model: train best_plan, "
-            "FineTuner(...).fit(data, plan=tuner.best_plan)"
+            f"trial {trial.trial_id} keeps no model, only the chosen plan does: "
+            "get_best_models(1), or load_best() for a FineTuner"
         )
+
+    def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
+        """Points of the space: of `best_plan` first, once there is one, then by the objective."""
+        best = self.oracle.get_best_trials(num_trials)
+        if self.result is not None:
+            chosen = self.oracle.get_trial(self.result.chosen.name)
+            best = [chosen, *(each for each in best if each.trial_id != chosen.trial_id)]
+        return [each.hyperparameters for each in best[:num_trials]]
 
     def results_summary(self, num_trials: int = 10) -> None:
         """Print the depths and what was chosen; before the search ends the best trials."""
@@ -296,7 +343,7 @@ class UnfreezeTuner(BaseTuner):
             own = of_a_worker({**request, **self._compared()}, self._given)
             check_same_as_chief(letter["request"], own, self._role.address)
             # The cuts that the chief's trials ask for; repeats are the chief's own.
-            shared = self._shared(splits, chief.get_space(), seeds=1)
+            shared = self._shared(splits, chief.get_space())
             self._say(str(shared))
             setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
             self._crew = Crew(setup, self.folder / f"{chief.tuner_id}.log")
@@ -320,16 +367,42 @@ class UnfreezeTuner(BaseTuner):
         record = self.journal.find(name)
         return None if record is None else dict(record.values)
 
-    def _carried_out(self, record: Record, *, test: bool = False) -> Record:
+    def _carried_out(self, record: Record) -> Record:
         """The record of a training: found, or made."""
         found = self.journal.find(record.name)
         if found is not None and found.finished:
             return found
+        fold = self._repeating.fold_of(record)
+        job = Job(dict(record.plan), record.seed, self._curves(record), fold=fold)
+        return self._trained(record, job)
+
+    def _final(self, best: Record, *, test: bool) -> Record:
+        """The last training: the chosen plan once more, its run kept and judged on the test part.
+
+        It is found where it was done, of this plan, and its run is there; else made, also where it
+        failed before.
+
+        Raises:
+            RunError: it failed, or the run cannot be saved.
+        """
+        found = self.journal.find(FINAL)
+        done = found is not None and found.status == DONE and found.plan == best.plan
+        if found is not None and done and holds_model(self.best_run):
+            return found
+        save = str(self.best_run.absolute())
+        job = Job(dict(best.plan), best.seed, test=test, save=save)
+        final = self._trained(Record(FINAL, best.values, best.plan, best.seed), job)
+        if final.status == FAILED:
+            raise RunError(f"the chosen plan could not be trained once more: {final.reason}")
+        return final
+
+    def _trained(self, record: Record, job: Job) -> Record:
         try:
             record = self.journal.begin(record)
             assert self._crew is not None  # only within `search`
-            job = Job(dict(record.plan), record.seed, self._curves(record), test)
             record = dataclasses.replace(record, **self._crew.run(job))
+            if not record.finished:
+                raise RunError(record.reason)
             self.journal.write(record)
         except RunError as error:
             # KerasTuner goes on after any other error: the next trial would meet the same.
@@ -337,14 +410,23 @@ class UnfreezeTuner(BaseTuner):
         self._say(record)
         return record
 
-    def _shared(self, splits: Splits, space: HyperParameters, seeds: int) -> Shared:
+    def _shared(
+        self, splits: Splits, space: HyperParameters, seeds: int = 1, copies: int = 1
+    ) -> Shared:
         """What trials share, within the budget."""
-        budget_mb = self._cache_mb
-        return share(self.backbone, self._pooling, space, splits, budget_mb=budget_mb, seeds=seeds)
+        return share(
+            self.backbone,
+            self._pooling,
+            space,
+            splits,
+            budget_mb=self._cache_mb,
+            seeds=seeds,
+            copies=copies,
+        )
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
-        """What the median rule compares a trial with; repeats and the last training end in time."""
-        if record.repeats or record.name == FINAL:
+        """What the median rule compares a trial with; repeats end in time."""
+        if record.repeats:
             return ()
         every = self.journal.all()
         return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
@@ -355,21 +437,18 @@ class UnfreezeTuner(BaseTuner):
         if not by_depth(trials, num_validation):
             last = next(each for each in reversed(trials))
             raise RunError(f"none of the {len(trials)} trials was carried out: {last.reason}")
-        repeats = self._repeated(trials, num_validation)
+        repeats = repeated(trials, num_validation, self._repeating, self._carried_out)
         depths = by_depth([*trials, *repeats], num_validation)
         chosen = choose(depths)
         best = self._trial(chosen.name)
-        final = self._carried_out(
-            Record(FINAL, best.values, best.plan, best.seed), test=splits.test is not None
-        )
-        if final.status == FAILED:
-            raise RunError(f"the chosen plan could not be trained once more: {final.reason}")
+        final = self._final(best, test=splits.test is not None)
         return SearchResult(
             trials=tuple(trials),
             repeats=tuple(repeats),
             depths=depths,
             chosen=chosen,
             best_plan=best.to_plan(),
+            model=str(self.best_run),
             test=Score.from_dict(final.test) if final.test else None,
             part_sizes={part.name: len(part) for part in splits.parts},
             shared=shared,
@@ -386,30 +465,13 @@ class UnfreezeTuner(BaseTuner):
         assert found is not None
         return found
 
-    def _repeated(self, trials: Sequence[Record], num_validation: int) -> list[Record]:
-        """The plans that may be the best, with other seeds."""
-        count = self._num_repeats(num_validation)
-        if not count:
-            return []
-        names = [each.name for each in contenders(by_depth(trials, num_validation))]
-        return [
-            self._carried_out(
-                dataclasses.replace(
-                    Record(f"{name}-seed-{seed}", found.values, found.plan, seed), repeats=name
-                )
-            )
-            for name in names
-            for found in (self._trial(name),)
-            for seed in range(self.search_seed + 1, self.search_seed + 1 + count)
-        ]
-
-    def _num_repeats(self, num_validation: int) -> int:
-        if self._repeats is not None:
-            return self._repeats
-        return _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
-
     def _request(self, splits: Splits) -> Request:
-        search = {**dataclasses.asdict(self._search), "repeats": self._repeats}
+        search = {
+            **dataclasses.asdict(self._search),
+            "objective": OBJECTIVE,
+            "repeats": self._repeating.repeats,
+            "folds": self._repeating.folds,
+        }
         return request_of(self.backbone, splits, search, self.space)
 
     def _check_request(self, request: Request) -> None:
@@ -441,6 +503,7 @@ def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
         splits,
         train=train,
         test=dataclasses.replace(test, name="test"),
+        test_held_back=True,
         notes=(*splits.notes, note),
     )
 

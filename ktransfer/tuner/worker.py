@@ -6,23 +6,29 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ktransfer.tuner.records import DONE, FAILED, STOPPED
+from ktransfer._checks import RunError
+from ktransfer._worker import READY
+from ktransfer.runs import check_output_folder
+from ktransfer.tuner.records import DONE, FAILED, RUNNING, STOPPED
 
 if TYPE_CHECKING:
     from ktransfer.data import Splits
     from ktransfer.finetuner import FineTuner
+    from ktransfer.results import FitResult, StageResult
+    from ktransfer.tuner.median import MedianRule
 
-#: What it says when it is ready.
-READY = "ready"
 _WATCH_S = 1.0
 
 
@@ -54,12 +60,17 @@ class Job:
         seed: of the head, the order and the dropout.
         curves: of finished trials, for the median rule.
         test: whether the test part is judged as well.
+        save: a folder for the run; None: nothing is saved.
+        fold: of `in_fold`: how many folds, which one is held back, the seed; None: the validation
+            part is.
     """
 
     plan: dict[str, Any]
     seed: int
     curves: tuple[tuple[float, ...], ...] = ()
     test: bool = False
+    save: str | None = None
+    fold: tuple[int, int, int] | None = None
 
 
 def built(arguments: tuple[Any, ...], options: dict[str, Any], seed: int) -> FineTuner:
@@ -80,8 +91,10 @@ def carry_out(
     """Train a plan from the pretrained weights; rows behind the cuts are kept for the others.
 
     Returns:
-        The fields of a `Record` that tell how it went. What is raised is told, and not raised.
+        The fields of a `Record` that tell how it went. What is raised is told, and not raised. A
+        run that cannot be saved is still `"running"`.
     """
+    from ktransfer.data.dividing import in_fold
     from ktransfer.plan import Plan
     from ktransfer.training.engine import is_out_of_memory
     from ktransfer.tuner.median import MedianRule
@@ -90,6 +103,8 @@ def carry_out(
     rule = MedianRule(job.curves)
     tuner.seed = job.seed
     try:
+        if job.fold:
+            splits = in_fold(splits, *job.fold)
         result = tuner.fit(
             splits if job.test else replace(splits, test=None),
             plan=Plan.from_dict(job.plan),
@@ -100,23 +115,77 @@ def carry_out(
     except Exception as error:
         what = "memory ran out: " if is_out_of_memory(error) else ""
         reason = f"{what}{type(error).__name__}: {error}"[:2_000]
-        return {"status": FAILED, "reason": reason, "seconds": time.perf_counter() - started}
-    outcome: dict[str, Any] = {
-        "status": STOPPED if rule.stopped else DONE,
-        "reason": f"worse than half of the trials after {len(rule.curve)} epochs"
-        if rule.stopped
-        else "",
-        "val_accuracy": result.val_accuracy,
-        "curve": tuple(rule.curve),
-        "epochs": tuple(len(stage.history) for stage in result.stages),
-    }
+        outcome = {"status": FAILED, "reason": reason}
+    else:
+        outcome = _outcome(result, rule)
+        if job.save and outcome["status"] == DONE:
+            outcome |= _saved(tuner, job.save)
+    return {**outcome, "seconds": time.perf_counter() - started}
+
+
+def _outcome(result: FitResult, rule: MedianRule) -> dict[str, Any]:
+    """How a training went that came to its end."""
     diverged = [stage for stage in result.stages if stage.diverged]
     if diverged:
         reason = next((note for note in diverged[0].notes if "NaN" in note), "the loss became NaN")
-        outcome = {"status": FAILED, "reason": reason}
-    if job.test and result.test:
-        outcome["test"] = result.test.to_dict()
-    return {**outcome, "seconds": time.perf_counter() - started}
+        return {"status": FAILED, "reason": reason}
+    loss, accuracy = _reached(result.stages[-1])
+    outcome = {
+        "status": DONE,
+        "val_accuracy": result.val_accuracy,
+        "val_calibrated_loss": loss,
+        "curve": tuple(rule.curve),
+        "epochs": tuple(len(each.history) for each in result.stages),
+        "num_validation": result.validation.num_images,
+        "test": result.test.to_dict() if result.test else None,
+    }
+    if rule.stopped:
+        reason = f"worse than half of the trials after {len(rule.curve)} epochs"
+        outcome |= {"status": STOPPED, "reason": reason, "val_accuracy": accuracy}
+    return outcome
+
+
+def _reached(stage: StageResult) -> tuple[float | None, float | None]:
+    """The calibrated loss and the accuracy of the best epoch of a stage that unfreezes.
+
+    Also where it was not kept, so that a rate that ruins the network is told from one that leaves
+    it as it was. A head keeps its best epoch, or the closed form that it began with.
+    """
+    name = "val_calibrated_loss"
+    rows = [row for row in stage.history if math.isfinite(row[name])]
+    if not stage.unfreeze or not rows:
+        return stage.val_calibrated_loss, stage.val_accuracy
+    best = min(rows, key=lambda row: row[name])
+    return best[name], best["val_accuracy"]
+
+
+def _saved(tuner: FineTuner, folder: str) -> dict[str, Any]:
+    """Nothing where the run could be saved; else it is not finished."""
+    try:
+        save_run(tuner, Path(folder))
+    except RunError as error:
+        return {"status": RUNNING, "reason": str(error)}
+    return {}
+
+
+def save_run(tuner: FineTuner, folder: Path) -> None:
+    """Save a run under another name first, so that no kill leaves half of one in the folder.
+
+    Raises:
+        RunError: the disk is full, or there is something in the folder that is no run.
+    """
+    check_output_folder(folder, overwrite=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        tuner.save(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.replace(folder)
+    except OSError as error:
+        raise RunError(f"the run could not be saved to {folder}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def memory_mb() -> float:
@@ -135,7 +204,7 @@ def main(read_end: int, write_end: int) -> None:
     asked, answered = Connection(read_end), Connection(write_end)
     setup: Setup = asked.recv()
     tuner = built(setup.arguments, setup.options, setup.seed)
-    answered.send(READY)
+    answered.send_bytes(READY)
     while job := asked.recv():
         outcome = carry_out(tuner, setup.splits, job, setup.cuts)
         answered.send({**outcome, "memory_mb": memory_mb()})
