@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from ktransfer.advisor import Advice, advise
     from ktransfer.backbones import Backbone, Block, load_backbone
     from ktransfer.doctor import examine
+    from ktransfer.export import ExportResult
     from ktransfer.finetuner import FineTuner
     from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
     from ktransfer.plan import Plan, Stage
     from ktransfer.recommend import recommend_backbones
-    from ktransfer.results import Evaluation, FitResult, Predictions
+    from ktransfer.results import Evaluation, FitResult
+    from ktransfer.serving import OnnxClassifier, Predictions
 
 __version__ = "0.1.0"
 
@@ -31,12 +33,14 @@ _HOME = {
     "Backbone": "backbones",
     "Block": "backbones",
     "Evaluation": "results",
+    "ExportResult": "export",
     "FineTuner": "finetuner",
     "FitResult": "results",
     "InputError": "_checks",
     "LearningRateMultiplier": "optimizers",
+    "OnnxClassifier": "serving",
     "Plan": "plan",
-    "Predictions": "results",
+    "Predictions": "serving",
     "RunError": "_checks",
     "Stage": "plan",
     "advise": "advisor",
@@ -53,10 +57,12 @@ __all__ = [
     "Backbone",
     "Block",
     "Evaluation",
+    "ExportResult",
     "FineTuner",
     "FitResult",
     "InputError",
     "LearningRateMultiplier",
+    "OnnxClassifier",
     "Plan",
     "Predictions",
     "RunError",

@@ -40,3 +40,14 @@ def progress_bar(
     with Progress(*columns, console=console, disable=hidden, transient=True) as bars:
         task = bars.add_task(description, total=total)
         yield lambda done, of: bars.update(task, completed=done, total=of)
+
+
+@contextmanager
+def working(description: str, *, shown: bool = True) -> Iterator[None]:
+    """A spinner for the time of a `with` block whose steps cannot be counted."""
+    console = stderr_console()
+    if not (shown and console.is_terminal):
+        yield
+        return
+    with console.status(description):
+        yield

@@ -22,7 +22,8 @@ from ktransfer._timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
-    from ktransfer.results import Evaluation, FitResult, Predictions
+    from ktransfer.results import Evaluation, FitResult
+    from ktransfer.serving import Predictions
 
 #: How many pictures each part of the demonstration has, and the seed that draws it.
 PARTS = {"train": (200, 0), "val": (50, 1), "test": (50, 2)}

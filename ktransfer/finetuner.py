@@ -29,6 +29,9 @@ from ktransfer.data import (
 )
 from ktransfer.data.held_back import held_back, record_of
 from ktransfer.doctor import check_name, preflight
+from ktransfer.export import ExportResult, Proof, Request, Trained, images_to_compare
+from ktransfer.export import export as export_model
+from ktransfer.export.formats import DEFAULT_OPSET
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -42,8 +45,9 @@ from ktransfer.looking import Look, look
 from ktransfer.metrics import Score, score
 from ktransfer.plan import Plan
 from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
-from ktransfer.results import Evaluation, FitResult, Predictions, Summary, SummaryRow
+from ktransfer.results import Evaluation, FitResult, Summary, SummaryRow
 from ktransfer.runs import read_run, write_run
+from ktransfer.serving import Predictions
 from ktransfer.shift import predict_under_shift
 from ktransfer.training import (
     CacheMode,
@@ -127,6 +131,7 @@ class FineTuner:
         self.result: FitResult | None = None
         self.class_names: tuple[str, ...] = ()
         self._data: dict[str, Any] = {}
+        self._validation: Part | None = None
         self._request: dict[str, Any] = {}
         self._blocks = tuple((block.name, block.parameters, 0) for block in backbone.blocks)
         self._pretrained: list[np.ndarray] | None = None
@@ -277,13 +282,16 @@ class FineTuner:
             begun = fit.begin(splits, advice)
         seconds["prepare"] -= begun.source.seconds
         if options.complete:
-            return self._take_over(out, begun.request)
+            result = self._take_over(out, begun.request)
+            self._validation = splits.validation
+            return result
         fitted = fit.run(begun, seconds)
         self._use(fitted.model)
         self.class_names = fitted.result.classes
         self._blocks = fitted.blocks
         self._request = begun.request
         self._data = record_of(data, splits)
+        self._validation = splits.validation
         self.result = dataclasses.replace(fitted.result, findings=findings)
         if out is not None:
             with timed(seconds, "save"):
@@ -542,6 +550,60 @@ class FineTuner:
         }
         write_run(path, model, record, overwrite=overwrite)
 
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,
+        *,
+        opset: int = DEFAULT_OPSET,
+        validation: Any = None,
+        overwrite: bool = False,
+    ) -> ExportResult:
+        """Write the model as a file that other programs run, proven to predict the same.
+
+        Resizing, preprocessing, softmax, temperature and class names are inside. The file is
+        written aside, loaded again in its own runtime and compared with the model on real images;
+        it is put in place only if every image has the same class, and every probability differs by
+        less than 1e-4. A model card, `NAME.card.md`, is written beside it.
+
+        Args:
+            path: of the file or folder; its ending says the format where `format` does not.
+            format: `"onnx"` (`.onnx`, needs the extra `onnx`), `"litert"` (`.tflite`),
+                `"savedmodel"` (a folder) or `"keras"` (`.keras`, which takes images of
+                `backbone.input_size` only; the others take any size).
+            opset: of ONNX.
+            validation: images to compare on, at most 128 of them: a source as `fit` or `predict`
+                takes it, labelled or not. None: the validation part of the training.
+            overwrite: replace the export that lies there. It stays whole until the new one has
+                proven itself.
+
+        Returns:
+            An `ExportResult`; print it.
+
+        Raises:
+            InputError: before `fit`, the format is unknown, an extra is missing, or the images
+                cannot be read.
+            RunError: the place is taken or cannot be written to, there are no images to compare on,
+                or the export predicts something else. Nothing is left behind then.
+        """
+        model = self.model  # before fit there is nothing to export: said before all else
+        request = Request.of(path, format, opset, overwrite=overwrite)
+        part, notes = images_to_compare(validation, self._validation, self.class_names, self._data)
+        probabilities, rows, _ = self._probabilities(part)
+        trained = Trained(
+            model=model,
+            forward=self._infer,
+            class_names=self.class_names,
+            input_size=self.backbone.input_size,
+            backbone=self.backbone.name,
+            weights=self.backbone.weights,
+            options=self.backbone.options,
+            result=self.result,
+            data=self._data,
+        )
+        proof = Proof(part.select(rows), probabilities, notes)
+        return export_model(trained, request, proof, verbose=self.verbose)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verbose: bool = True) -> FineTuner:
         """Load a run that `save` wrote. Nothing is unpickled and no code of the run is executed.
@@ -554,10 +616,19 @@ class FineTuner:
             RunError: no run there, a damaged one, or one of another format.
         """
         model, record = read_run(path)
+        try:
+            return cls._restored(model, record, verbose=verbose)
+        # What the record says of the training is read by many; each has its own way to object.
+        except Exception as error:
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            raise RunError(f"the run {path} is damaged: {kind}{error}") from error
+
+    @classmethod
+    def _restored(cls, model: keras.Model, record: dict[str, Any], *, verbose: bool) -> FineTuner:
         described = record["backbone"]
         if model.output_shape[-1] != len(record["class_names"]):
             raise RunError(
-                f"the run {path} is damaged: its model has {model.output_shape[-1]} outputs for "
+                f"its model has {model.output_shape[-1]} outputs for "
                 f"{len(record['class_names'])} classes"
             )
         body = keras.Model(model.inputs[0], _output_of(model, described["last_operation"]))
@@ -671,5 +742,5 @@ def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:
     """What the operation of that name says, in a loaded model."""
     found = [each for each in model.operations if each.name == operation]
     if not found:
-        raise RunError(f"the run is damaged: its model has no operation {operation!r}")
+        raise RunError(f"its model has no operation {operation!r}")
     return found[0].output

@@ -1,14 +1,15 @@
-"""What `fit`, `evaluate`, `predict` and `summary` return: plain data that prints and serialises."""
+"""What `fit`, `evaluate` and `summary` return: plain data that prints and serialises."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ktransfer._plain import with_tuples
+from ktransfer._typed import check_typed
 from ktransfer.advisor import Advice, overfitting_risk
 from ktransfer.augment import STRENGTHS
 from ktransfer.data import Skipped
@@ -239,9 +240,13 @@ class FitResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FitResult:
-        """The reverse of `to_dict`."""
+        """The reverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, or is not what it should be.
+        """
         diagnosis = data["diagnosis"]
-        return cls(
+        result = cls(
             validation=Score.from_dict(data["validation"]),
             test=Score.from_dict(data["test"]) if data["test"] else None,
             classes=tuple(data["classes"]),
@@ -260,6 +265,17 @@ class FitResult:
             findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
             hindsight=tuple(data.get("hindsight", ())),
         )
+        check_typed(result, "result")
+        for each in (result.validation, *([result.test] if result.test else [])):
+            if each.confusion.shape != (len(result.classes),) * 2:
+                raise ValueError(
+                    f"a confusion matrix has the shape {each.confusion.shape} for "
+                    f"{len(result.classes)} classes"
+                )
+        _ = result.overfitting_risk  # an error where the number of training images is missing
+        if result.history:
+            result.history_table()  # or where an epoch lacks a figure
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,56 +320,6 @@ class Evaluation:
             "corruptions": _rows(self.corruptions) if self.corruptions else None,
             "mean_corruption_accuracy": self.mean_corruption_accuracy,
         }
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The class of one image.
-
-    Attributes:
-        path: the file; None where an array was given.
-        label: name of the most probable class.
-        probability: of that class, in [0, 1].
-    """
-
-    path: str | None
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """The classes of several images, in the order they were given.
-
-    Attributes:
-        classes: class names.
-        probabilities: float32 `(images, classes)`; rows sum to 1.
-        paths: a path for each row; empty where arrays were given.
-        skipped: files that could not be read, with their reasons; they have no row.
-    """
-
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
-    paths: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-
-    def __len__(self) -> int:
-        return len(self.probabilities)
-
-    def __iter__(self) -> Iterator[Prediction]:
-        for row, best in enumerate(self.indices):
-            path = self.paths[row] if self.paths else None
-            yield Prediction(path, self.classes[best], float(self.probabilities[row, best]))
-
-    @property
-    def indices(self) -> np.ndarray:
-        """Index of the most probable class of each image, int64 `(images,)`."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def labels(self) -> list[str]:
-        """Name of the most probable class of each image."""
-        return [self.classes[index] for index in self.indices]
 
 
 @dataclass(frozen=True)

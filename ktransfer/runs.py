@@ -11,20 +11,24 @@ new one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
-import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ktransfer._archives import DamageError, check_model_file
 from ktransfer._checks import RunError
+from ktransfer._reading import open_plain, read_json
+from ktransfer.record import FORMAT, MODEL_NAME, RECORD_NAME, read_record
 
 if TYPE_CHECKING:
     import keras
 
-FORMAT = 1
-RECORD_NAME = "run.json"
 CHECKPOINT_FOLDER = "training"
 COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
 STATE_NAME, PREVIOUS_NAME = "state.npz", "state.previous.npz"
@@ -32,24 +36,8 @@ _WRITTEN = (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME, COMMAND_NAME)
 #: All that may lie in the training folder. The request comes first: without it there is nothing to
 #: resume, whatever else is left.
 TRAINING_NAMES = (*_WRITTEN, *(f".{name}.partial" for name in _WRITTEN))
-MAX_RECORD_MB = 64
+_MOST_COMMAND_MB = 16
 _PARTIAL_NAMES = (".partial.keras", ".partial.json")
-_MODEL_NAME = re.compile(r"model-[0-9a-f]{8}\.keras")
-
-_FIELDS = {
-    "model_file": str,
-    "model_sha256": str,
-    "class_names": list,
-    "blocks": list,
-    "pooling": str,
-    "dropout": float | int,
-    "seed": int,
-    "data": dict,
-    "request": dict,
-    "result": dict | None,
-    "backbone": dict,
-}
-_BACKBONE_FIELDS = {"name": str, "last_operation": str, "weights": str | None, "options": dict}
 
 
 def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -87,7 +75,7 @@ def _is_of_unfinished(path: Path) -> bool:
     if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
         return False
     # A kill while the run was being saved leaves its model without a record.
-    return path.name in _PARTIAL_NAMES or _MODEL_NAME.fullmatch(path.name) is not None
+    return path.name in _PARTIAL_NAMES or MODEL_NAME.fullmatch(path.name) is not None
 
 
 def write_run(
@@ -168,18 +156,17 @@ def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
         RunError: there is none, or it is damaged.
     """
     path = Path(folder) / CHECKPOINT_FOLDER / COMMAND_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise RunError(
             f"there is nothing to resume in {folder}: no training was started there from the "
             "command line (one that was started from Python is resumed by fit(resume=True))"
         )
-    try:
-        command = json.loads(path.read_text(encoding="utf-8"))
-        if command.pop("format") != FORMAT:
-            raise ValueError("it is of another version of ktransfer")
-    except (ValueError, AttributeError, KeyError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}") from error
-    return dict(command)
+    command = read_json(path, most_mb=_MOST_COMMAND_MB)
+    if not isinstance(command, dict) or "format" not in command:
+        raise RunError(f"{path} is damaged: it is no command of a training")
+    if command.pop("format") != FORMAT:
+        raise RunError(f"{path} is damaged: it is of another version of ktransfer")
+    return command
 
 
 def forget_command(folder: str | os.PathLike[str]) -> None:
@@ -223,22 +210,27 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
     path = Path(folder)
     record = read_record(path)
     model_path = path / record["model_file"]
-    if not model_path.is_file() or model_path.is_symlink():
+    if not os.path.lexists(model_path):
         raise RunError(f"the run {path} is damaged: its model {model_path.name} is missing")
     if _sha256(model_path) != record["model_sha256"]:
         raise RunError(
             f"the run {path} is damaged: {model_path.name} is not what was saved (checksum)"
         )
     try:
-        # Safe mode refuses Lambda layers, the one way for a model file to bring code along.
-        return keras.models.load_model(model_path, compile=False, safe_mode=True), record
+        # The checksum is for accidents; who changes the model can write another one, too.
+        with _no_more_than(2 * check_model_file(model_path) + 2**20):
+            # Safe mode refuses Lambda layers, the one way for a model file to bring code along.
+            return keras.models.load_model(model_path, compile=False, safe_mode=True), record
+    except RunError:
+        raise
     except Exception as error:
         # Keras wraps the cause in a page of configuration, one layer around the other.
         cause = str(error).rsplit("Exception encountered: ", 1)[-1]
-        raise RunError(
-            f"the model of the run {path} cannot be loaded: {cause}. If it has layers of your own, "
-            "import the module that registers them first"
-        ) from error
+        own = "" if isinstance(error, DamageError) else _OWN_LAYERS
+        raise RunError(f"the model of the run {path} cannot be loaded: {cause}{own}") from error
+
+
+_OWN_LAYERS = ". If it has layers of your own, import the module that registers them first"
 
 
 def holds_model(folder: str | os.PathLike[str]) -> bool:
@@ -249,54 +241,31 @@ def holds_model(folder: str | os.PathLike[str]) -> bool:
         return False
 
 
-def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The record of a run, checked, without loading its model.
+@contextlib.contextmanager
+def _no_more_than(most_bytes: float) -> Iterator[None]:
+    """Refuses a network that is larger than its weights, before it takes the memory."""
+    import keras
 
-    Raises:
-        RunError: no run there, or a damaged or unknown record.
-    """
-    path = Path(folder)
-    source = path / RECORD_NAME
-    if not path.is_dir():
-        raise RunError(f"no such run: {path} is not a folder")
-    if not source.is_file():
-        raise RunError(
-            f"{path} holds no {RECORD_NAME}: it is no run, or its training never finished"
-        )
-    if source.stat().st_size > MAX_RECORD_MB * 2**20:
-        raise RunError(f"{source} is damaged: larger than {MAX_RECORD_MB} MB")
+    add_weight, thread, left = keras.layers.Layer.add_weight, threading.get_ident(), most_bytes
+
+    def add(self: keras.layers.Layer, shape: Any = None, *others: Any, **options: Any) -> Any:
+        nonlocal left
+        if threading.get_ident() == thread:
+            left -= 4.0 * math.prod(shape or ())
+            if left < 0:
+                raise DamageError("its configuration asks for far more weights than it holds")
+        return add_weight(self, shape, *others, **options)
+
+    # Keras makes the weights while it reads the configuration, and has no other place to look.
+    keras.layers.Layer.add_weight = add
     try:
-        record = json.loads(source.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{source} is damaged: {error}") from error
-    _check_record(record, source)
-    return record
-
-
-def _check_record(record: Any, source: Path) -> None:
-    if not isinstance(record, dict) or "format" not in record:
-        raise RunError(f"{source} is damaged: it is not a record of a run")
-    if record["format"] != FORMAT:
-        raise RunError(
-            f"{source} has format {record['format']!r}; this version of ktransfer reads format "
-            f"{FORMAT}"
-        )
-    _check_fields(record, _FIELDS, source)
-    _check_fields(record["backbone"], _BACKBONE_FIELDS, source)
-    if Path(record["model_file"]).name != record["model_file"]:
-        raise RunError(
-            f"{source} is damaged: model_file {record['model_file']!r} leads out of the run"
-        )
-
-
-def _check_fields(record: dict[str, Any], fields: dict[str, Any], source: Path) -> None:
-    for name, kind in fields.items():
-        if not isinstance(record.get(name), kind):
-            raise RunError(f"{source} is damaged: its field {name!r} is missing or no {kind}")
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add_weight
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

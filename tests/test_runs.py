@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import subprocess
@@ -7,12 +8,14 @@ import textwrap
 import keras
 import numpy as np
 import pytest
+from hostile import members_of, packed
 
 from ktransfer import RunError
 from ktransfer.runs import (
     check_output_folder,
     clear_training,
     forget_command,
+    read_command,
     read_run,
     write_command,
     write_run,
@@ -182,6 +185,63 @@ def test_changed_and_missing_models_are_refused(run):
         read_run(run)
 
 
+def with_model(run, change):
+    """The run with a changed model and its right checksum, as an attacker would write it."""
+    (path,) = run.glob("*.keras")
+    contents = packed(change(members_of(path)))
+    digest = hashlib.sha256(contents).hexdigest()
+    path.unlink()
+    (run / f"model-{digest[:8]}.keras").write_bytes(contents)
+    edit_record(run, model_file=f"model-{digest[:8]}.keras", model_sha256=digest)
+
+
+def with_config(old, new):
+    return lambda members: {
+        **members,
+        "config.json": members["config.json"].replace(old, new),
+    }
+
+
+def test_right_checksum_does_not_open_the_door(run):
+    with_model(run, lambda members: members)
+    assert read_run(run)
+    with_model(run, with_config(b'"Dense"', b'"TFSMLayer"'))
+    with pytest.raises(RunError, match="'TFSMLayer' would run code of the file or read other"):
+        read_run(run)
+
+
+def test_model_that_asks_for_more_weights_than_it_holds_takes_no_memory(run):
+    # 3 x 20,000,000,000 numbers; and Keras is as it was afterwards.
+    before = keras.layers.Layer.add_weight
+    with_model(run, with_config(b'"units": 2', b'"units": 20000000000'))
+    with pytest.raises(RunError, match="asks for far more weights than it holds"):
+        read_run(run)
+    assert keras.layers.Layer.add_weight is before
+
+
+def test_damaged_weights_of_a_right_checksum_are_one_clear_error(run):
+    with_model(run, lambda each: {**each, "model.weights.h5": each["model.weights.h5"][:-100]})
+    with pytest.raises(RunError, match=r"cannot be loaded: .*truncated file"):
+        read_run(run)
+
+
+def test_model_that_is_a_link_is_refused(run):
+    (path,) = run.glob("*.keras")
+    path.rename(run / "elsewhere")
+    path.symlink_to("elsewhere")
+    with pytest.raises(RunError, match=r"keras is a symbolic link where a plain file"):
+        read_run(run)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", '{"format": 2}', "{", '{"format": 1, "format": 1}'])
+def test_damaged_command_is_one_clear_error(tmp_path, text):
+    write_command(tmp_path, {"data": "photos"})
+    assert read_command(tmp_path) == {"data": "photos"}
+    (tmp_path / "training" / "command.json").write_text(text)
+    with pytest.raises(RunError, match=r"command\.json is damaged"):
+        read_command(tmp_path)
+
+
 def test_model_with_code_in_it_is_refused(tmp_path):
     images = keras.Input((3,))
     outputs = keras.layers.Lambda(lambda x: x * 2, output_shape=(3,))(images)
@@ -191,7 +251,7 @@ def test_model_with_code_in_it_is_refused(tmp_path):
 
 
 def test_oversized_record_is_refused_unread(run, monkeypatch):
-    monkeypatch.setattr("ktransfer.runs.MAX_RECORD_MB", 0)
+    monkeypatch.setattr("ktransfer.record.MAX_RECORD_MB", 0)
     with pytest.raises(RunError, match="larger than 0 MB"):
         read_run(run)
 

@@ -12,6 +12,7 @@ import keras_tuner
 import pytest
 
 from ktransfer import InputError, RunError
+from ktransfer.plan import last_blocks, linear_probe
 from ktransfer.tuner.assignments import Assignments, replay
 from ktransfer.tuner.chief import MOST_ATTEMPTS, Chief
 from ktransfer.tuner.letters import LETTER, letter_of, with_letter
@@ -43,8 +44,14 @@ def accuracy(values):
 
 def begun(trial):
     values = dict(trial.hyperparameters.values)
-    stage = {"unfreeze": values["unfreeze"], "learning_rate": values["head_rate"]}
-    return Record(trial.trial_id, values, {"stages": [stage], "values": values}, 0)
+    depth, rate = values["unfreeze"], values["head_rate"]
+    plan = last_blocks(depth, 3, rate) if depth else linear_probe(3, rate)
+    return Record(trial.trial_id, values, plan.resolve(3).to_dict(), 0)
+
+
+def judged(plan):
+    stage = plan["stages"][-1]
+    return accuracy({"unfreeze": stage["unfreeze"], "head_rate": stage["learning_rate"]})
 
 
 class MadeUp:
@@ -58,7 +65,7 @@ class MadeUp:
         self.jobs.append(job)
         self.began.set()
         time.sleep(self._seconds)
-        found = accuracy(job.plan["values"])
+        found = judged(job.plan)
         return self._outcome or {
             "status": DONE,
             "val_accuracy": found,
@@ -191,7 +198,7 @@ def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, role):
     with worker(role, crew), start("random", 4) as chief:
         wait(chief)
     assert [len(job.curves) for job in crew.jobs] == [0, 1, 2, 3]
-    found = accuracy(crew.jobs[0].plan["values"])
+    found = judged(crew.jobs[0].plan)
     assert crew.jobs[1].curves == ((found / 3, found),)
 
 

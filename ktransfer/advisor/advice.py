@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ktransfer._plain import with_tuples
+from ktransfer._typed import check_typed
 from ktransfer.advisor.thresholds import (
     LARGE_IMAGES_PER_CLASS,
     SMALL_IMAGES_PER_CLASS,
@@ -141,7 +142,11 @@ class Advice:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Advice:
-        """The reverse of `to_dict`. What an earlier version did not write has its default."""
+        """The reverse of `to_dict`. What an earlier version did not write has its default.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, or is not what it should be.
+        """
         own = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         own["reasons"] = tuple(own["reasons"])
         own["depths"] = tuple(Depth(**with_tuples(each)) for each in own.get("depths", ()))
@@ -150,7 +155,9 @@ class Advice:
             own[name] = kind.from_dict(own[name]) if own.get(name) else None
         if own.get("more_data"):
             own["more_data"] = LearningCurve(**with_tuples(own["more_data"]))
-        return cls(**own)
+        advice = cls(**own)
+        check_typed(advice, "advice")
+        return advice
 
 
 def head_name(features: str) -> str:

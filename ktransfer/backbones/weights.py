@@ -14,7 +14,9 @@ from typing import Any
 import h5py
 import keras
 
+from ktransfer._archives import DamageError, check_weights
 from ktransfer._checks import InputError
+from ktransfer._reading import open_plain
 
 # One layer of a file or a model: a name to show, and the shapes of its weights.
 _Layer = tuple[str, list[tuple[int, ...]]]
@@ -31,8 +33,10 @@ def load_weights_file(networks: Sequence[keras.Model], path: Path, name: str) ->
         name: The backbone's name, for messages.
 
     Raises:
-        InputError: The file is no weights file, is damaged, or belongs to another architecture.
+        InputError: The file is no weights file, is damaged, leads to other files, or belongs to
+            another architecture.
     """
+    _check(path)
     suffix = ".h5" if _is_legacy(path) else ".weights.h5"
     errors = []
     for network in networks:
@@ -43,13 +47,27 @@ def load_weights_file(networks: Sequence[keras.Model], path: Path, name: str) ->
     raise InputError(_explain(networks[0], path, name, suffix, errors[0])) from errors[0]
 
 
+def _check(path: Path) -> None:
+    """Raises an error for what HDF5 or Keras should not be given at all."""
+    with open_plain(path, follow_links=True) as file:
+        if not h5py.is_hdf5(path):
+            raise InputError(_no_hdf5(path))
+        try:
+            check_weights(file)
+        except DamageError as error:
+            raise InputError(
+                f"the weights file {path.name!r} is damaged or cut off, or none of Keras: {error}"
+            ) from (error.__cause__ or error)
+
+
 def _try(network: keras.Model, path: Path, suffix: str) -> Exception | None:
     try:
         with warnings.catch_warnings():
             # Keras only warns when a layer finds no weights in the file and keeps its random ones.
             warnings.filterwarnings("error", message=".*freshly-initialized weights")
             _load(network, path, suffix)
-    except (ValueError, KeyError, OSError, RuntimeError, UserWarning) as error:
+    # Keras and HDF5 have no errors of their own: damage shows as AttributeError, OverflowError, ...
+    except Exception as error:
         return error
     return None
 
@@ -66,16 +84,9 @@ def _load(network: keras.Model, path: Path, suffix: str) -> None:
 
 def _is_legacy(path: Path) -> bool:
     """Whether the file has the layout of Keras 2."""
-    if not h5py.is_hdf5(path):
-        raise InputError(_no_hdf5(path))
-    try:
-        with h5py.File(path) as file:
-            keys = sorted(file)
-            legacy = "layer_names" in file.attrs or "model_weights" in file
-    except OSError as error:
-        raise InputError(
-            f"the weights file {path.name!r} is damaged or cut off: {error}"
-        ) from error
+    with h5py.File(path) as file:
+        keys = sorted(file)
+        legacy = "layer_names" in file.attrs or "model_weights" in file
     if not legacy and "layers" not in keys and "_layer_checkpoint_dependencies" not in keys:
         raise InputError(
             f"{path.name!r} is an HDF5 file without Keras weights: it holds "
@@ -97,10 +108,14 @@ def _no_hdf5(path: Path) -> str:
 def _explain(
     network: keras.Model, path: Path, name: str, suffix: str, error: Exception | None
 ) -> str:
-    with h5py.File(path) as file:
-        found = _layers_of_keras2_file(file) if suffix == ".h5" else _layers_of_keras3_file(file)
-    expected = _layers_of_model(network, by_class=suffix != ".h5")
-    difference = _first_difference(expected, found, in_order=suffix == ".h5")
+    legacy = suffix == ".h5"
+    try:
+        with h5py.File(path) as file:
+            found = _layers_of_keras2_file(file) if legacy else _layers_of_keras3_file(file)
+        expected = _layers_of_model(network, by_class=not legacy)
+        difference = _first_difference(expected, found, in_order=legacy)
+    except Exception:  # a damaged file does not say in which way: Keras' error has to do
+        difference = None
     return f"the weights in {path.name!r} do not fit {name}: {difference or error}"
 
 

@@ -15,9 +15,11 @@ from ktransfer import __version__
 from ktransfer.cli.backbones import backbones
 from ktransfer.cli.demo import demo
 from ktransfer.cli.doctor import doctor
-from ktransfer.cli.evaluate import evaluate, predict
+from ktransfer.cli.evaluate import evaluate
+from ktransfer.cli.export import export
 from ktransfer.cli.look import look
 from ktransfer.cli.plan import plan
+from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
@@ -35,5 +37,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (plan, train, tune, evaluate, predict, doctor, look, backbones, demo):
+for _command in (plan, train, tune, evaluate, predict, export, doctor, look, backbones, demo):
     main.add_command(_command)

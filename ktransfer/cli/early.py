@@ -11,11 +11,13 @@ import click
 from click.core import ParameterSource
 
 from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer._reading import read_plain
 from ktransfer.cli.terminal import printable
 
 if TYPE_CHECKING:
-    from ktransfer.results import Predictions
+    from ktransfer.data import Skipped
 
+_MOST_PLAN_MB = 16
 _NAMED_WEIGHTS = ("imagenet", "mini")
 
 
@@ -118,7 +120,7 @@ def training_to_resume(run: str, data: str | None) -> dict[str, Any]:
     """The command that began a training which was not finished, with the data where it is now."""
     from ktransfer.runs import read_command
 
-    return command_to_resume(read_command(run), data)
+    return command_to_resume(read_command(run), data, run)
 
 
 def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -133,10 +135,27 @@ def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def command_to_resume(command: dict[str, Any], data: str | None) -> dict[str, Any]:
-    """A command that was kept, checked again, with the data where it is now."""
+def command_to_resume(command: dict[str, Any], data: str | None, folder: str) -> dict[str, Any]:
+    """A command that was noted, checked, with the data where it is now.
+
+    Raises:
+        RunError: what every command says is missing, or of another kind.
+        InputError: the data or the weights are no longer there.
+    """
     if data is not None:
         command["data"] = absolute(data)
+    texts = {name: command.get(name) for name in ("data", "backbone", "weights")}
+    optional = texts["weights"] is None
+    for name, value in texts.items():
+        if not isinstance(value, str) and not (name == "weights" and optional):
+            raise RunError(f"the command noted in {folder} is damaged: {name!r} is {value!r}")
+    options = command.get("backbone_options")
+    if not isinstance(options, list) or not all(
+        isinstance(each, list) and len(each) == 2 and isinstance(each[0], str) for each in options
+    ):
+        raise RunError(
+            f"the command noted in {folder} is damaged: 'backbone_options' is {options!r}"
+        )
     check_labelled(command["data"])
     if command["weights"]:
         weights(command["weights"])
@@ -164,8 +183,8 @@ def plan(value: str) -> str | dict[str, Any]:
     if not value.endswith(".json") and not os.path.isfile(value):
         raise unknown_name("plan", value, (*ADVISED, *PLAN_NAMES))
     try:
-        text = Path(value).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        text = read_plain(Path(value), most_mb=_MOST_PLAN_MB, follow_links=True).decode("utf-8")
+    except ValueError as error:
         raise InputError(f"--plan {value!r} cannot be read: {error}") from error
     return Plan.from_json(text).to_dict()
 
@@ -220,6 +239,32 @@ def check_run(folder: str) -> None:
     read_record(folder)
 
 
+def check_export(
+    run: str, out: str, format_name: str | None, data: str | None, opset: int, *, overwrite: bool
+) -> None:
+    """Raises the error of `FineTuner.export` for all that can be seen before the run is loaded."""
+    from ktransfer.export import Request, check_images
+    from ktransfer.runs import read_record
+
+    record = read_record(run)
+    Request.of(out, format_name, opset, overwrite=overwrite)
+    check_images(data, record["data"])
+    if data is not None:
+        check_paths([data])
+
+
+def is_exported(model: str) -> bool:
+    """Whether a model is, or should be, an exported file; else it is the folder of a run."""
+    named_so = model.lower().endswith(".onnx") and not os.path.isdir(model)
+    return named_so or os.path.isfile(model)
+
+
+def check_model(model: str) -> None:
+    """Raises a `RunError` if there is neither a run nor a file."""
+    if not is_exported(model):
+        check_run(model)
+
+
 def check_csv(file: str | None) -> None:
     """Raises an `InputError` if the file could not be written."""
     if file is None:
@@ -255,12 +300,12 @@ def check_demo_folder(folder: str) -> Path:
     return path
 
 
-def check_any_read(predictions: Predictions) -> None:
+def check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:
     """Raises an `InputError` that names the files if none could be read."""
-    if len(predictions):
+    if num_read:
         return
-    if not predictions.skipped:
+    if not skipped:
         raise InputError("there is no file in the folders given, nothing to predict on")
-    named = "; ".join(f"{printable(each.path)}: {each.reason}" for each in predictions.skipped[:20])
-    more = f"; and {len(predictions.skipped) - 20} more" if len(predictions.skipped) > 20 else ""
-    raise InputError(f"none of the {len(predictions.skipped)} files can be read: {named}{more}")
+    named = "; ".join(f"{printable(each.path)}: {each.reason}" for each in skipped[:20])
+    more = f"; and {len(skipped) - 20} more" if len(skipped) > 20 else ""
+    raise InputError(f"none of the {len(skipped)} files can be read: {named}{more}")

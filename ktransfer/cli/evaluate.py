@@ -1,10 +1,6 @@
-"""`ktransfer evaluate` and `ktransfer predict`: what a saved run is good for."""
+"""`ktransfer evaluate`: how good a saved run is."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -43,37 +39,3 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     else:
         terminal.print_evaluation(evaluation)
         terminal.print_seconds(seconds)
-
-
-@click.command()
-@click.argument("run")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write path, label, and all probabilities.")
-@json_option
-def predict(run: str, paths: Sequence[str], csv_file: str | None, as_json: bool) -> None:
-    """Classify image files, all images in folders, and those that CSV files name, with RUN."""
-    early.check_run(run)
-    early.check_paths(paths)
-    early.check_csv(csv_file)
-    seconds: dict[str, float] = {}
-    with at_work(seconds):
-        tuner = loaded(run, seconds)
-        with timed(seconds, "predict"):
-            predictions = tuner.predict(paths)
-    early.check_any_read(predictions)
-    if csv_file:
-        terminal.write_csv(Path(csv_file), predictions)
-    seconds["total"] = elapsed()
-    if as_json:
-        terminal.print_json(
-            {
-                "predictions": [asdict(each) for each in predictions],
-                "skipped": [asdict(each) for each in predictions.skipped],
-                "classes": predictions.classes,
-                "csv": csv_file,
-                "seconds": seconds,
-            }
-        )
-    else:
-        terminal.print_predictions(predictions)
-        terminal.print_skipped(predictions.skipped)

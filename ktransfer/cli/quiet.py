@@ -20,6 +20,7 @@ _CHATTER = re.compile(
     rb"|\d{4}-\d\d-\d\d [\d:.]+: [IW] "  # the same of older versions
     rb"|To enable the following instructions:"
     rb"|.*(failed call to cuInit|Unable to register cu)"  # no GPU here, or two plugins for it
+    rb"|INFO: Created TensorFlow Lite XNNPACK delegate"
     # Damaged images are reported by name, with their reason, among the skipped files.
     rb"|.*(jpeg_mem\.cc|png_io\.cc)|libpng warning:|Corrupt JPEG data|Premature end of JPEG"
 )

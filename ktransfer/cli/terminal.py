@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import functools
 import json
 import math
 import os
 import shlex
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from ktransfer.data import Skipped
     from ktransfer.demo import Demo
     from ktransfer.diagnosis import Diagnosis
+    from ktransfer.export import ExportResult
     from ktransfer.looking import Look
     from ktransfer.metrics import Score
     from ktransfer.recommend import Default, Recommendation
-    from ktransfer.results import Evaluation, FitResult, Predictions, StageResult
+    from ktransfer.results import Evaluation, FitResult, StageResult
+    from ktransfer.serving import Predictions
 
 _LABEL_WIDTH = 14
 _MAX_WIDTH = 110
@@ -150,27 +154,45 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 def print_predictions(predictions: Predictions) -> None:
     """A line for each image: probability, class, path."""
-    rows = [(each.probability, printable(each.label), each.path or "") for each in predictions]
-    width = max(len(label) for _, label, _ in rows)
-    for probability, label, path in rows:
-        click.echo(f"{probability:6.1%}  {label:<{width}}  {printable(path)}")
+    # The width of all names, so that one batch of a stream looks like the other.
+    width = max(len(printable(each)) for each in predictions.classes)
+    for each in predictions:
+        label, path = printable(each.label), printable(each.path or "")
+        click.echo(f"{each.probability:6.1%}  {label:<{width}}  {path}")
 
 
-def write_csv(file: Path, predictions: Predictions) -> None:
-    """Path, label, probability and a column for each class; whole or not at all."""
+@contextlib.contextmanager
+def csv_writer(name: str | None) -> Iterator[Callable[[Predictions], None]]:
+    """A file with path, label, probability and a column for each class; whole or not at all.
+
+    Args:
+        name: of the file; None: nothing is written.
+
+    Yields:
+        A function that appends predictions, to be called at least once.
+    """
+    if name is None:
+        yield lambda predictions: None
+        return
+    file = Path(name)
     partial = file.with_name(f".{file.name}.partial")
     try:
         # Paths keep the very bytes that the system knows them by.
         with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["path", "label", "probability", *predictions.classes])
-            for each, row in zip(predictions, predictions.probabilities, strict=True):
-                # Nine digits give a float32 back exactly.
-                shares = [f"{share:.9g}" for share in (each.probability, *row)]
-                writer.writerow([each.path, each.label, *shares])
+            yield functools.partial(_append_csv, stream)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _append_csv(stream: TextIO, predictions: Predictions) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    if not stream.tell():
+        writer.writerow(["path", "label", "probability", *predictions.classes])
+    for each, row in zip(predictions, predictions.probabilities, strict=True):
+        # Nine digits give a float32 back exactly.
+        shares = [f"{share:.9g}" for share in (each.probability, *row)]
+        writer.writerow([each.path, each.label, *shares])
 
 
 def print_skipped(skipped: Sequence[Skipped]) -> None:
@@ -235,6 +257,18 @@ def print_next(*commands: Sequence[str]) -> None:
     click.echo(f"\n{click.style('Next', bold=True)}")
     for command in commands:
         click.echo(f"  {printable(shlex.join(command))}")
+
+
+def print_export(result: ExportResult) -> None:
+    """Where the export lies, and how it was proven."""
+    for label, text in result.rows():
+        _row(label, text)
+
+
+def print_after_export(result: ExportResult) -> None:
+    """What to type next."""
+    if result.format == "onnx":
+        print_next(["ktransfer", "predict", str(result.path), "photo.jpg"])
 
 
 def print_look(page: Look) -> None:

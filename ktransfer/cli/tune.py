@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
     from ktransfer.tuner.result import SearchResult
 
+_SEARCH_OPTIONS = ("test_fraction", "seed", "max_unfreeze", "epochs", "values", "oracle", "trials")
 COMMAND_NAME, ADVICE_NAME, PLAN_NAME = "command.json", "advice.json", "best_plan.json"
 
 
@@ -202,9 +203,13 @@ def _search_to_resume(folder: str, data: str | None) -> dict[str, Any]:
     from ktransfer.tuner.records import read_json
 
     path = Path(folder) / COMMAND_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise RunError(f"there is no search to resume in {folder}: it has no {COMMAND_NAME}")
-    return early.command_to_resume(read_json(path), data)
+    command = early.command_to_resume(read_json(path), data, folder)
+    missing = [each for each in _SEARCH_OPTIONS if each not in command]
+    if missing:
+        raise RunError(f"{path} is damaged: it does not say {', '.join(missing)}")
+    return command
 
 
 def _searched(
@@ -261,8 +266,12 @@ def _advice(one: FineTuner, splits: Splits, command: dict[str, Any], path: Path)
     from ktransfer.advisor import Advice
     from ktransfer.tuner.records import read_json, write_json
 
-    if path.is_file():
-        return Advice.from_dict(read_json(path))
+    if os.path.lexists(path):
+        noted = read_json(path)
+        try:
+            return Advice.from_dict(noted)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     advice = one.plan(dataclasses.replace(splits, test=None), similarity=command["similarity"])
     write_json(path, json.dumps(advice.to_dict()))
     return advice

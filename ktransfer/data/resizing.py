@@ -45,18 +45,19 @@ def resize_array(images: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
 
 def jpeg_halvings(size: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """How often, at most thrice, an image of `size` can be halved and still fill the target."""
-    factor = _whole_factor(size, height, width)
+    factor = whole_factor(size, height, width)
     return tf.reduce_sum(tf.cast(factor >= tf.constant([2, 4, 8]), tf.int32))
 
 
-def _whole_factor(size: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def whole_factor(size: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """By which whole factor, 1 or more, an image of `size` (rows, columns) can be shrunk."""
     return tf.maximum(1, tf.minimum(size[0] // height, size[1] // width))
 
 
 def _scaled(images: tf.Tensor, size: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    factor = _whole_factor(size, height, width)
-    centre = _centre(images, size, height, width, factor)
-    several = tf.reshape(centre, (-1, tf.shape(centre)[-3], tf.shape(centre)[-2], 3))
+    factor = whole_factor(size, height, width)
+    middle = centre(images, size, height, width, factor)
+    several = tf.reshape(middle, (-1, tf.shape(middle)[-3], tf.shape(middle)[-2], 3))
     means = tf.cond(
         factor > 1, lambda: _means(several, factor), lambda: tf.cast(several, tf.float32)
     )
@@ -85,12 +86,23 @@ def _sums_in_little_memory(strips: np.ndarray) -> np.ndarray:
     return np.add.reduce(strips, axis=1, dtype=np.float32)
 
 
-def _centre(
+def centre(
     images: tf.Tensor, size: tf.Tensor, height: int, width: int, factor: tf.Tensor
 ) -> tf.Tensor:
-    """The largest centred part of aspect height:width whose sides are multiples of `factor`."""
-    scale = tf.reduce_min(tf.cast(size, tf.float64) / tf.constant([height, width], tf.float64))
-    wanted = tf.cast(tf.round(scale * tf.constant([height, width], tf.float64)), tf.int32)
-    wanted = tf.maximum(factor, tf.minimum(wanted, size) // factor * factor)
+    """The largest centred part of aspect height:width whose sides are multiples of `factor`.
+
+    Args:
+        images: `(..., rows, columns, 3)`.
+        size: rows and columns, int32 `(2,)`.
+        height: of the aspect.
+        width: of the aspect.
+        factor: from `whole_factor`.
+    """
+    rows, columns = tf.unstack(size)
+    # In whole numbers: the last bit of a float decided ties, and graphs compute that one otherwise.
+    by_width = (2 * columns * height + width) // (2 * width)
+    by_height = (2 * rows * width + height) // (2 * height)
+    wanted = tf.minimum(size, tf.stack([by_width, by_height]))
+    wanted = tf.maximum(factor, wanted // factor * factor)
     top, left = tf.unstack((size - wanted) // 2)
     return images[..., top : top + wanted[0], left : left + wanted[1], :]

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ktransfer._checks import InputError, RunError
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, Tried, hindsight
 from ktransfer.backbones import Backbone
@@ -26,8 +27,8 @@ from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.plan import Plan, augmentation_notes, choose_plan
+from ktransfer.record import read_record
 from ktransfer.results import FitResult, StageResult
-from ktransfer.runs import read_record
 from ktransfer.training import (
     Checkpoints,
     Network,
@@ -225,7 +226,12 @@ class Fit:
         request = Checkpoints(self.options.out).read_request()
         if request is None and self.options.complete:
             request = read_record(self.options.out)["request"]
-        return Plan.from_dict(request["plan"]) if request else None
+        if request is None:
+            return None
+        try:
+            return Plan.from_dict(request.get("plan"))
+        except InputError as error:
+            raise RunError(f"cannot resume {self.options.out}: its request says {error}") from error
 
     def _checkpoints(self, begun: Begun) -> Checkpoints | None:
         """Where checkpoints go; what is resumed is compared with what it was started with."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktransfer._checks import InputError, unknown_name
+from ktransfer._reading import parse_json
 from ktransfer.plan.augmenting import with_augmentation
 from ktransfer.plan.drawing import write_svg
 from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
@@ -202,11 +203,11 @@ class Plan:
             InputError: It is no JSON, says a field twice, or as `from_dict`.
         """
         try:
-            data = json.loads(source, object_pairs_hook=_without_doubles)
+            data = parse_json(source)
         except InputError:
             raise
-        # Also nesting too deep for the parser, and numbers of thousands of digits.
-        except (ValueError, RecursionError, TypeError) as error:
+        # Also nesting too deep, and numbers of thousands of digits.
+        except (ValueError, TypeError) as error:
             raise InputError(f"a plan must be JSON text, got {str(source)[:60]!r}: {error}") from (
                 error
             )
@@ -253,13 +254,3 @@ def _check_from_scratch(where: str, first: Stage, num_blocks: int | None) -> Non
             f"{where} starts from random weights, and its batch norm must learn its statistics: "
             f"batch_norm='train', got {first.batch_norm!r} in {first.name!r}"
         )
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a JSON object; of two with one name Python silently keeps the last."""
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise InputError(f"the field {name!r} is given twice, got {value!r} the second time")
-        fields[name] = value
-    return fields

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ktransfer._archives import read_arrays
 from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer._reading import open_plain, parse_json
+from ktransfer._typed import check_typed
 from ktransfer.backbones import Backbone
 from ktransfer.profile.feature_sets import FEATURE_SETS
 from ktransfer.profile.gap import DomainGap
@@ -132,14 +133,15 @@ class Profile:
             RunError: there is no profile, or it is damaged or of another format.
         """
         try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in ("features", "labels", "about")}
-            about = json.loads(arrays["about"].tobytes())
+            with open_plain(Path(path), follow_links=True) as file:
+                arrays = read_arrays(file)
+            about = parse_json(arrays["about"].tobytes())
             if about["format"] != _FORMAT:
                 raise RunError(
-                    f"the profile {path} has format {about['format']}, this version reads {_FORMAT}"
+                    f"the profile {path} has format {about['format']!r}, this version reads "
+                    f"{_FORMAT}"
                 )
-            return cls(
+            profile = cls(
                 arrays["features"],
                 arrays["labels"],
                 tuple(Columns(*each) for each in about["columns"]),
@@ -147,8 +149,29 @@ class Profile:
                 DomainGap.from_dict(about["gap"]) if about["gap"] else None,
                 about["gap_source"],
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            check_typed(profile, "profile")
+            profile._check_shapes()
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, RunError):
+                raise
             raise RunError(f"{path} is no profile, or a damaged one: {error}") from error
+        return profile
+
+    def _check_shapes(self) -> None:
+        """Raises a `ValueError` if its parts do not fit together."""
+        if self.features.ndim != 2 or self.labels.shape != (len(self.features),):
+            raise ValueError(
+                f"features of the shape {self.features.shape} and labels of {self.labels.shape}"
+            )
+        if self.features.dtype.kind != "f" or self.labels.dtype.kind not in "iu":
+            raise ValueError(f"features are {self.features.dtype}, labels {self.labels.dtype}")
+        width = self.features.shape[1]
+        if not all(0 <= each.start <= each.stop <= width for each in self.columns):
+            raise ValueError(f"columns beyond its {width} features")
+        if set(self.widths) != set(FEATURE_SETS) or not all(
+            0 <= each <= width for each in self.widths.values()
+        ):
+            raise ValueError(f"widths {self.widths} for {width} features")
 
 
 def columns_of(

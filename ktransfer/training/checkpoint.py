@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from ktransfer._archives import read_arrays
 from ktransfer._checks import RunError
+from ktransfer._reading import open_plain, parse_json, read_json
 from ktransfer.runs import (
     CHECKPOINT_FOLDER,
     PREVIOUS_NAME,
@@ -31,6 +33,7 @@ from ktransfer.runs import (
 
 FORMAT = 1
 _PLAIN_DATA = "plain_data"
+_MOST_REQUEST_MB = 64
 
 #: Saving may take this share of a training's time; between, epochs are done again after a kill.
 MOST_SHARE = 0.05
@@ -65,18 +68,16 @@ class Checkpoints:
             RunError: it is damaged or of another version.
         """
         path = self.folder / REQUEST_NAME
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
-        try:
-            request = json.loads(path.read_text(encoding="utf-8"))
-            version = request["format"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RunError(f"{path} is damaged: {error}") from error
-        if version != FORMAT:
+        request = read_json(path, most_mb=_MOST_REQUEST_MB)
+        if not isinstance(request, dict) or "format" not in request:
+            raise RunError(f"{path} is damaged: 'format' is missing, so it is no request")
+        if request["format"] != FORMAT:
             raise RunError(
-                f"{path} has format {version!r}; this version of ktransfer reads {FORMAT}"
+                f"{path} has format {request['format']!r}; this version of ktransfer reads {FORMAT}"
             )
-        return dict(request)
+        return request
 
     def is_due(self) -> bool:
         """Whether enough time has passed since the last save; always before the first."""
@@ -113,12 +114,10 @@ class Checkpoints:
         """
         faults = []
         for path in (self.folder / STATE_NAME, self.folder / PREVIOUS_NAME):
-            if path.is_file():
+            if os.path.lexists(path):
                 try:
                     return _read(path)
-                # Damage makes zipfile and NumPy raise nearly anything: RuntimeError for a bit that
-                # says "encrypted", NotImplementedError, MemoryError for a huge shape.
-                except Exception as error:
+                except (ValueError, KeyError, OSError) as error:
                     faults.append(f"{path.name}: {error}")
         if faults:
             raise RunError(
@@ -138,14 +137,13 @@ class Checkpoints:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    # Opened here: NumPy 2.4 leaves a damaged file open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    plain = json.loads(arrays.pop(_PLAIN_DATA).tobytes())
-    if plain.pop("format") != FORMAT:
+    with open_plain(path) as file:
+        arrays = read_arrays(file)
+    plain = parse_json(arrays.pop(_PLAIN_DATA).tobytes())
+    if not isinstance(plain, dict) or plain.pop("format") != FORMAT:
         raise ValueError("another version of ktransfer wrote it")
     # A length that is damaged in the directory of a zip file hides the members behind it.
-    if list(arrays) != plain.pop("arrays"):
+    if list(arrays) != plain.pop("arrays", None):
         raise ValueError("arrays are missing")
     return arrays, plain
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError
+from ktransfer._checks import InputError, RunError
 from ktransfer._progress import stderr_console
 from ktransfer.data.balance import class_weights
 from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_batches
@@ -456,7 +456,16 @@ class Training:
         found = checkpoints.load()
         if found is None:
             return
-        arrays, plain = found
+        try:
+            self._go_on_from(*found)
+        # A state whose bytes are whole and that this training did not write.
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"the checkpoints in {checkpoints.folder} are damaged ({type(error).__name__}: "
+                f"{error}): start again in a new folder"
+            ) from error
+
+    def _go_on_from(self, arrays: dict[str, np.ndarray], plain: dict[str, Any]) -> None:
         self.network.feature_scale = _array_or_number(plain["feature_scale"])
         self.network.feature_offset = _array_or_number(plain["feature_offset"])
         self._scaled = plain["scaled"]

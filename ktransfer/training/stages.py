@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ktransfer._checks import InputError
+from ktransfer._checks import InputError, RunError
 from ktransfer._progress import progress_bar
 from ktransfer.data.batches import num_batches
 from ktransfer.optimizers import LearningRateMultiplier, by_block
@@ -384,7 +384,20 @@ class Running:
         return Saved(flat, plain)
 
     def resume(self, saved: Saved) -> None:
-        """Put a saved state back."""
+        """Put a saved state back.
+
+        Raises:
+            RunError: it is none of this stage, although its bytes are whole.
+        """
+        try:
+            self._put_back(saved)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"the checkpoint of stage {self._task.stage.name!r} is damaged "
+                f"({type(error).__name__}: {error}): start again in a new folder"
+            ) from error
+
+    def _put_back(self, saved: Saved) -> None:
         for name, variables in self._groups.items():
             assign(variables, [saved.arrays[f"{name}/{at}"] for at in range(len(variables))])
         best = [saved.arrays[f"best/{at}"] for at in range(len(self._weights))]

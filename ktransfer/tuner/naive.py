@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,10 +30,10 @@ def measured_costs(backbone: Backbone, path: Path) -> Costs:
     Raises:
         RunError: the file is damaged, or cannot be written.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         write_json(path, json.dumps({_KEPT: _seconds_per_image(backbone)}))
     seconds = read_json(path).get(_KEPT)
-    if not isinstance(seconds, float):
+    if not isinstance(seconds, float) or not 0.0 < seconds < math.inf:
         raise RunError(f"{path} is damaged: it has no {_KEPT}; delete it")
     return Costs.of(backbone, seconds)
 

@@ -11,19 +11,24 @@ who look there. A trial that was running when the search was killed is run again
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ktransfer import _reading
 from ktransfer._checks import RunError
 from ktransfer._plain import with_tuples
+from ktransfer._typed import check_typed
+from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.runs import write_whole
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 
 REQUEST_NAME = "request.json"
+_MOST_MB = 64
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,7 @@ class Journal:
             RunError: it is damaged.
         """
         path = self.folder / REQUEST_NAME
-        return read_json(path) if path.is_file() else None
+        return read_json(path) if os.path.lexists(path) else None
 
     def write_request(self, request: Mapping[str, Any]) -> None:
         """Keep what the search is made of."""
@@ -208,16 +213,26 @@ def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote.
 
     Raises:
-        RunError: it is damaged.
+        RunError: it is damaged, or no plain file.
     """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}") from error
+    found = _reading.read_json(path, most_mb=_MOST_MB)
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is damaged: it is no JSON object")
+    return found
 
 
 def _read(path: Path) -> Record:
     try:
-        return Record.from_dict(read_json(path))
-    except TypeError as error:
+        found = Record.from_dict(read_json(path))
+        check_typed(found, "a trial")
+        found.to_plan()
+        if found.test is not None:
+            Score.from_dict(found.test)
+    except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged: {error}") from error
+    if found.name != path.stem or found.status not in (RUNNING, DONE, STOPPED, FAILED):
+        raise RunError(
+            f"{path} is damaged: it says to be trial {found.name!r} with the status "
+            f"{found.status!r}"
+        )
+    return found

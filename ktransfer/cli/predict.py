@@ -1,0 +1,91 @@
+"""`ktransfer predict`: what a saved run, or an exported file, says of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ktransfer._timing import timed
+from ktransfer.cli import early, terminal
+from ktransfer.cli.program import json_option
+from ktransfer.cli.session import at_work, loaded
+from ktransfer.cli.started import elapsed
+
+if TYPE_CHECKING:
+    from ktransfer.data import Skipped
+    from ktransfer.serving import Predictions
+
+
+@click.command()
+@click.argument("model")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write path, label, and all probabilities.")
+@json_option
+def predict(model: str, paths: Sequence[str], csv_file: str | None, as_json: bool) -> None:
+    """Classify image files, all images in folders, and those that CSV files name, with MODEL.
+
+    MODEL is the folder of a run, or an ONNX file that was exported from one. Of a file the
+    predictions come as they are made, and TensorFlow is not needed.
+    """
+    early.check_model(model)
+    early.check_paths(paths)
+    early.check_csv(csv_file)
+    seconds: dict[str, float] = {}
+    found: list[dict[str, Any]] = []
+    skipped: list[Skipped] = []
+    classes: tuple[str, ...] = ()
+    num_read = 0
+    with terminal.csv_writer(csv_file) as write:
+        for batch in _batches(model, paths, seconds, quiet=as_json):
+            write(batch)
+            num_read += len(batch)
+            skipped += batch.skipped
+            classes = batch.classes
+            if as_json:
+                found += [asdict(each) for each in batch]
+            else:
+                terminal.print_predictions(batch)
+        early.check_any_read(num_read, skipped)
+    seconds["total"] = elapsed()
+    if as_json:
+        terminal.print_json(
+            {
+                "predictions": found,
+                "skipped": [asdict(each) for each in skipped],
+                "classes": classes,
+                "csv": csv_file,
+                "seconds": seconds,
+            }
+        )
+    else:
+        terminal.print_skipped(skipped)
+
+
+def _batches(
+    model: str, paths: Sequence[str], seconds: dict[str, float], *, quiet: bool
+) -> Iterator[Predictions]:
+    """The predictions of a run at once, or those of a file as they are made."""
+    if early.is_exported(model):
+        yield from _of_file(model, paths, seconds, quiet=quiet)
+        return
+    with at_work(seconds):
+        tuner = loaded(model, seconds)
+        with timed(seconds, "predict"):
+            predictions = tuner.predict(paths)
+    yield predictions
+
+
+def _of_file(
+    model: str, paths: Sequence[str], seconds: dict[str, float], *, quiet: bool
+) -> Iterator[Predictions]:
+    with timed(seconds, "import"):
+        from ktransfer._progress import progress_bar
+        from ktransfer.serving import OnnxClassifier
+    with timed(seconds, "load"):
+        classifier = OnnxClassifier(model)
+    # Where predictions are printed as they come, they show how far it is.
+    with timed(seconds, "predict"), progress_bar("predicting", len(paths), shown=quiet) as show:
+        yield from classifier.stream(paths, on_progress=show)

@@ -1,0 +1,168 @@
+"""Which formats there are, and what is checked before any slow work; imports no TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktransfer._checks import InputError, RunError, unknown_name
+
+#: Largest difference in probability of one image and class that counts as the same, in float32.
+BOUND = 1e-4
+
+DEFAULT_OPSET = 17
+
+#: Below the first one the resizing cannot be written, above the last one tf2onnx (1.17) refuses.
+OPSETS = range(10, 19)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file that a model is exported as.
+
+    Attributes:
+        name: how it is asked for.
+        ending: of its file; an empty one: it is a folder.
+        any_size: whether it takes images of any size, and not only of the network's.
+        extra: what of `pip install "ktransfer[...]"` it needs; empty: nothing.
+        modules: what the extra brings.
+        holds: for a folder, the file by which an earlier export is known again.
+    """
+
+    name: str
+    ending: str
+    any_size: bool = True
+    extra: str = ""
+    modules: tuple[str, ...] = ()
+    holds: str = ""
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("onnx", ".onnx", extra="onnx", modules=("onnx", "onnxruntime", "tf2onnx")),
+        Format("litert", ".tflite"),
+        Format("savedmodel", "", holds="saved_model.pb"),
+        Format("keras", ".keras", any_size=False),
+    )
+}
+
+
+def choose_format(path: str | os.PathLike[str], name: str | None = None) -> Format:
+    """The format that is named, or else the one that the path's ending says.
+
+    Raises:
+        InputError: it is unknown, or the ending is that of another one.
+    """
+    if name is not None and name not in FORMATS:
+        raise unknown_name("format", str(name), tuple(FORMATS))
+    ending = Path(path).suffix.lower()
+    of_ending = {each.ending: each for each in FORMATS.values()}
+    if name is None:
+        if ending not in of_ending:
+            raise InputError(
+                f"{os.fspath(path)!r} does not say which format is wanted: let it end in .onnx, "
+                ".tflite or .keras, or have no ending for the folder of a SavedModel, or give "
+                f"format= (--format): {', '.join(FORMATS)}"
+            )
+        return of_ending[ending]
+    chosen = FORMATS[name]
+    other = of_ending.get(ending) if ending else None
+    if (other and other is not chosen) or (chosen.ending and ending != chosen.ending):
+        wanted = f"a file that ends in {chosen.ending}" if chosen.ending else "a folder"
+        raise InputError(f"format {name!r} is {wanted}, got {os.fspath(path)!r}")
+    return chosen
+
+
+def check_extra(chosen: Format) -> None:
+    """Raises an `InputError` that says what to install where something is missing."""
+    missing = [name for name in chosen.modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the format {chosen.name} needs {' and '.join(missing)}: "
+            f'pip install "ktransfer[{chosen.extra}]"'
+        )
+
+
+def check_opset(opset: int) -> None:
+    """Raises an `InputError` if it is no opset that is written."""
+    if isinstance(opset, bool) or not isinstance(opset, int) or opset not in OPSETS:
+        raise InputError(
+            f"opset must be a whole number from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}"
+        )
+
+
+def card_path(path: str | os.PathLike[str]) -> Path:
+    """Where the model card of an export lies: `NAME.card.md` beside it."""
+    target = Path(path)
+    return target.with_name(f"{target.name}.card.md")
+
+
+def check_target(path: str | os.PathLike[str], chosen: Format, *, overwrite: bool) -> Path:
+    """The path; nothing is made.
+
+    Raises:
+        RunError: something is there already (unless `overwrite`, and it is an earlier export), or
+            it cannot be written there.
+    """
+    target = Path(path)
+    if target.name in ("", ".."):
+        raise RunError(f"cannot export to {os.fspath(path)!r}: name a file or folder")
+    for each in (target, card_path(target)):
+        if os.path.lexists(each) and not overwrite:
+            raise RunError(
+                f"{each} exists; name another file, or say overwrite=True (--overwrite) to "
+                "replace it"
+            )
+    if os.path.lexists(target) and not _is_replaceable(target, chosen):
+        kind = f"folder with a {chosen.holds}" if chosen.holds else "file"
+        raise RunError(
+            f"{target} is no {kind}: it is no earlier export, and will not be overwritten"
+        )
+    if os.path.lexists(card_path(target)) and not card_path(target).is_file():
+        raise RunError(f"{card_path(target)} is no file, and will not be overwritten")
+    parent = target.absolute().parent
+    existing = next(each for each in (parent, *parent.parents) if os.path.lexists(each))
+    if not existing.is_dir():
+        raise RunError(f"cannot export to {target}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK):
+        raise RunError(f"cannot export to {target}: no permission to write to {existing}")
+    return target
+
+
+def _is_replaceable(target: Path, chosen: Format) -> bool:
+    if chosen.holds:
+        return (target / chosen.holds).is_file()
+    return target.is_file()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be written, checked.
+
+    Attributes:
+        target: where.
+        format: as what.
+        opset: of ONNX.
+    """
+
+    target: Path
+    format: Format
+    opset: int
+
+    @classmethod
+    def of(
+        cls, path: str | os.PathLike[str], format: str | None, opset: int, *, overwrite: bool
+    ) -> Request:
+        """Everything that can be found wrong before any slow work; TensorFlow is not needed.
+
+        Raises:
+            InputError: the format or the opset is unknown, or an extra is not installed.
+            RunError: the place is taken, or cannot be written to.
+        """
+        chosen = choose_format(path, format)
+        check_opset(opset)
+        check_extra(chosen)
+        return cls(check_target(path, chosen, overwrite=overwrite), chosen, opset)

@@ -1,0 +1,96 @@
+"""Which images an export is compared on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ktransfer._checks import InputError, RunError
+from ktransfer.data import Part, read_images, read_labelled
+from ktransfer.data.held_back import held_back
+from ktransfer.data.layout import TFDS_PREFIX
+
+#: Images that an export is compared on at most.
+MOST_IMAGES = 128
+
+_HOW = (
+    "an export is compared with the model on real images before it is written: give some with "
+    "validation= (--data), a folder, files or any other source"
+)
+
+
+def images_to_compare(
+    validation: Any, kept: Part | None, class_names: Sequence[str], record: Mapping[str, Any]
+) -> tuple[Part, tuple[str, ...]]:
+    """At most `MOST_IMAGES` images, evenly spread over those there are, and notes on them.
+
+    Args:
+        validation: a source that the user gives, labelled or not; None: that of the training.
+        kept: the validation part of a training in this process.
+        class_names: of the model.
+        record: of `held_back.record_of`, for a model that was loaded.
+
+    Raises:
+        RunError: there are none to be had.
+        InputError: the source that was given cannot be read, or is empty.
+    """
+    if validation is not None:
+        part, notes = _of_source(validation, class_names, record)
+    elif kept is not None:
+        part, notes = kept, ()
+    else:
+        part, notes = _of_record(class_names, record)
+    if not len(part):
+        raise InputError(f"there is no image to compare the export on: {_HOW}")
+    return _spread(part), notes
+
+
+def check_images(validation: Any, record: Mapping[str, Any]) -> None:
+    """Raises the `RunError` of `images_to_compare` for a loaded model, without TensorFlow."""
+    if validation is None:
+        _recorded_source(record)
+
+
+def _of_source(
+    source: Any, class_names: Sequence[str], record: Mapping[str, Any]
+) -> tuple[Part, tuple[str, ...]]:
+    if hasattr(source, "__array__") and not hasattr(source, "columns"):
+        images = np.asarray(source)  # images alone, as `predict` takes them
+        source = (images, np.zeros(len(images), np.int32)) if images.ndim == 4 else source
+        return read_images(source)[0], ()
+    try:
+        part, _, _ = read_labelled(source, class_names)
+    except InputError as error:
+        part, _ = read_images(source)
+        return part, (f"the images to compare on are taken without labels: {error}",)
+    return held_back(source, part, dict(record))
+
+
+def _of_record(
+    class_names: Sequence[str], record: Mapping[str, Any]
+) -> tuple[Part, tuple[str, ...]]:
+    source = _recorded_source(record)
+    part, _, _ = read_labelled(source, class_names)
+    part, _ = held_back(source, part, dict(record))
+    return part, ()
+
+
+def _recorded_source(record: Mapping[str, Any]) -> str:
+    source = record.get("source")
+    if source is None:
+        raise RunError(f"the run does not say where its images are; {_HOW}")
+    if not os.path.isabs(source):  # of TFDS; a builder has its name without the prefix
+        return f"{TFDS_PREFIX}{source.removeprefix(TFDS_PREFIX)}"
+    if not os.path.exists(source):
+        raise RunError(f"the images of the training are no longer at {source}; {_HOW}")
+    return str(source)
+
+
+def _spread(part: Part) -> Part:
+    """Evenly: the classes of a part lie one after the other."""
+    if len(part) <= MOST_IMAGES:
+        return part
+    return part.select(np.linspace(0, len(part) - 1, MOST_IMAGES).round().astype(np.int64))

@@ -1,0 +1,54 @@
+"""What travels inside an export besides the network, as JSON; `serving.metadata` reads it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ktransfer import __version__
+from ktransfer.serving.metadata import FORMAT, RESIZING
+
+
+def metadata_of(
+    class_names: Sequence[str],
+    input_size: tuple[int, int],
+    data_sha256: str | None,
+    quantisation: str | None = None,
+    *,
+    sealed: bool = False,
+) -> dict[str, Any]:
+    """The metadata, as plain data.
+
+    Args:
+        class_names: one for each column of the probabilities.
+        input_size: height and width in pixels that the network sees.
+        data_sha256: of the images that it learnt from; None where that is not known.
+        quantisation: None, `"float16"` or `"int8"`.
+        sealed: whether the file will end with a checksum, as of `ktransfer._sealing`.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "format": FORMAT,
+        "versions": {
+            "ktransfer": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+        "class_names": list(class_names),
+        "input_size": list(input_size),
+        "resizing": RESIZING,
+        "created": now.isoformat(timespec="seconds"),
+        "data_sha256": data_sha256,
+        "quantisation": quantisation,
+        "sealed": sealed,
+    }
+
+
+def as_json(metadata: dict[str, Any]) -> str:
+    """One line of ASCII, so that bytes of a class name that are not UTF-8 survive any format."""
+    return json.dumps(metadata)

@@ -1,0 +1,94 @@
+"""What an export came to: plain data that prints and serialises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ktransfer.export.agreement import Agreement
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An export that predicts the same as the model; print it for a table.
+
+    Attributes:
+        path: of the file, or of the folder.
+        format: `"onnx"`, `"litert"`, `"savedmodel"` or `"keras"`.
+        size_bytes: of the file, or of all files in the folder.
+        sha256: of the file; of a folder that of the output of `sha256sum` over its files, by name.
+        card: path of the model card beside it.
+        input_size: height and width in pixels that the network sees.
+        any_size: whether it resizes by itself; else it takes images of `input_size` only.
+        opset: of an ONNX file; None of the others.
+        agreement: how it was compared with the model.
+        notes: remarks that are no errors.
+        seconds: wall time by phase: `convert`, `compare`.
+        quantisation: None, `"float16"` or `"int8"`.
+    """
+
+    path: Path
+    format: str
+    size_bytes: int
+    sha256: str
+    card: Path
+    input_size: tuple[int, int]
+    any_size: bool
+    opset: int | None
+    agreement: Agreement
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+    quantisation: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data, ready for JSON."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            **own,
+            "path": str(self.path),
+            "card": str(self.card),
+            "input_size": list(self.input_size),
+            "agreement": self.agreement.to_dict(),
+            "notes": list(self.notes),
+            "seconds": dict(self.seconds),
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What is printed: a label and a sentence each."""
+        found = self.agreement
+        height, width = self.input_size
+        takes = "any size" if self.any_size else f"{height} x {width} pixels only"
+        opset = f", opset {self.opset}" if self.opset else ""
+        rows = [
+            ("Exported", f"{self.path} ({self.format}{opset}, {self.size_bytes / 1e6:,.1f} MB)"),
+            ("SHA-256", self.sha256),
+            ("Takes", f"uint8 RGB images of {takes}, in batches of any number"),
+            (
+                "Agreement",
+                f"{found.top1_agreement:.1%} the same class on {found.num_images} {found.part} "
+                f"images; probabilities differ by {found.max_difference:.1e} at most, "
+                f"{found.mean_difference:.1e} on average (bound {found.bound:.0e})",
+            ),
+        ]
+        if found.accuracy is not None:
+            rows.append(
+                (
+                    "Accuracy",
+                    f"{found.accuracy:.1%} of these images, the model {found.model_accuracy:.1%}",
+                )
+            )
+        rows.append(
+            (
+                "Speed",
+                f"{found.images_per_second:,.0f} images/s in batches, the model "
+                f"{found.model_images_per_second:,.0f}; one by one {found.ms_per_image:.1f} ms, "
+                f"the model {found.model_ms_per_image:.1f} ms",
+            )
+        )
+        rows += [("Card", str(self.card)), *(("Note", each) for each in self.notes)]
+        return rows
+
+    def __str__(self) -> str:
+        return "\n".join(f"{label:<12}{text}" for label, text in self.rows())

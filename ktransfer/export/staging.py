@@ -1,0 +1,99 @@
+"""Exports are made aside and moved into place in one step, or leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ktransfer._checks import RunError
+
+
+@contextlib.contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A folder on the file system of `target` to work in; it is gone after the `with` block.
+
+    Folders above `target` that are missing are made, and unmade where nothing came of them.
+
+    Raises:
+        RunError: the disk is full, or cannot be written to.
+    """
+    made = [each for each in target.absolute().parents if not each.exists()]
+    folder = None
+    try:
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
+        yield folder
+    except OSError as error:
+        raise RunError(
+            f"the export could not be written to {target}: {error.strerror or error}; nothing of "
+            "it is left"
+        ) from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        for each in made:
+            with contextlib.suppress(OSError):  # it holds what was exported
+                each.rmdir()
+
+
+def put_in_place(staging: Path, moves: dict[Path, Path]) -> None:
+    """Rename files or folders to where they belong; all of them, or none.
+
+    Args:
+        staging: of `staged`; what is replaced is moved there.
+        moves: from where to where.
+    """
+    kept = {target: staging / f"replaced-{at}" for at, target in enumerate(moves.values())}
+    begun: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves.items():
+            flush_to_disk(source)
+            begun.append((source, target))
+            if os.path.lexists(target):
+                _keep(target, kept[target])
+            source.replace(target)
+    except BaseException:
+        for source, target in begun:
+            if not source.exists():
+                target.rename(source)
+            if kept[target].exists():
+                kept[target].replace(target)
+        raise
+
+
+def _keep(target: Path, old: Path) -> None:
+    """Leave what is to be replaced under another name; a file stays where it is until then."""
+    if target.is_file():
+        with contextlib.suppress(OSError):  # a file system without links
+            os.link(target, old)
+            return
+    target.rename(old)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have the system write a file, or a folder and what is in it, before a power cut loses it."""
+    for each in [path, *path.rglob("*")]:
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def size_and_digest(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file.
+
+    Of a folder all bytes, and the SHA-256 of lines as `sha256sum` writes them, by name, in order.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    names = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
+    found = [size_and_digest(path / name) for name in names]
+    lines = [f"{digest}  {name}\n" for (_, digest), name in zip(found, names, strict=True)]
+    return sum(size for size, _ in found), hashlib.sha256("".join(lines).encode()).hexdigest()

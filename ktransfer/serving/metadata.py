@@ -1,0 +1,106 @@
+"""What an exported file says of itself: JSON under the key `ktransfer` of its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FORMAT = 1
+KEY = "ktransfer"
+
+#: How images come to the input size: as of `data.resizing.crop_and_resize`.
+RESIZING = "centre crop, means of whole squares, bilinear"
+
+#: 20,000 classes with long names take 1 MB.
+MAX_METADATA_MB = 16
+MAX_INPUT_PX = 16_384
+
+_FIELDS: dict[str, Any] = {
+    "class_names": list,
+    "input_size": list,
+    "resizing": str,
+}
+_OPTIONAL: dict[str, Any] = {
+    "versions": dict,
+    "created": str,
+    "data_sha256": str,
+    "quantisation": str,
+    "sealed": bool,
+}
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What an exported file says of itself.
+
+    Attributes:
+        class_names: the name of each output.
+        input_size: `(height, width)` in pixels that images come to before the network.
+        resizing: how they come to it.
+        versions: of the programs that it was made with.
+        created: when it was exported.
+        data_sha256: of the images that it was trained on.
+        quantisation: "float16" or "int8"; None: its numbers are float32.
+        sealed: whether the file ends with a checksum, as of `ktransfer._sealing`.
+    """
+
+    class_names: tuple[str, ...]
+    input_size: tuple[int, int]
+    resizing: str
+    versions: Mapping[str, str]
+    created: str | None = None
+    data_sha256: str | None = None
+    quantisation: str | None = None
+    sealed: bool = False
+
+    @classmethod
+    def parse(cls, text: bytes) -> ModelMetadata:
+        """Reads the JSON of a file.
+
+        Raises:
+            ValueError: it is no JSON, of another format, or a field is missing or of another type.
+        """
+        if len(text) > MAX_METADATA_MB * 2**20:
+            raise ValueError(f"its metadata is larger than {MAX_METADATA_MB} MB")
+        try:
+            record = json.loads(text.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"its metadata is no JSON ({error})") from error
+        if not isinstance(record, dict) or "format" not in record:
+            raise ValueError("its metadata names no format")
+        _check_format(record["format"])
+        _check_fields(record)
+        return cls(
+            class_names=tuple(record["class_names"]),
+            input_size=(record["input_size"][0], record["input_size"][1]),
+            resizing=record["resizing"],
+            versions=record.get("versions") or {},
+            **{name: record[name] for name in _OPTIONAL.keys() & record.keys() - {"versions"}},
+        )
+
+
+def _check_format(found: Any) -> None:
+    if type(found) is not int or found != FORMAT:
+        raise ValueError(
+            f"it has format {found!r}; this version of ktransfer reads format {FORMAT}: install "
+            "the version of ktransfer that exported it, or a newer one"
+        )
+
+
+def _check_fields(record: dict[str, Any]) -> None:
+    for name, kind in _FIELDS.items():
+        if not isinstance(record.get(name), kind):
+            raise ValueError(f"the field {name!r} of its metadata is missing or no {kind.__name__}")
+    for name, kind in _OPTIONAL.items():
+        if not isinstance(record.get(name), kind | None):
+            raise ValueError(f"the field {name!r} of its metadata is no {kind.__name__}")
+    names, size = record["class_names"], record["input_size"]
+    if not names or not all(isinstance(each, str) for each in names):
+        raise ValueError("the class_names of its metadata are no names")
+    if len(set(names)) < len(names):
+        raise ValueError("the class_names of its metadata name a class twice")
+    # type, as a bool is an int.
+    if len(size) != 2 or not all(type(each) is int and 0 < each <= MAX_INPUT_PX for each in size):
+        raise ValueError(f"the input_size of its metadata is no height and width: {size!r:.40}")
