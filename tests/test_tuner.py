@@ -444,7 +444,7 @@ def test_a_full_disk_ends_the_search(photos, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     tuner = make(tmp_path / "search")
-    tuner._check_request(divided(photos))
+    tuner._check_request(tuner._request(divided(photos)))
     monkeypatch.setattr("ktransfer.tuner.records.write_whole", full)
     with pytest.raises(RunError, match="No space left on device; what was finished before is"):
         tuner.search(photos)
