@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -70,7 +72,9 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory, photos):
     tuner = make(tmp_path_factory.mktemp("search"))
-    tuner.search(photos)
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        tuner.search(photos)
+    assert "Traceback" not in said.getvalue(), "a trial that failed is said by its record"
     return tuner
 
 

@@ -7,9 +7,10 @@ leave out where a grid was.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +157,18 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
             # Where the scores of a few points are nearly equal, any kernel fits them.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().populate_space(trial_id)
+
+
+@contextlib.contextmanager
+def without_tracebacks() -> Iterator[None]:
+    """Within it KerasTuner prints none for a trial that fails: the record has its reason."""
+    from keras_tuner.src import config
+
+    before, config.DEBUG = config.DEBUG, False
+    try:
+        yield
+    finally:
+        config.DEBUG = before
 
 
 def hyperband_size(epochs: int) -> int:

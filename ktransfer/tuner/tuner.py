@@ -29,7 +29,7 @@ from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose
 from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.naive import measured_costs, naive_seconds
-from ktransfer.tuner.oracles import OBJECTIVE, Search
+from ktransfer.tuner.oracles import OBJECTIVE, Search, without_tracebacks
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.repeating import Repeating, repeated
 from ktransfer.tuner.request import Request, of_a_worker, request_of, versions
@@ -313,7 +313,8 @@ class UnfreezeTuner(BaseTuner):
         So are workers that ask once more told that the search is over.
         """
         if self._role is None:
-            super().search(verbose=0)
+            with without_tracebacks():
+                super().search(verbose=0)
             yield
             return
         # Not at the top: a search by itself needs no gRPC.
