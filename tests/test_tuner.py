@@ -167,7 +167,7 @@ def test_the_best_model_is_what_was_scored(searched, photos):
     assert right.mean() == searched.result.test.accuracy
     (model,) = searched.get_best_models()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("float32")
-    np.testing.assert_allclose(model([images]), best.predict(images).probabilities, atol=1e-6)
+    np.testing.assert_allclose(model(images), best.predict(images).probabilities, atol=1e-6)
     assert searched.result.model == str(searched.folder / "best")
     with pytest.raises(InputError, match="num_models=2, but only the chosen plan's model is kept"):
         searched.get_best_models(2)
