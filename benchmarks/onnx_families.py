@@ -95,9 +95,11 @@ def peak_of_children() -> Iterator[list[float]]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    yield peaks
-    done.set()
-    thread.join()
+    try:
+        yield peaks
+    finally:
+        done.set()
+        thread.join()
     peaks[0] = max(last.values()) / 1_024
 
 

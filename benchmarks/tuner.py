@@ -1,6 +1,6 @@
 """The search against a plain KerasTuner search, its memory, and what its choice is worth.
 
-    python benchmarks/tuner.py [--part speed] [--part memory] [--part choice] [--seeds 3] [--smoke]
+    python benchmarks/tuner.py [--part speed|memory|choice] [--rounds 2] [--seeds 3] [--smoke]
 
 speed: 12 trials, {0, 2, 4, 6} blocks with 3 learning rates of the head, 10 epochs, ants and bees,
 MobileNetV2 1.0. The plain search is KerasTuner's `GridSearch` over the same points: images are
@@ -44,7 +44,7 @@ WEIGHTS = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {ANTS_BEES: {}, FLOWERS: {"alpha": 0.35}}
 DEPTHS, HEAD_RATES, EPOCHS, RATE = (0, 2, 4, 6), (5e-4, 1e-3, 2e-3), 10, 3e-4
-ROUNDS, TRIALS, MEMORY_TRIALS, FIRST = 2, 12, 40, 5
+TRIALS, MEMORY_TRIALS, FIRST = 12, 40, 5
 TIMES_FASTER, MOST_GROWTH = 3.0, 0.10
 Figures = dict[str, Any]
 
@@ -216,7 +216,7 @@ def run(work: Callable[[Figures], Figures], **task: Any) -> Figures:
 # --- the parts ------------------------------------------------------------------------------------
 
 
-def measure_speed(shared: Path, *, smoke: bool, seeds: int) -> list[Figures]:
+def measure_speed(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> list[Figures]:
     """Rounds of both searches, one after the other."""
     task = {
         "weights": str(shared / WEIGHTS[ANTS_BEES]),
@@ -232,16 +232,16 @@ def measure_speed(shared: Path, *, smoke: bool, seeds: int) -> list[Figures]:
                 "plain": run(search_plainly, data=scratch, **task),
                 "cached": run(search_with_cache, data=scratch, **task),
             }
-            for _ in range(1 if smoke else ROUNDS)
+            for _ in range(rounds)
         ]
 
 
-def measure_memory(shared: Path, *, smoke: bool, seeds: int) -> Figures:
+def measure_memory(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> Figures:
     """Many small trials."""
     return run(search_small, trials=FIRST + 1 if smoke else MEMORY_TRIALS)
 
 
-def measure_choice(shared: Path, *, smoke: bool, seeds: int) -> list[Figures]:
+def measure_choice(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> list[Figures]:
     """Searches and probes by data set and seed."""
     found = []
     for data in (FLOWERS,) if smoke else (ANTS_BEES, FLOWERS):
@@ -370,7 +370,8 @@ def main() -> None:
     """Run the parts, or one task for the parent process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", action="append", choices=PARTS)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of choice")
+    parser.add_argument("--rounds", type=int, default=2, help="of speed")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--smoke", action="store_true", help="few and short trials")
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
@@ -383,9 +384,9 @@ def main() -> None:
     folder = results_folder(arguments.out, smoke=smoke)
     kept = folder / "tuner.json"
     found = json.loads(kept.read_text())["measurements"] if kept.is_file() else {}
-    shared, seeds = shared_folder(), 1 if smoke else arguments.seeds
+    often = {"rounds": 1 if smoke else arguments.rounds, "seeds": 1 if smoke else arguments.seeds}
     for part in arguments.part or PARTS:
-        found[part] = MEASURES[part](shared, smoke=smoke, seeds=seeds)
+        found[part] = MEASURES[part](shared_folder(), smoke=smoke, **often)
     sections = [
         f"{title}\n\n{report(found[part])}"
         for part, (title, report) in REPORTS.items()

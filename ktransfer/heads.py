@@ -93,7 +93,7 @@ def attach(
     dense.set_weights(trained.get_weights())
     # In float32 under any precision policy: bfloat16 probabilities have three digits.
     probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
-    return keras.Model(body.inputs, probabilities, name="ktransfer_model")
+    return keras.Model(body.inputs[0], probabilities, name="ktransfer_model")
 
 
 def check_dropout(dropout: float) -> None:

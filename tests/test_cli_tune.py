@@ -2,6 +2,9 @@
 
 import json
 import shlex
+import socket
+import subprocess
+import sys
 
 import pytest
 import tensorflow  # noqa: F401 - before click's runner replaces the standard streams
@@ -126,3 +129,89 @@ def test_a_resume_with_other_data_is_refused(searched, tmp_path):
     result = run("tune", other, "--resume", out)
     assert result.exit_code == 2
     assert "data train images: 20 then, " in result.stderr
+
+
+def free_address():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--role", "worker"), "--role worker needs --chief HOST:PORT"),
+        (("--chief", "127.0.0.1:80"), "--chief 127.0.0.1:80 needs --role chief or --role worker"),
+        (("--role", "worker", "--chief", "here"), "must be HOST:PORT"),
+        (("--role", "worker", "--chief", "h:80", "--trials", 9), "leave out --trials"),
+        (("--role", "worker", "--chief", "h:80", "--resume", "x"), "a worker has nothing to resum"),
+        (("--role", "worker", "--chief", "h:80", "--out", "/dev/null/x"), "cannot write to /dev/n"),
+    ],
+)
+def test_bad_commands_for_several_machines(photos, options, message):
+    result = run("tune", photos, *MINI, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_worker_without_images_is_refused():
+    result = run("tune", "--role", "worker", "--chief", "127.0.0.1:80")
+    assert result.exit_code == 2
+    assert "a worker needs DATA" in result.stderr
+
+
+def test_a_chief_whose_port_is_in_use_leaves_nothing(photos, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = run(
+            *("tune", photos, *MINI, "--out", tmp_path / "search"),
+            *("--role", "chief", "--chief", address),
+        )
+    assert result.exit_code == 2
+    assert f"the chief cannot listen at {address}: another process does" in result.stderr
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_worker_whose_chief_is_not_there_gives_up(photos):
+    address = free_address()
+    result = run(
+        *("tune", photos, *MINI, "--role", "worker", "--chief", address),
+        *("--chief-timeout-s", 0.5),
+    )
+    assert result.exit_code == 2
+    assert f"waiting for the chief at {address}" in result.stderr
+    assert f"the chief at {address} has not answered for 0.5 s" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_carries_the_trials_of_a_chief_out(searched, photos, tmp_path):
+    command = [sys.executable, "-m", "ktransfer", "tune", photos, *MINI, "--json"]
+    out, place = tmp_path / "chief", ["--chief", free_address()]
+    begun = [str(each) for each in (*command, *FEW, "--out", out, "--role", "chief", *place)]
+    chief = subprocess.Popen(begun, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        worker = subprocess.run(
+            [*map(str, command), "--role", "worker", *place], capture_output=True, timeout=240
+        )
+        output, _ = chief.communicate(timeout=240)
+    finally:
+        chief.kill()
+        chief.communicate()
+    assert worker.returncode == 0, worker.stderr
+    assert json.loads(worker.stdout)["carried_out"] == 2
+    assert b"the search is over: this worker has carried out 2 trials" in worker.stderr
+    found, alone = json.loads(output), last_json(searched[1])
+    for one, other in zip(found["trials"], alone["trials"], strict=True):
+        assert (one["values"], one["val_accuracy"]) == (other["values"], other["val_accuracy"])
+    assert found["best_plan"] == alone["best_plan"]
+    again = run(*begun[3:])
+    assert again.exit_code == 0, again.stderr
+    assert last_json(again)["best_plan"] == found["best_plan"]
+    resumed = run("tune", "--resume", out, "--json")
+    assert f"the chief waits at {place[1]}" in resumed.stderr, "it is still a chief"
+    assert last_json(resumed)["best_plan"] == found["best_plan"]
+    other = run(*begun[3:], "--epochs", 3)
+    assert other.exit_code == 2
+    assert "epochs: 10 then, 3 now" in other.stderr

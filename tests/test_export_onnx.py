@@ -146,6 +146,14 @@ def test_padding_wider_than_the_pooling_is_left_as_it_is(here, tmp_path):
     check_same(model, tmp_path / "model.onnx", random_images())
 
 
+def test_a_number_is_added_to_a_convolution(here, tmp_path):
+    images = keras.Input((*SIZE, 3))
+    x = layers.Conv2D(8, 3, use_bias=False)(layers.Rescaling(1 / 127.5, -1.0)(images))
+    model = classifier(images, keras.ops.relu6(x + 3.0))
+    write_onnx(model, SIZE, tmp_path / "model.onnx")
+    check_same(model, tmp_path / "model.onnx", random_images())
+
+
 def test_blocks_of_a_vision_transformer_convert(here, tmp_path):
     keras_hub = pytest.importorskip("keras_hub")
     tiny = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}

@@ -21,6 +21,8 @@ def test_attached_model_predicts_what_the_classifier_predicts(network, pooling):
         model.predict(images, verbose=0), odds / odds.sum(axis=1, keepdims=True), atol=1e-6
     )
     assert [each.path for each in model.trainable_variables] == ["head/kernel", "head/bias"]
+    # Called as a function, too: Keras warns, and warnings are errors here, if its input is a list.
+    np.testing.assert_allclose(np.sum(model(images), axis=1), 1, atol=1e-6)
 
 
 def test_token_pooling_takes_the_first_token():

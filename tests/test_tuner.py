@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -70,7 +72,9 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory, photos):
     tuner = make(tmp_path_factory.mktemp("search"))
-    tuner.search(photos)
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        tuner.search(photos)
+    assert "Traceback" not in said.getvalue(), "a trial that failed is said by its record"
     return tuner
 
 
@@ -163,7 +167,7 @@ def test_the_best_model_is_what_was_scored(searched, photos):
     assert right.mean() == searched.result.test.accuracy
     (model,) = searched.get_best_models()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("float32")
-    np.testing.assert_allclose(model([images]), best.predict(images).probabilities, atol=1e-6)
+    np.testing.assert_allclose(model(images), best.predict(images).probabilities, atol=1e-6)
     assert searched.result.model == str(searched.folder / "best")
     with pytest.raises(InputError, match="num_models=2, but only the chosen plan's model is kept"):
         searched.get_best_models(2)
@@ -444,7 +448,7 @@ def test_a_full_disk_ends_the_search(photos, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     tuner = make(tmp_path / "search")
-    tuner._check_request(divided(photos))
+    tuner._check_request(tuner._request(divided(photos)))
     monkeypatch.setattr("ktransfer.tuner.records.write_whole", full)
     with pytest.raises(RunError, match="No space left on device; what was finished before is"):
         tuner.search(photos)

@@ -74,6 +74,16 @@ def test_an_oracle_asked_anew_asks_for_the_same(space, tmp_path, name):
     assert len(set(tried)) == len(tried), "no point is tried twice"
 
 
+def test_a_grid_has_trials_for_many_workers_at_once(space, tmp_path):
+    search = Search("grid", 14, 3, 3)
+    expected = list(walk(search.make(small(space), NOTHING.get), tmp_path / "walk").values())
+    oracle = search.make(small(space), NOTHING.get)
+    oracle._set_project_dir(str(tmp_path / "at once"), "walk")
+    oracle.verbose = 0
+    trials = [oracle.create_trial(f"worker {at}") for at in range(14)]
+    assert [dict(each.hyperparameters.values) for each in trials] == expected
+
+
 def test_a_bayesian_search_takes_what_was_decided_from_the_records(space, tmp_path):
     # KerasTuner takes seconds for a point, and of a Gaussian process the last digits may differ.
     search = Search("bayesian", 6, 3, 0)

@@ -13,7 +13,7 @@ import click
 
 from ktransfer._checks import InputError, RunError
 from ktransfer._timing import timed
-from ktransfer.cli import early, terminal
+from ktransfer.cli import early, machines, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work, resumable
 from ktransfer.cli.started import elapsed
@@ -105,6 +105,7 @@ class NameAndValues(click.ParamType):
 @click.option(
     "--resume", metavar="DIR", help="Go on with the search in DIR; all options come from there."
 )
+@machines.machine_options
 @json_option
 @click.pass_context
 def tune(
@@ -119,11 +120,16 @@ def tune(
 
     DATA is as for `train`. What frozen blocks say is computed once for all trials. The model of the
     chosen plan is a run in DIR/best. A search that was killed goes on with `ktransfer tune --resume
-    DIR`. Needs the extra `tuner`.
+    DIR`. On several machines: one with `--role chief`, the others, which have the same DATA, with
+    `--role worker`. Needs the extra `tuner`.
     """
     from ktransfer.tuner.extra import check_installed
 
     check_installed()
+    role = machines.role_asked_for(options, resume)
+    if role is not None and role.name == "worker":
+        machines.work(context, data, out, as_json, options)
+        return
     if resume is None:
         out, command = _new_search(data, out, options)
     else:
@@ -169,10 +175,27 @@ def _new_search(
     early.check_labelled(data)
     folder = Path(out)
     if (folder / COMMAND_NAME).is_file():
+        if options["role"] == "chief":
+            return out, _same_command(command, folder)
         raise RunError(f"{out} holds a search: --resume {out} goes on with it; or name another")
     early.check_output(out)
     write_json(folder / COMMAND_NAME, json.dumps(command, indent=1))
     return out, command
+
+
+def _same_command(command: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The command of a chief that starts again, as services do.
+
+    Raises:
+        RunError: the folder's is another one; each difference is named.
+    """
+    from ktransfer.training import check_same
+    from ktransfer.tuner.records import read_json
+
+    plain = json.loads(json.dumps(command))
+    then = read_json(folder / COMMAND_NAME)
+    check_same(then, {name: plain[name] for name in plain if name in then}, str(folder))
+    return command
 
 
 def _search_to_resume(folder: str, data: str | None) -> dict[str, Any]:
@@ -225,10 +248,12 @@ def _searched(
         max_trials=command["trials"],
         **options,
         **named(("repeats", "folds", "seed", "input_size", "pooling", "cache_mb"), command),
+        **named(("role", "chief", "worker_timeout_s"), command),
         **dict(command["backbone_options"]),
     )
     with timed(seconds, "search"):
         result = tuner.search(splits)
+    assert result is not None  # this is no worker
     write_json(Path(out) / PLAN_NAME, result.best_plan.to_json())
     result.plot(out)
     return result, tuner.backbone.name

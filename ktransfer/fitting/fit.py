@@ -27,8 +27,8 @@ from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.plan import Plan, augmentation_notes, choose_plan
-from ktransfer.results import FitResult, StageResult
 from ktransfer.record import read_record
+from ktransfer.results import FitResult, StageResult
 from ktransfer.training import (
     Checkpoints,
     Network,

@@ -30,25 +30,33 @@ def check_same(then: Request, now: Request, folder: str) -> None:
         )
 
 
-def differences(then: Request, now: Request) -> Iterator[str]:
-    """Each difference in words: what it was then, what it is now."""
+def differences(
+    then: Request, now: Request, sides: tuple[str, str] = ("then", "now")
+) -> Iterator[str]:
+    """Each difference in words: what it was then, what it is now.
+
+    Args:
+        then: by topic, as in `check_same`.
+        now: the same; only its topics are compared.
+        sides: what to call the two.
+    """
     for topic in now:
-        yield from _compared(topic, then.get(topic), now[topic])
+        yield from _compared(topic, then.get(topic), now[topic], sides)
 
 
-def _compared(name: str, then: Any, now: Any) -> Iterator[str]:
+def _compared(name: str, then: Any, now: Any, sides: tuple[str, str]) -> Iterator[str]:
     if then == now:
         return
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys((*then, *now)):
-            yield from _compared(f"{name} {key}", then.get(key), now.get(key))
+            yield from _compared(f"{name} {key}", then.get(key), now.get(key), sides)
     elif _are_stages(then) and _are_stages(now) and len(then) == len(now):
         for old, new in zip(then, now, strict=True):
-            yield from _compared(f"{name} {old['name']!r}", old, new)
+            yield from _compared(f"{name} {old['name']!r}", old, new, sides)
     elif _is_digest(then) and _is_digest(now):
-        yield f"{name}: other contents than then"
+        yield f"{name}: other contents than {sides[0]}"
     else:
-        yield f"{name}: {_short(then)} then, {_short(now)} now"
+        yield f"{name}: {_short(then)} {sides[0]}, {_short(now)} {sides[1]}"
 
 
 def _are_stages(value: Any) -> bool:

@@ -7,19 +7,22 @@ leave out where a grid was.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from keras_tuner import HyperParameters, Objective, Oracle, oracles
+from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer._threads import one_blas_thread
 from ktransfer.plan.fields import whole
+from ktransfer.tuner.records import Record
 from ktransfer.tuner.space import depths_of, grid_size
 
 ORACLES = ("random", "grid", "bayesian", "hyperband")
@@ -88,11 +91,36 @@ class Search:
             return oracles.HyperbandOracle(max_epochs=self.epochs, factor=_FACTOR, **options)
         options["max_trials"] = self.max_trials
         if self.oracle == "grid":
-            return oracles.GridSearchOracle(**options)
+            return _Grid(**options)
         if self.oracle == "random":
             return _Random(**options)
         initial = max(_LEAST_BAYESIAN - 1, self.max_trials // 3)
         return _Bayesian(known, num_initial_points=initial, **options)
+
+
+def end_trial(oracle: Oracle, trial: Trial, record: Record) -> None:
+    """Tell an oracle how a trial went."""
+    if not record.metrics:
+        trial.status, trial.message = "FAILED", record.reason
+    else:
+        oracle.update_trial(trial.trial_id, record.metrics)
+        trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+
+
+class _Grid(oracles.GridSearchOracle):
+    """The grid, point by point, without KerasTuner's wait for the end of the last trial.
+
+    It waits since a trial of its own might find new hyperparameters; a plan has none, and of
+    several workers only one would have something to do.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The values of a trial: the point after the one of the last trial."""
+        found: dict[str, Any] = super().populate_space(trial_id)
+        if found["status"] == "RUNNING":
+            self._populate_next.append(trial_id)
+        return found
 
 
 class _Random(oracles.RandomSearchOracle):
@@ -129,6 +157,18 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
             # Where the scores of a few points are nearly equal, any kernel fits them.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().populate_space(trial_id)
+
+
+@contextlib.contextmanager
+def without_tracebacks() -> Iterator[None]:
+    """Within it KerasTuner prints none for a trial that fails: the record has its reason."""
+    from keras_tuner.src import config
+
+    before, config.DEBUG = config.DEBUG, False
+    try:
+        yield
+    finally:
+        config.DEBUG = before
 
 
 def hyperband_size(epochs: int) -> int:

@@ -58,6 +58,9 @@ class Record:
         fold: the fold of train and validation that was held back, from 0; None: the validation
             part was.
         num_validation: how many images it was judged on.
+        began_at: its place among all beginnings and ends of the search, from 1, so that an oracle
+            can be told of them again in that order.
+        ended_at: the same of its end; 0 where it has not ended.
     """
 
     name: str
@@ -77,6 +80,23 @@ class Record:
     repeats: str = ""
     fold: int | None = None
     num_validation: int = 0
+    began_at: int = 0
+    ended_at: int = 0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        """A record from plain data.
+
+        Raises:
+            TypeError: something is missing.
+        """
+        known = [each.name for each in fields(cls)]
+        return cls(**with_tuples({name: data[name] for name in known if name in data}))
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the oracle asked for it; oracles count their trials, others have words."""
+        return self.name.isdigit()
 
     @property
     def finished(self) -> bool:
@@ -139,7 +159,8 @@ class Journal:
     def begin(self, record: Record) -> Record:
         """Note that a trial begins; its attempts go up where it had begun before."""
         before = self.find(record.name)
-        record = replace(record, attempts=before.attempts + 1 if before else 1)
+        attempts, began_at = (before.attempts, before.began_at) if before else (0, self._next_at())
+        record = replace(record, attempts=attempts + 1, began_at=began_at)
         self.write(record)
         return record
 
@@ -149,9 +170,14 @@ class Journal:
         Raises:
             RunError: the folder cannot be written to.
         """
+        if record.finished:
+            record = replace(record, ended_at=self._next_at())
         text = json.dumps(asdict(record), indent=1)
         write_json(self._trials / f"{record.name}.json", text)
         self._records[record.name] = record
+
+    def _next_at(self) -> int:
+        return 1 + max((max(each.began_at, each.ended_at) for each in self.all()), default=0)
 
     def read_request(self) -> dict[str, Any] | None:
         """What the search is made of; None where none has begun.
@@ -196,11 +222,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Record:
-    data = read_json(path)
-    known = [each.name for each in fields(Record)]
-    own = {name: data[name] for name in known if name in data}
     try:
-        found = Record(**with_tuples(own))
+        found = Record.from_dict(read_json(path))
         check_typed(found, "a trial")
         found.to_plan()
         if found.test is not None:

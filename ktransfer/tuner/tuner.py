@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+from keras_tuner import HyperParameters
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
@@ -18,7 +21,6 @@ from ktransfer._progress import stderr_console
 from ktransfer.data import Splits, read_data
 from ktransfer.data.dividing import divide, in_fold
 from ktransfer.finetuner import FineTuner
-from ktransfer.freezing import prefix_digest
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
@@ -27,10 +29,12 @@ from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose
 from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.naive import measured_costs, naive_seconds
-from ktransfer.tuner.oracles import OBJECTIVE, Search
+from ktransfer.tuner.oracles import OBJECTIVE, Search, without_tracebacks
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.repeating import Repeating, repeated
+from ktransfer.tuner.request import Request, of_a_worker, request_of, versions
 from ktransfer.tuner.result import SearchResult
+from ktransfer.tuner.role import WORKER, check_free, role_of, without_variables
 from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
@@ -67,11 +71,22 @@ class UnfreezeTuner(BaseTuner):
         cache_mb: most megabytes that what trials share may take; None: what the library's cache has
             room for.
         verbose: say on standard error how each trial went.
+        role: `"chief"` or `"worker"` of a search over several machines; None: as KerasTuner's
+            environment variables say, which is no other machine where they are not set. The chief
+            says what is tried, and has the directory; a worker asks it for trials, and needs the
+            same data, backbone and weights. What a worker is told of the oracle, the trials, epochs
+            and repeats is not used.
+        chief: `HOST:PORT` of the chief. What is sent is neither encrypted nor signed: for networks
+            that you trust.
+        worker_timeout_s: a trial whose worker has said nothing for so many seconds is given to
+            another; of the chief.
+        chief_timeout_s: for so many seconds a worker waits for a chief that does not answer.
         **options: of `FineTuner`, such as `input_size`, `pooling` or `alpha=0.35`.
 
     Raises:
         InputError: something of it is unknown or does not fit together, there is nothing to search,
             or the oracle needs more trials.
+        RunError: the chief's port is in use.
     """
 
     def __init__(
@@ -90,6 +105,10 @@ class UnfreezeTuner(BaseTuner):
         seed: int = 0,
         cache_mb: float | None = None,
         verbose: bool = True,
+        role: str | None = None,
+        chief: str | None = None,
+        worker_timeout_s: float = 60.0,
+        chief_timeout_s: float = 600.0,
         **options: Any,
     ) -> None:
         if not isinstance(backbone, str | keras.Model):
@@ -97,6 +116,9 @@ class UnfreezeTuner(BaseTuner):
                 f"the processes of a search load the backbone themselves: give a name or a "
                 f"keras.Model, got {backbone!r}"
             )
+        self._role = role_of(role, chief)
+        self._worker_timeout_s = _seconds("worker_timeout_s", worker_timeout_s)
+        self._chief_timeout_s = _seconds("chief_timeout_s", chief_timeout_s)
         self.search_seed = whole("a search", "seed", seed, 0)
         self._repeating = Repeating(repeats, folds, seed)
         self._repeating.check()
@@ -113,16 +135,23 @@ class UnfreezeTuner(BaseTuner):
         )
         plan_of(self.space, self.num_blocks)  # its errors are raised now
         self._search = Search(oracle, max_trials, epochs, seed)
-        self._search.check(self.space)
+        self._given = [each.name for each in hyperparameters.space] if hyperparameters else []
+        if not self._works:
+            self._search.check(self.space)
+        if self._role and not self._works:
+            check_free(self._role)
         self.folder = Path(directory)
         self.journal = Journal(self.folder)
         self.result: SearchResult | None = None
+        #: How many trials this process has carried out as a worker.
+        self.num_carried_out = 0
         self._crew: Crew | None = None
-        super().__init__(
-            self._search.make(self.space, self._known),
-            directory=str(self.folder),
-            project_name="keras_tuner",
-        )
+        with without_variables():
+            super().__init__(
+                self._search.make(self.space, self._known),
+                directory=str(self.folder),
+                project_name="keras_tuner",
+            )
 
     @property
     def best_plan(self) -> Plan:
@@ -172,7 +201,7 @@ class UnfreezeTuner(BaseTuner):
         validation_fraction: float = 0.2,
         test_fraction: float = 0.2,
         class_names: Sequence[str] | None = None,
-    ) -> SearchResult:
+    ) -> SearchResult | None:
         """Carry out the trials that are left, and choose.
 
         Args:
@@ -183,12 +212,13 @@ class UnfreezeTuner(BaseTuner):
             class_names: as in `FineTuner.fit`.
 
         Returns:
-            What was found; it is also kept as `result`.
+            What was found; it is also kept as `result`. None of a worker: the chief has it.
 
         Raises:
             InputError: the data or an argument cannot be used.
             RunError: the directory holds another search (each difference is named), cannot be
-                written to, or every trial has failed. What was finished before is kept.
+                written to, or every trial has failed; or a worker has something else than its
+                chief, or the chief is gone. What was finished before is kept.
         """
         started = time.perf_counter()
         splits = data
@@ -200,17 +230,22 @@ class UnfreezeTuner(BaseTuner):
                 class_names=class_names,
             )
         splits = with_test(splits, test_fraction, self.search_seed)
+        request = self._request(splits)
+        if self._works:
+            self._work(splits, request)
+            return None
         check_output_folder(self.best_run, overwrite=True)
         if folds := self._repeating.folds:
             in_fold(splits, folds, 0, self.search_seed)  # its errors are raised now
-        shared = self._shared(splits)
-        self._check_request(splits)
+        seeds = 1 + self._repeating.num_seeds(len(splits.validation))
+        shared = self._shared(splits, self.space, seeds, copies=1 + (folds or 0))
+        self._check_request(request)
         self._say(str(shared))
         setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
         self._crew = Crew(setup, self.folder / "worker.log")
         try:
-            super().search(verbose=0)
-            self.result = self._chosen(splits, shared, started)
+            with self._trials_ended(request):
+                self.result = self._chosen(splits, shared, started)
         finally:
             self._crew.close()
         return self.result
@@ -227,9 +262,7 @@ class UnfreezeTuner(BaseTuner):
         Raises:
             FailedTrialError: it failed, with the reason.
         """
-        values = dict(trial.hyperparameters.values)
-        plan = plan_of(trial.hyperparameters, self.num_blocks)
-        record = self._carried_out(Record(trial.trial_id, values, plan.to_dict(), self.search_seed))
+        record = self._carried_out(self._begun(trial))
         if not record.metrics:
             raise FailedTrialError(record.reason)
         return record.metrics
@@ -263,6 +296,73 @@ class UnfreezeTuner(BaseTuner):
     def save(self) -> None:
         """Write KerasTuner's files for those who look; the search goes on from the records."""
         self.oracle.save()
+
+    @property
+    def _works(self) -> bool:
+        return self._role is not None and self._role.name == WORKER
+
+    def _begun(self, trial: Any) -> Record:
+        values = dict(trial.hyperparameters.values)
+        plan = plan_of(trial.hyperparameters, self.num_blocks)
+        return Record(trial.trial_id, values, plan.to_dict(), self.search_seed)
+
+    @contextlib.contextmanager
+    def _trials_ended(self, request: Request) -> Iterator[None]:
+        """Carries the trials out, here or elsewhere; a chief is there until the `with` block ends.
+
+        So are workers that ask once more told that the search is over.
+        """
+        if self._role is None:
+            with without_tracebacks():
+                super().search(verbose=0)
+            yield
+            return
+        # Not at the top: a search by itself needs no gRPC.
+        from ktransfer.tuner.chief import Chief
+
+        with Chief(
+            self._role,
+            self.oracle,
+            self.journal,
+            begin=self._begun,
+            curves=self._curves,
+            request={**request, **self._compared()},
+            silence_s=self._worker_timeout_s,
+            say=self._say,
+        ) as chief:
+            chief.wait()
+            yield
+
+    def _work(self, splits: Splits, request: Request) -> None:
+        """Carry out trials of the chief, if it searches the same."""
+        from ktransfer.tuner.remote import Remote, check_same_as_chief, work
+
+        assert self._role is not None
+        chief = Remote(self._role, self._chief_timeout_s, self._say)
+        with contextlib.closing(chief):
+            letter = chief.letter()
+            own = of_a_worker({**request, **self._compared()}, self._given)
+            check_same_as_chief(letter["request"], own, self._role.address)
+            # The cuts that the chief's trials ask for; repeats are the chief's own.
+            shared = self._shared(splits, chief.get_space())
+            self._say(str(shared))
+            setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
+            self._crew = Crew(setup, self.folder / f"{chief.tuner_id}.log")
+            with contextlib.closing(self._crew):
+                for record in work(chief, self._crew, letter["silence_s"]):
+                    self.num_carried_out += 1
+                    self._say(record)
+        self._say(f"the search is over: this worker has carried out {self.num_carried_out} trials")
+
+    def _compared(self) -> Request:
+        """What worker and chief compare beyond what a search that goes on does."""
+        options = {name: repr(value) for name, value in sorted(self._options.items())}
+        return {"options": options, "versions": versions()}
+
+    def _say(self, what: str | Record) -> None:
+        if self._verbose:
+            text = what if isinstance(what, str) else _said(what)
+            stderr_console().print(text, markup=False)
 
     def _known(self, name: str) -> dict[str, Any] | None:
         record = self.journal.find(name)
@@ -308,24 +408,21 @@ class UnfreezeTuner(BaseTuner):
         except RunError as error:
             # KerasTuner goes on after any other error: the next trial would meet the same.
             raise _EndedError(str(error)) from error
-        self._say(_said(record))
+        self._say(record)
         return record
 
-    def _say(self, sentence: str) -> None:
-        if self._verbose:
-            stderr_console().print(sentence)
-
-    def _shared(self, splits: Splits) -> Shared:
+    def _shared(
+        self, splits: Splits, space: HyperParameters, seeds: int = 1, copies: int = 1
+    ) -> Shared:
         """What trials share, within the budget."""
-        seeds = 1 + self._repeating.num_seeds(len(splits.validation))
         return share(
             self.backbone,
             self._pooling,
-            self.space,
+            space,
             splits,
             budget_mb=self._cache_mb,
             seeds=seeds,
-            copies=1 + (self._repeating.folds or 0),
+            copies=copies,
         )
 
     def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
@@ -369,28 +466,17 @@ class UnfreezeTuner(BaseTuner):
         assert found is not None
         return found
 
-    def _check_request(self, splits: Splits) -> None:
-        """Refuse a folder that holds another search; note what this one is made of."""
-        request = {
-            "data": {
-                part.name: {"images": len(part), "contents": part.content_digest()}
-                for part in splits.parts
-            },
-            "classes": list(splits.class_names),
-            "backbone": {
-                "name": self.backbone.name,
-                "input_size": list(self.backbone.input_size),
-                "options": dict(self.backbone.options),
-                "weights": prefix_digest(self.backbone, self.num_blocks),
-            },
-            "search": {
-                **dataclasses.asdict(self._search),
-                "objective": OBJECTIVE,
-                "repeats": self._repeating.repeats,
-                "folds": self._repeating.folds,
-            },
-            "space": {each.name: _described(each) for each in self.space.space},
+    def _request(self, splits: Splits) -> Request:
+        search = {
+            **dataclasses.asdict(self._search),
+            "objective": OBJECTIVE,
+            "repeats": self._repeating.repeats,
+            "folds": self._repeating.folds,
         }
+        return request_of(self.backbone, splits, search, self.space)
+
+    def _check_request(self, request: Request) -> None:
+        """Refuse a folder that holds another search; note what this one is made of."""
         then = self.journal.read_request()
         if then is None:
             self.journal.write_request(request)
@@ -423,9 +509,10 @@ def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
     )
 
 
-def _described(hyperparameter: Any) -> dict[str, Any]:
-    config = hyperparameter.get_config()
-    return {key: config[key] for key in config if key not in ("name", "conditions")}
+def _seconds(name: str, value: float) -> float:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{name} must be seconds, above 0, got {value!r}")
+    return float(value)
 
 
 def _said(record: Record) -> str:

@@ -19,7 +19,13 @@ from tf2onnx import optimizer, tf_loader, tfonnx
 from tf2onnx.handler import tf_op
 
 from ktransfer.export.aside import JOB_NAME, OUTCOME_NAME
-from ktransfer.export.onnx.mending import allow_inlining, fill_in, mend_erfc, mend_max_pooling
+from ktransfer.export.onnx.mending import (
+    allow_inlining,
+    fill_in,
+    mend_erfc,
+    mend_max_pooling,
+    mend_scalar_addition,
+)
 from ktransfer.export.onnx.operators import Obstacle
 from ktransfer.export.onnx.tracing import GRAPH_NAME, MODEL_NAME, WEIGHTS_NAME
 from ktransfer.export.servable import INPUT_NAME, OUTPUT_NAME
@@ -41,7 +47,9 @@ def prepared(folder: Path, output: str) -> Any:
     allow_inlining(graph)
     graph = _optimized(graph, output)
     mend_erfc(graph)
-    mend_max_pooling(graph, _shapes(graph))
+    shapes = _shapes(graph)
+    mend_max_pooling(graph, shapes)
+    mend_scalar_addition(graph, shapes)
     with np.load(folder / WEIGHTS_NAME) as weights:
         fill_in(graph, weights)
     return _optimized(graph, output)

@@ -55,6 +55,27 @@ def mend_erfc(graph: Any) -> None:
         erf.attr["T"].type = dtype
 
 
+def mend_scalar_addition(graph: Any, shapes: Mapping[str, Sequence[int | None]]) -> None:
+    """Write x + [c] for x + c.
+
+    The optimizer of tf2onnx (1.17) fails where a number is added to what a convolution says, as the
+    hard sigmoid of MobileNetV3 does.
+
+    Args:
+        graph: a `GraphDef`.
+        shapes: of what each node says, by its name.
+    """
+    nodes = {each.name: each for each in graph.node}
+    for node in [each for each in graph.node if each.op in ("Add", "AddV2")]:
+        for at, name in enumerate(list(node.input)[:2]):
+            term = nodes[_node_of(name)]
+            if term.op == "Const" and shapes.get(term.name) == [] and shapes.get(node.name):
+                one = graph.node.add()
+                one.name = f"{node.name}/term_{at}"
+                _make_constant(one, tf.make_ndarray(term.attr["value"].tensor)[None])
+                node.input[at] = one.name
+
+
 def mend_max_pooling(graph: Any, shapes: Mapping[str, Sequence[int | None]]) -> None:
     """Have max pooling do the padding with zeros in front of it itself.
 

@@ -1,0 +1,38 @@
+"""What chief and workers say to each other beyond KerasTuner's own messages.
+
+KerasTuner's protocol has room for hyperparameters and metrics alone. A letter is one more fixed
+hyperparameter, whose value is JSON; it is added where a message leaves, and none reaches a plan, a
+record or KerasTuner's files.
+
+    GetSpace      what the search is made of, and how soon a silent worker is given up
+    CreateTrial   the record of the trial, and the curves that the median rule compares it with
+    EndTrial      the record of the trial, with how it went
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from keras_tuner import HyperParameters
+
+LETTER = "ktransfer/letter"
+
+
+def with_letter(hyperparameters: HyperParameters, contents: Mapping[str, Any]) -> HyperParameters:
+    """The same hyperparameters and a letter."""
+    copied = hyperparameters.copy()
+    copied.Fixed(LETTER, json.dumps(contents))
+    return copied
+
+
+def letter_of(hyperparameters: HyperParameters) -> dict[str, Any] | None:
+    """What the letter among them says; None where there is none that can be read."""
+    for each in hyperparameters.space:
+        if each.name == LETTER:
+            try:
+                return dict(json.loads(each.value))
+            except (ValueError, TypeError, RecursionError):
+                return None
+    return None
