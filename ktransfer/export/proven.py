@@ -67,8 +67,8 @@ def what_it_cost(export: ExportResult) -> list[str]:
     )
     return [
         "",
-        f"Quantised to {judged.kind}: {judged.sentence(found)}.{calibrated} The same images through "
-        "the export in float32:",
+        f"Quantised to {judged.kind}: {judged.sentence(found)}.{calibrated} The same images "
+        "through the export in float32:",
         "",
         *table(("", "float32", judged.kind), rows, numbers=2),
     ]

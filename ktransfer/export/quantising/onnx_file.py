@@ -85,7 +85,8 @@ def split(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto, str
         pixels = readers[0].output[0]
     _declare(model, pixels, None)
     front = onnx.utils.Extractor(model).extract_model([INPUT_NAME], [pixels])
-    (found,) = _session(front).run([pixels], {INPUT_NAME: np.zeros((1, 8, 8, 3), np.uint8)})
+    black = np.zeros((1, 8, 8, 3), np.uint8)
+    (found,) = _session(front).run([pixels], {INPUT_NAME: black})
     _declare(model, pixels, ("batch", *found.shape[1:]))
     network = onnx.utils.Extractor(model).extract_model([pixels], [OUTPUT_NAME])
     return front, network, pixels
@@ -96,16 +97,20 @@ def joined(front: onnx.ModelProto, network: onnx.ModelProto, pixels: str) -> onn
     used = {each.domain for model in (front, network) for each in model.graph.node}
     # onnxruntime adds domains that nobody uses, and the same one twice.
     versions = {each.domain: each.version for each in network.opset_import if each.domain in used}
+    opsets = [onnx.helper.make_opsetid(*each) for each in versions.items()]
     ir_version = max(front.ir_version, network.ir_version)
     for each in (front, network):
         del each.metadata_props[:], each.graph.value_info[:], each.opset_import[:]
-        each.opset_import.extend(onnx.helper.make_opsetid(*pair) for pair in versions.items())
+        each.opset_import.extend(opsets)
         each.ir_version = ir_version
     # Constants that both of them have get two names.
     network = onnx.compose.add_prefix(
         network, "network/", rename_inputs=False, rename_outputs=False
     )
-    return onnx.compose.merge_models(front, network, io_map=[(pixels, pixels)])
+    model = onnx.compose.merge_models(front, network, io_map=[(pixels, pixels)])
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    return model
 
 
 class _Pixels(CalibrationDataReader):  # type: ignore[misc]
@@ -123,6 +128,21 @@ class _Pixels(CalibrationDataReader):  # type: ignore[misc]
         for start in range(0, len(images), _BATCH_SIZE):
             batch = images[start : start + _BATCH_SIZE]
             yield {name: session.run([name], {INPUT_NAME: batch})[0]}
+
+
+def before_weights(network: onnx.ModelProto) -> list[str]:
+    """The operators that no weights come before, by name: they scale the pixels.
+
+    Rounded after each of them, pixels would be rounded three times instead of once.
+    """
+    weighted: set[str] = set()
+    names = []
+    for node in network.graph.node:
+        if node.op_type in WEIGHTED or weighted.intersection(node.input):
+            weighted.update(node.output)
+        else:
+            names.append(node.name)
+    return names
 
 
 def head_of(network: onnx.ModelProto) -> list[str]:
@@ -159,6 +179,7 @@ def with_int8(model: onnx.ModelProto, images: np.ndarray, folder: Path) -> onnx.
     onnx.save(network, plain)
     # Batch norms become part of the convolutions before them.
     quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+    ready = onnx.load(prepared)
     quantize_static(
         prepared,
         done,
@@ -169,7 +190,7 @@ def with_int8(model: onnx.ModelProto, images: np.ndarray, folder: Path) -> onnx.
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=head_of(onnx.load(prepared, load_external_data=False)),
+        nodes_to_exclude=[*before_weights(ready), *head_of(ready)],
         # Products of activations, as attention has them, stay in float32.
         extra_options={"MatMulConstBOnly": True, "CalibMaxIntermediateOutputs": _held(len(images))},
     )
