@@ -94,3 +94,12 @@ def test_other_number_of_classes_is_said(wanted):
         RunError, match=r"probabilities of shape \(3,\) for an image, the model \(2,\)"
     ):
         judged(lambda images: np.zeros((len(images), 3), np.float32), wanted)
+
+
+def test_without_a_bound_any_probabilities_pass_but_they_must_be_numbers(wanted):
+    def judge(predict):
+        return compare(predict, wanted, NAMES, any_size=True, bound=None)
+
+    assert judge(lambda images: whole(images)[:, ::-1]).top1_agreement < 0.5
+    with pytest.raises(RunError, match=r"no numbers \(NaN or infinity\) for 40 of 40 prediction"):
+        judge(lambda images: np.full_like(whole(images), np.nan))

@@ -158,8 +158,10 @@ def compare(
     single, single_s = _timed_rows(predict, own)
     batched, batched_s = _timed_rows(predict, batches(wanted.resized))
     for found in (single, batched):
-        _check_probabilities(found, wanted)
-        if bound is not None:
+        _check_shape(found, wanted)
+        if bound is None:
+            _check_finite(found, wanted)
+        else:
             _check_same(found, wanted, class_names, bound)
     in_full, _ = _timed_rows(predict, batches(wanted.in_full()))
     differences = np.abs(np.stack([single, batched]) - wanted.probabilities)
@@ -222,12 +224,15 @@ def _right(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def _check_probabilities(found: np.ndarray, wanted: Expected) -> None:
+def _check_shape(found: np.ndarray, wanted: Expected) -> None:
     if found.shape != wanted.probabilities.shape:
         raise RunError(
             f"the export gives probabilities of shape {found.shape[1:]} for an image, the model "
             f"{wanted.probabilities.shape[1:]}; nothing was written"
         )
+
+
+def _check_finite(found: np.ndarray, wanted: Expected) -> None:
     broken = ~np.isfinite(found).all(axis=1)
     if broken.any():
         raise RunError(
@@ -240,11 +245,12 @@ def _check_same(
     found: np.ndarray, wanted: Expected, class_names: Sequence[str], bound: float
 ) -> None:
     differences = np.abs(found - wanted.probabilities).max(axis=1)
+    # Written so that a NaN fails the test as well.
     same_class = found.argmax(axis=1) == wanted.probabilities.argmax(axis=1)
     wrong = ~((differences <= bound) & same_class)
     if not wrong.any():
         return
-    row = int(np.where(wrong, differences, -1.0).argmax())
+    row = int(np.where(wrong, np.nan_to_num(differences, nan=np.inf), -1.0).argmax())
 
     def said(probabilities: np.ndarray) -> str:
         best = int(probabilities[row].argmax())

@@ -52,7 +52,7 @@ def calibration_images(
         part = kept
     else:
         part = _of_record(class_names, record)
-    rows = even_sample(np.maximum(part.labels, 0), MOST_IMAGES) if len(part) else []
+    rows = even_sample(np.maximum(part.labels, 0), MOST_IMAGES)
     read = [_pixels(part, int(row), input_size) for row in rows]
     pixels = [each for each in read if each is not None]
     if not pixels:

@@ -113,7 +113,7 @@ def joined(front: onnx.ModelProto, network: onnx.ModelProto, pixels: str) -> onn
     return model
 
 
-class _Pixels(CalibrationDataReader):  # type: ignore[misc]
+class _Pixels(CalibrationDataReader):
     """What the network sees of the images, by way of the file's own resizing."""
 
     def __init__(self, front: onnx.ModelProto, pixels: str, images: np.ndarray) -> None:
