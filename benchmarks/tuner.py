@@ -1,12 +1,15 @@
 """The search against a plain KerasTuner search, its memory, and what its choice is worth.
 
-    python benchmarks/tuner.py [--part speed|memory|choice] [--rounds 2] [--seeds 3] [--smoke]
+    python benchmarks/tuner.py [--part speed|whole|memory|choice] [--rounds 2] [--seeds 3] [--smoke]
 
 speed: 12 trials, {0, 2, 4, 6} blocks with 3 learning rates of the head, 10 epochs, ants and bees,
 MobileNetV2 1.0. The plain search is KerasTuner's `GridSearch` over the same points: images are
 decoded once and held in memory, and every epoch runs the whole network, as in the Keras guide. It
 trains the 10 epochs alone; each trial of ours trains its head first. Rounds alternate, each search
 in a process of its own with an empty cache; the wall time is that of the process.
+
+whole: our search once more with every trial trained to its end, against the plain one of `speed`:
+what the cache does without the median rule.
 
 memory: 40 trials of MobileNetV2 mini on 60 drawn pictures; resident memory of the process that
 trains after each trial, and of the one that searches.
@@ -22,6 +25,7 @@ minutes on 2 CPU cores.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -29,14 +33,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lp_ft import draw_flowers
 from reporting import in_own_process, results_folder, shared_folder, table, write_results
 
-PARTS = ("speed", "memory", "choice")
+PARTS = ("speed", "whole", "memory", "choice")
 ANTS_BEES, FLOWERS = "ants_bees", "flowers"
 WEIGHTS = {
     ANTS_BEES: "weights/mobilenetv2_1.0_224_notop.weights.h5",
@@ -103,6 +107,10 @@ def search_with_cache(task: Figures) -> Figures:
 
     from ktransfer.tuner import UnfreezeTuner
 
+    class Whole(UnfreezeTuner):
+        def _curves(self, record: Any) -> tuple[tuple[float, ...], ...]:
+            return ()  # nothing for the median rule to compare with
+
     space = keras_tuner.HyperParameters()
     space.Choice("unfreeze", task["depths"])
     space.Choice("head_rate", task["rates"])
@@ -117,7 +125,7 @@ def search_with_cache(task: Figures) -> Figures:
         space.Fixed(name, value)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
-        tuner = UnfreezeTuner(
+        tuner = (Whole if task["whole"] else UnfreezeTuner)(
             "MobileNetV2",
             task["weights"],
             directory=scratch,
@@ -218,22 +226,35 @@ def run(work: Callable[[Figures], Figures], **task: Any) -> Figures:
 
 def measure_speed(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> list[Figures]:
     """Rounds of both searches, one after the other."""
-    task = {
-        "weights": str(shared / WEIGHTS[ANTS_BEES]),
-        "depths": DEPTHS[:2] if smoke else DEPTHS,
-        "rates": HEAD_RATES[:1] if smoke else HEAD_RATES,
-        "epochs": 1 if smoke else EPOCHS,
-    }
-    with tempfile.TemporaryDirectory() as scratch:
-        for part, source in (("train", "train"), ("val", "val"), ("test", "val")):
-            link(shared / "data" / ANTS_BEES / source, Path(scratch) / part)
+    with ants_and_bees(shared, smoke=smoke) as task:
         return [
             {
-                "plain": run(search_plainly, data=scratch, **task),
-                "cached": run(search_with_cache, data=scratch, **task),
+                "plain": run(search_plainly, **task),
+                "cached": run(search_with_cache, whole=False, **task),
             }
             for _ in range(rounds)
         ]
+
+
+def measure_whole(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> Figures:
+    """Our search with every trial to its end."""
+    with ants_and_bees(shared, smoke=smoke) as task:
+        return run(search_with_cache, whole=True, **task)
+
+
+@contextlib.contextmanager
+def ants_and_bees(shared: Path, *, smoke: bool) -> Iterator[Figures]:
+    """The photos, in parts, and the points of the grid."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for part, source in (("train", "train"), ("val", "val"), ("test", "val")):
+            link(shared / "data" / ANTS_BEES / source, Path(scratch) / part)
+        yield {
+            "data": scratch,
+            "weights": str(shared / WEIGHTS[ANTS_BEES]),
+            "depths": DEPTHS[:2] if smoke else DEPTHS,
+            "rates": HEAD_RATES[:1] if smoke else HEAD_RATES,
+            "epochs": 1 if smoke else EPOCHS,
+        }
 
 
 def measure_memory(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> Figures:
@@ -269,6 +290,7 @@ def link(source: Path, target: Path) -> None:
 
 MEASURES: dict[str, Callable[..., Any]] = {
     "speed": measure_speed,
+    "whole": measure_whole,
     "memory": measure_memory,
     "choice": measure_choice,
 }
@@ -279,23 +301,10 @@ MEASURES: dict[str, Callable[..., Any]] = {
 
 def speed_report(rounds: list[Figures]) -> str:
     """Wall times, and how many times as long the plain search takes."""
-    rows = []
-    for number, each in enumerate(rounds, start=1):
-        plain, cached = each["plain"], each["cached"]
-        by_depth = [
-            f"{statistics.mean(t['seconds'] for t in cached['trials'] if t['unfreeze'] == d):.1f}"
-            for d in sorted({t["unfreeze"] for t in cached["trials"]})
-        ]
-        rows.append(
-            [
-                str(number),
-                f"{plain['total_s']:.0f}",
-                f"{cached['total_s']:.0f}",
-                f"{plain['total_s'] / cached['total_s']:.2f}",
-                " / ".join(by_depth),
-                str(sum(t["status"] == "done" for t in cached["trials"])),
-            ]
-        )
+    rows = [
+        [str(number), f"{each['plain']['total_s']:.0f}", *_search_row(**each)]
+        for number, each in enumerate(rounds, start=1)
+    ]
     ratios = [each["plain"]["total_s"] / each["cached"]["total_s"] for each in rounds]
     header = "round|plain, s|ktransfer, s|times as fast|s a trial by depth|trials to the end"
     return (
@@ -303,6 +312,25 @@ def speed_report(rounds: list[Figures]) -> str:
         f"(asked: {TIMES_FASTER:g}){_holds(min(ratios) >= TIMES_FASTER)}. Ours has a head stage "
         "before each trial, and trains and tests the chosen plan once more.\n"
     )
+
+
+def _search_row(plain: Figures, cached: Figures) -> list[str]:
+    by_depth = [
+        f"{statistics.mean(t['seconds'] for t in cached['trials'] if t['unfreeze'] == depth):.1f}"
+        for depth in sorted({t["unfreeze"] for t in cached["trials"]})
+    ]
+    return [
+        f"{cached['total_s']:.0f}",
+        f"{plain['total_s'] / cached['total_s']:.2f}",
+        " / ".join(by_depth),
+        str(sum(t["status"] == "done" for t in cached["trials"])),
+    ]
+
+
+def whole_report(found: Figures, speed: list[Figures]) -> str:
+    """Our search without early ends, against the plain one."""
+    header = "ktransfer, s|times as fast|s a trial by depth|trials to the end"
+    return table(header.split("|"), [_search_row(speed[-1]["plain"], found)]) + "\n"
 
 
 def memory_report(found: Figures) -> str:
@@ -359,8 +387,9 @@ def _holds(holds: bool) -> str:
     return ": holds" if holds else ": DOES NOT HOLD"
 
 
-REPORTS: dict[str, tuple[str, Callable[[Any], str]]] = {
+REPORTS: dict[str, tuple[str, Callable[..., str]]] = {
     "speed": ("## Against a plain search", speed_report),
+    "whole": ("## The same with every trial trained to its end", whole_report),
     "memory": ("## Memory", memory_report),
     "choice": ("## The chosen plan on photos that the search did not see", choice_report),
 }
@@ -388,7 +417,7 @@ def main() -> None:
     for part in arguments.part or PARTS:
         found[part] = MEASURES[part](shared_folder(), smoke=smoke, **often)
     sections = [
-        f"{title}\n\n{report(found[part])}"
+        f"{title}\n\n{report(found[part], *([found['speed']] if part == 'whole' else []))}"
         for part, (title, report) in REPORTS.items()
         if part in found
     ]

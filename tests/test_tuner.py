@@ -18,12 +18,11 @@ from training_networks import three_blocks
 
 from ktransfer import FineTuner, InputError, RunError
 from ktransfer.data import read_data
-from ktransfer.data.dividing import in_fold
+from ktransfer.data.dividing import in_fold, with_test
 from ktransfer.plan import last_blocks, linear_probe
 from ktransfer.tuner import UnfreezeTuner, crew
 from ktransfer.tuner.median import MedianRule
 from ktransfer.tuner.records import DONE, FAILED, STOPPED
-from ktransfer.tuner.tuner import with_test
 from ktransfer.tuner.worker import Job, Setup, _outcome, carry_out
 
 OPTIONS = {"preprocessing": "none", "dropout": 0.0}

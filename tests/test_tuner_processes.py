@@ -161,8 +161,8 @@ def test_kerastuners_variables_make_a_worker_and_stay(tmp_path, monkeypatch):
 def chief_of(tuner, photos):
     """The chief's service, without a search."""
     from ktransfer.data import read_data
+    from ktransfer.data.dividing import with_test
     from ktransfer.tuner.chief import Chief
-    from ktransfer.tuner.tuner import with_test
 
     splits = with_test(read_data(photos, seed=5), 0.2, 5)
     return Chief(

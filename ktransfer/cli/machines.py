@@ -113,8 +113,8 @@ def work(
 
 def _carried_out(options: dict[str, Any], folder: str, seconds: dict[str, float]) -> int:
     from ktransfer.data import read_data
+    from ktransfer.data.dividing import with_test
     from ktransfer.tuner import UnfreezeTuner
-    from ktransfer.tuner.tuner import with_test
 
     with timed(seconds, "backbone"):
         tuner = UnfreezeTuner(

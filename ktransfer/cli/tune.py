@@ -217,11 +217,10 @@ def _searched(
 ) -> tuple[SearchResult, str]:
     """Carry out a search that was checked, or go on with it."""
     from ktransfer.data import read_data
-    from ktransfer.data.dividing import in_fold
+    from ktransfer.data.dividing import in_fold, with_test
     from ktransfer.tuner import UnfreezeTuner, search_space
     from ktransfer.tuner.oracles import Search
     from ktransfer.tuner.records import write_json
-    from ktransfer.tuner.tuner import with_test
 
     with timed(seconds, "backbone"):
         one = built(command)

@@ -1,4 +1,4 @@
-"""Holds a part of the training images back for validation, or each of them once in turn."""
+"""Holds a part of the training images back for validation or test, or each once in turn."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ def divide(
     train = whole.select(np.setdiff1d(np.arange(len(whole)), held_back))
     validation = whole.select(np.asarray(held_back, np.int64))
     return replace(train, name="train"), replace(validation, name="validation")
+
+
+def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
+    """The same with a test part: where the data has none, a share of each class of train.
+
+    Raises:
+        InputError: the share does not lie between 0 and 1.
+    """
+    if splits.test is not None:
+        return splits
+    if not isinstance(fraction, int | float) or not 0.0 < fraction < 1.0:
+        raise InputError(f"test_fraction must lie between 0 and 1, got {fraction!r}")
+    train, test = divide(splits.train, splits.class_names, fraction, seed)
+    note = f"{len(test)} training images were held back as a test part (seed={seed})"
+    return replace(
+        splits,
+        train=train,
+        test=replace(test, name="test"),
+        test_held_back=True,
+        notes=(*splits.notes, note),
+    )
 
 
 def folds_of(labels: np.ndarray, class_names: Sequence[str], folds: int, seed: int) -> np.ndarray:

@@ -127,6 +127,13 @@ class Record:
         """What was trained."""
         return Plan.from_dict(dict(self.plan))
 
+    def __str__(self) -> str:
+        blocks = f"{self.name}: unfreeze {self.unfreeze}, learning rate {self.learning_rate:.2g}"
+        if self.val_accuracy is None:
+            return f"{blocks}: failed, {self.reason}"
+        stopped = f", stopped: {self.reason}" if self.reason else ""
+        return f"{blocks}: {self.val_accuracy:.1%} in {self.seconds:.1f} s{stopped}"
+
     def row(self) -> dict[str, Any]:
         """What `ktransfer tune --json` says of it."""
         names = ("name", "val_accuracy", "val_calibrated_loss", "seconds", "status", "reason")

@@ -19,7 +19,7 @@ from keras_tuner.errors import FailedTrialError, FatalError
 from ktransfer._checks import InputError, RunError
 from ktransfer._progress import stderr_console
 from ktransfer.data import Splits, read_data
-from ktransfer.data.dividing import divide, in_fold
+from ktransfer.data.dividing import in_fold, with_test
 from ktransfer.finetuner import FineTuner
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
@@ -361,8 +361,7 @@ class UnfreezeTuner(BaseTuner):
 
     def _say(self, what: str | Record) -> None:
         if self._verbose:
-            text = what if isinstance(what, str) else _said(what)
-            stderr_console().print(text, markup=False)
+            stderr_console().print(str(what), markup=False)
 
     def _known(self, name: str) -> dict[str, Any] | None:
         record = self.journal.find(name)
@@ -488,36 +487,7 @@ class _EndedError(FatalError, RunError):
     """Ends a search: KerasTuner lets it pass."""
 
 
-def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
-    """The same with a test part: where the data has none, a share of each class of train.
-
-    Raises:
-        InputError: the share does not lie between 0 and 1.
-    """
-    if splits.test is not None:
-        return splits
-    if not isinstance(fraction, int | float) or not 0.0 < fraction < 1.0:
-        raise InputError(f"test_fraction must lie between 0 and 1, got {fraction!r}")
-    train, test = divide(splits.train, splits.class_names, fraction, seed)
-    note = f"{len(test)} training images were held back as a test part (seed={seed})"
-    return dataclasses.replace(
-        splits,
-        train=train,
-        test=dataclasses.replace(test, name="test"),
-        test_held_back=True,
-        notes=(*splits.notes, note),
-    )
-
-
 def _seconds(name: str, value: float) -> float:
     if not isinstance(value, int | float) or not 0 < value < math.inf:
         raise InputError(f"{name} must be seconds, above 0, got {value!r}")
     return float(value)
-
-
-def _said(record: Record) -> str:
-    blocks = f"unfreeze {record.unfreeze}, learning rate {record.learning_rate:.2g}"
-    if record.val_accuracy is None:
-        return f"{record.name}: {blocks}: failed, {record.reason}"
-    stopped = f", stopped: {record.reason}" if record.reason else ""
-    return f"{record.name}: {blocks}: {record.val_accuracy:.1%} in {record.seconds:.1f} s{stopped}"
