@@ -14,7 +14,7 @@ from ktransfer.data.host import read_on_host
 from ktransfer.data.layout import TFDS_PREFIX
 from ktransfer.probes import even_sample
 
-#: Images that are used at most. Of 64 and more, MobileNetV2's results hardly differ.
+#: Images that are used at most.
 MOST_IMAGES = 128
 
 _HOW = (
