@@ -58,6 +58,17 @@ def exports(tuner: FineTuner, folder: Path, validation: Any) -> dict[tuple[str, 
     return found
 
 
+def on_all_photos(
+    found: Mapping[tuple[str, str], ExportResult], format: str, kind: str
+) -> dict[str, Any]:
+    """How a file agrees; of float32 as it was judged beside float16, on as many photos as that."""
+    if kind == "float32":
+        beside = found[format, "float16"].quantised
+        assert beside is not None
+        return beside.float32.to_dict()
+    return found[format, kind].agreement.to_dict()
+
+
 def seconds_of(files: Mapping[str, Path], format: str, images: np.ndarray, rounds: int) -> Any:
     """Seconds that each file takes for all images, in each round."""
     runs = {name: load_export(path, format) for name, path in files.items()}
@@ -105,6 +116,7 @@ def measured(shared: Path, alpha: float, rounds: int, *, smoke: bool) -> list[di
                         **result.to_dict(),
                         "path": None,
                         "card": None,
+                        "agreement": on_all_photos(found, format, kind),
                     }
                 )
     return rows
