@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 
+#: A whole number of more bits cannot be made a float.
+_MOST_BITS = 1_023
+
+
 def check_typed(value: Any, where: str) -> None:
     """Raises an error unless every field of a dataclass is of its annotated type.
 
@@ -78,3 +82,5 @@ def _expect(value: Any, kind: Any, where: str) -> None:
     if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         name = getattr(kind, "__name__", str(kind))
         raise TypeError(f"{where} is {type(value).__name__}, not {name}")
+    if kind is float and isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise TypeError(f"{where} is a number of {value.bit_length():,} bits, and no float is")

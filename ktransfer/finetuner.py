@@ -671,6 +671,11 @@ class FineTuner:
             weights=described["weights"],
             options=described["options"],
         )
+        if len(record["blocks"]) > len(backbone.blocks):
+            raise RunError(
+                f"it tells of {len(record['blocks'])} blocks, and its model has "
+                f"{len(backbone.blocks)}"
+            )
         tuner = cls(
             backbone,
             pooling=record["pooling"],

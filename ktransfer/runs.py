@@ -226,10 +226,13 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
     except Exception as error:
         # Keras wraps the cause in a page of configuration, one layer around the other.
         cause = str(error).rsplit("Exception encountered: ", 1)[-1]
+        # zipfile, for one, repeats what it found in the place of a name: all of the archive.
+        cause = cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]} ..."
         own = "" if isinstance(error, DamageError) else _OWN_LAYERS
         raise RunError(f"the model of the run {path} cannot be loaded: {cause}{own}") from error
 
 
+_LONGEST_CAUSE = 2_000
 _OWN_LAYERS = ". If it has layers of your own, import the module that registers them first"
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 
 import keras
@@ -149,6 +150,11 @@ def test_damaged_run_is_one_clear_error(fitted, tmp_path):
     last = fitted.backbone.blocks[-1].name
     source.write_text(whole.replace(f'"last_operation": "{last}"', '"last_operation": "gone"'))
     with pytest.raises(RunError, match="its model has no operation 'gone'"):
+        FineTuner.load(tmp_path / "run")
+    record = json.loads(whole)
+    record["blocks"] += [["more", 1, 0]]
+    source.write_text(json.dumps(record))
+    with pytest.raises(RunError, match=r"it tells of \d blocks, and its model has \d"):
         FineTuner.load(tmp_path / "run")
 
 

@@ -219,6 +219,16 @@ def test_model_that_asks_for_more_weights_than_it_holds_takes_no_memory(run):
     assert keras.layers.Layer.add_weight is before
 
 
+def test_an_error_that_repeats_the_archive_is_cut_short(run, monkeypatch):
+    def repeat(path):
+        raise ValueError("x" * 10**6)
+
+    monkeypatch.setattr("ktransfer.runs.check_model_file", repeat)
+    with pytest.raises(RunError, match="cannot be loaded: x+ ") as error:
+        read_run(run)
+    assert len(str(error.value)) < 3_000
+
+
 def test_damaged_weights_of_a_right_checksum_are_one_clear_error(run):
     with_model(run, lambda each: {**each, "model.weights.h5": each["model.weights.h5"][:-100]})
     with pytest.raises(RunError, match=r"cannot be loaded: .*truncated file"):

@@ -37,6 +37,7 @@ def test_what_its_annotations_say_passes():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("ratio", 10**400, "it.ratio is a number of 1,329 bits"),
         ("text", None, "it.text is NoneType, not str"),
         ("ratio", "0.5", "it.ratio is str, not float"),
         ("ratio", True, "it.ratio is bool, not float"),
