@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-
 #: A whole number of more bits cannot be made a float.
 _MOST_BITS = 1_023
 

@@ -224,7 +224,7 @@ def test_an_error_that_repeats_the_archive_is_cut_short(run, monkeypatch):
         raise ValueError("x" * 10**6)
 
     monkeypatch.setattr("ktransfer.runs.check_model_file", repeat)
-    with pytest.raises(RunError, match="cannot be loaded: x+ ") as error:
+    with pytest.raises(RunError, match=r"cannot be loaded: x+ ") as error:
         read_run(run)
     assert len(str(error.value)) < 3_000
 
