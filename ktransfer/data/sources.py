@@ -124,12 +124,15 @@ def _read(
     )
 
 
-def read_labelled(data: Any, class_names: Sequence[str]) -> Found:
+def read_labelled(
+    data: Any, class_names: Sequence[str], *, preferred: Sequence[str] = EVALUATED
+) -> Found:
     """Reads labelled images of known classes as one part, to evaluate on.
 
     Args:
         data: as in `read_data`; of several parts test is taken first, then validation.
         class_names: the names that the model knows; labels are positions in them.
+        preferred: which part is taken instead, in this order.
 
     Returns:
         The part, called "train" where the data has no parts, what was left out with its reason, and
@@ -138,7 +141,7 @@ def read_labelled(data: Any, class_names: Sequence[str]) -> Found:
     Raises:
         InputError: as `read_data`, or a class is not in `class_names`.
     """
-    return _labelled(data, tuple(class_names), EVALUATED)
+    return _labelled(data, tuple(class_names), preferred)
 
 
 def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:

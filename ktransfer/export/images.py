@@ -82,7 +82,8 @@ def _of_record(
     class_names: Sequence[str], record: Mapping[str, Any]
 ) -> tuple[Part, tuple[str, ...]]:
     source = _recorded_source(record)
-    part, _, _ = read_labelled(source, class_names)
+    # The test part is not looked at. Where there is no other, what was held back lies in train.
+    part, _, _ = read_labelled(source, class_names, preferred=("validation", "train", "test"))
     part, _ = held_back(source, part, dict(record))
     return part, ()
 

@@ -1,0 +1,19 @@
+"""A loaded model's export is compared on what its training held back, and not on the test part."""
+
+import pytest
+from conftest import write_pictures
+
+from ktransfer.data import read_data
+from ktransfer.data.held_back import record_of
+from ktransfer.export.images import images_to_compare
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val", "test"), ()])
+def test_images_of_the_recorded_data_are_those_of_validation(tmp_path, parts):
+    for seed, part in enumerate(parts or ("",)):
+        write_pictures(tmp_path / "photos" / part, 6, seed=seed)
+    data = str(tmp_path / "photos")
+    splits = read_data(data)
+    part, notes = images_to_compare(None, None, splits.class_names, record_of(data, splits))
+    assert (part.name, notes) == ("validation", ())
+    assert part.content_digest() == splits.validation.content_digest()
