@@ -205,12 +205,13 @@ def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, role):
 @pytest.mark.parametrize("name", ["random", "grid", "hyperband", "bayesian"])
 def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, tmp_path, name):
     trials = 60 if name == "hyperband" else 12
-    with start(name, trials) as chief, worker(role, MadeUp(0.03)), worker(role, MadeUp(0.05)):
+    # Nobody is lost here, however long the workers take to find the chief again.
+    with start(name, trials, 30.0) as chief, worker(role, MadeUp(0.03)), worker(role, MadeUp(0.05)):
         until(lambda: len(Journal(tmp_path).all()) >= 5)
         chief._server.stop(None).wait()
         half = {each.name: each for each in Journal(tmp_path).all() if each.finished}
         chief._lock.acquire()  # what comes late finds nobody
-        with start(name, trials) as again:
+        with start(name, trials, 30.0) as again:
             wait(again)
         chief._lock.release()
     records = {each.name: each for each in Journal(tmp_path).all()}
@@ -292,12 +293,12 @@ def test_a_trial_that_loses_every_worker_fails_and_says_so(start, role, said, tm
 
 
 def test_a_late_report_is_dropped(start, role, tmp_path):
-    with start("random", 2, 0.5) as chief:
+    with start("random", 2, 1.0) as chief:
         late = Remote(role, 5.0, print)
         record, _ = late.next_trial()
         until(lambda: chief._look_after() or chief._assignments._free)
         with worker(role, MadeUp()) as other:
-            until(lambda: len(other.found) == 1)
+            until(lambda: other.found)
             late.report(dataclasses.replace(record, status=DONE, val_accuracy=0.99))
             wait(chief)
         late.close()
