@@ -206,12 +206,12 @@ def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, role):
 def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, tmp_path, name):
     trials = 60 if name == "hyperband" else 12
     # Nobody is lost here, however long the workers take to find the chief again.
-    with start(name, trials, 30.0) as chief, worker(role, MadeUp(0.03)), worker(role, MadeUp(0.05)):
+    with start(name, trials, 4.0) as chief, worker(role, MadeUp(0.03)), worker(role, MadeUp(0.05)):
         until(lambda: len(Journal(tmp_path).all()) >= 5)
         chief._server.stop(None).wait()
         half = {each.name: each for each in Journal(tmp_path).all() if each.finished}
         chief._lock.acquire()  # what comes late finds nobody
-        with start(name, trials, 30.0) as again:
+        with start(name, trials, 4.0) as again:
             wait(again)
         chief._lock.release()
     records = {each.name: each for each in Journal(tmp_path).all()}
