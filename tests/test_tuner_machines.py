@@ -217,7 +217,9 @@ def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, t
     records = {each.name: each for each in Journal(tmp_path).all()}
     assert len(half) >= 3
     assert {each: records[each] for each in half} == half, "no finished trial ran again"
-    assert all((each.status, each.attempts) == (DONE, 1) for each in records.values())
+    assert {each.status for each in records.values()} == {DONE}
+    # A trial that was on its way to a worker when the chief went is handed out once more.
+    assert sum(each.attempts - 1 for each in records.values()) <= 2
     assert len(records) == len(again.oracle.trials)
     for each in records.values():
         assert again.oracle.trials[each.name].score == each.val_calibrated_loss
