@@ -28,7 +28,6 @@ from ktransfer.tuner.worker import Job, Setup, _outcome, carry_out
 OPTIONS = {"preprocessing": "none", "dropout": 0.0}
 #: With it KerasTuner draws the wild learning rate once, for trial 4.
 SEED = 5
-TESTS = (str(Path(__file__).parent),)
 TRIALS = ["0", "1", "2", "3", "4", "5"]
 
 
@@ -493,8 +492,3 @@ def test_more_bad_input(tmp_path, photos):
         _ = make(tmp_path / "one").best_plan
     with pytest.raises(InputError, match=r"test_fraction must lie between 0 and 1, got 1\.5"):
         make(tmp_path / "two").search(photos, test_fraction=1.5)
-
-
-SEARCH = "import sys; sys.path[:0] = sys.argv[3:]; import test_tuner as t; " + (
-    "t.make(sys.argv[1]).search(sys.argv[2])"
-)
