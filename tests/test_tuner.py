@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
