@@ -10,6 +10,7 @@ import numpy as np
 from ktransfer._checks import RunError
 from ktransfer.export.agreement import Predict
 from ktransfer.serving.reading import read_model
+from ktransfer.serving.session import Session
 
 
 def load_export(path: Path, name: str) -> Predict:
@@ -34,14 +35,9 @@ def load_export(path: Path, name: str) -> Predict:
 
 
 def _onnx(path: Path) -> Predict:
-    import onnxruntime
-
-    read_model(path)  # as `ktransfer predict` does: the metadata and the checksum
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are about what it optimises
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    return lambda images: np.asarray(session.run(["probabilities"], {given.name: images})[0])
+    content, metadata = read_model(path)
+    # As `ktransfer predict` runs it.
+    return Session(path.name, content, len(metadata.class_names)).run
 
 
 def _litert(path: Path) -> Predict:
