@@ -10,7 +10,7 @@ is taken, and judged on images that the search did not see.
 
 Data: train/ val/ test/ with class folders inside, or class folders alone, of which a validation and
 a test part are held back; without --data, the pictures of `ktransfer demo`.
-Time: 4 minutes on 2 CPU cores that were busy with other work.
+Time: 79 s on 2 CPU cores, 26 s of them the 8 trials.
 Result: with "mini", 94.0 to 94.7 % of 50 validation pictures at every depth (3 seeds each), so the
 head alone is chosen: 94.0 % of 50 pictures that the search did not see (83.8 to 97.9 %).
 """
@@ -63,7 +63,7 @@ def main() -> None:
         print(f"the trials took {took:.0f} s; about {naive:.0f} s without the cache")
         print("pictures:", ", ".join(path.name for path in found.plot(folder)))
         print(f"{found.best_plan}\n")
-        print(tuner.load_best().evaluate(data))
+        print(f"on {data}: {tuner.load_best().evaluate(data).accuracy:.1%}")
 
 
 if __name__ == "__main__":
