@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reporting import in_own_process, results_folder, shared_folder, table, write_results
+from reporting import (
+    holds,
+    in_own_process,
+    results_folder,
+    share,
+    shared_folder,
+    table,
+    write_results,
+)
 
 ANTS_BEES, FLOWERS = "ants_bees", "flowers"
 WEIGHTS = {
@@ -47,13 +55,14 @@ def draw_flowers(shared: Path, folder: Path, seed: int, train: int, validation: 
     photos = sorted(path for path in (source / "train").glob("*/*") if path.is_file())
     order = np.random.default_rng(seed).permutation(len(photos))[: train + validation]
     for place, row in enumerate(order):
-        _link(photos[row], folder / ("train" if place < train else "val"))
+        link_photo(photos[row], folder / ("train" if place < train else "val"))
     for photo in sorted((source / "val").glob("*/*")):
-        _link(photo, folder / "test")
+        link_photo(photo, folder / "test")
     return folder
 
 
-def _link(photo: Path, part: Path) -> None:
+def link_photo(photo: Path, part: Path) -> None:
+    """A link to a photo in the folder of its class."""
     (part / photo.parent.name).mkdir(parents=True, exist_ok=True)
     (part / photo.parent.name / photo.name).symlink_to(photo)
 
@@ -113,18 +122,14 @@ def _name(run: Run) -> str:
     return run["plan"] + (f" {run['unfreeze']}" if run["unfreeze"] else "")
 
 
-def _share(accuracy: float, interval: tuple[float, float]) -> str:
-    return f"{accuracy:.4f} ({interval[0]:.3f} to {interval[1]:.3f})"
-
-
 def ants_bees_report(runs: list[Run]) -> str:
     """Each run against its own probe, and the figures that the project asks for."""
     rows = [
         [
             _name(run),
             str(run["seed"]),
-            _share(run["stages"][0]["val_accuracy"], run["stages"][0]["val_interval"]),
-            _share(run["val_accuracy"], run["val_interval"]),
+            share(run["stages"][0]["val_accuracy"], run["stages"][0]["val_interval"]),
+            share(run["val_accuracy"], run["val_interval"]),
             f"{run['stages'][-1]['best_epoch']} of {run['stages'][-1]['epochs']}",
             f"{run['total']:.0f}",
         ]
@@ -138,15 +143,11 @@ def ants_bees_report(runs: list[Run]) -> str:
         gains = [run["val_accuracy"] - run["stages"][0]["val_accuracy"] for run in of_plan]
         lines.append(
             f"- {name}: mean {statistics.mean(ends):.4f}, lowest **{min(ends):.4f}** (asked of "
-            f"lp_ft: at least {ASKED}{_holds(min(ends) >= ASKED)}); against its own probe "
+            f"lp_ft: at least {ASKED}{holds(min(ends) >= ASKED)}); against its own probe "
             f"{min(gains):+.4f} to {max(gains):+.4f} (asked: not below -{MOST_LOST}"
-            f"{_holds(min(gains) >= -MOST_LOST)})"
+            f"{holds(min(gains) >= -MOST_LOST)})"
         )
     return "\n".join(lines) + "\n"
-
-
-def _holds(holds: bool) -> str:
-    return ": holds" if holds else ": DOES NOT HOLD"
 
 
 def flowers_report(runs: list[Run]) -> str:
@@ -160,8 +161,8 @@ def flowers_report(runs: list[Run]) -> str:
             [
                 name,
                 str(run["seed"]),
-                _share(run["val_accuracy"], run["val_interval"]),
-                _share(run["test_accuracy"], run["test_interval"]),
+                share(run["val_accuracy"], run["val_interval"]),
+                share(run["test_accuracy"], run["test_interval"]),
                 f"{run['test_accuracy'] - probes[run['seed']]:+.4f}",
                 f"{run['total']:.0f}",
             ]

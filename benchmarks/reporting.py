@@ -65,6 +65,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def share(accuracy: float, interval: tuple[float, float]) -> str:
+    """An accuracy and its interval, as shares."""
+    return f"{accuracy:.4f} ({interval[0]:.3f} to {interval[1]:.3f})"
+
+
+def holds(reached: bool) -> str:
+    """What stands behind a figure that is asked for."""
+    return ": holds" if reached else ": DOES NOT HOLD"
+
+
 def write_results(folder: Path, name: str, body: str, data: Any) -> None:
     """Write `name.md` and `name.json` with the command, versions, machine and date, and print them.
 

@@ -37,8 +37,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lp_ft import draw_flowers
-from reporting import in_own_process, results_folder, shared_folder, table, write_results
+from lp_ft import draw_flowers, link_photo
+from reporting import (
+    holds,
+    in_own_process,
+    results_folder,
+    share,
+    shared_folder,
+    table,
+    write_results,
+)
 
 PARTS = ("speed", "whole", "memory", "choice")
 ANTS_BEES, FLOWERS = "ants_bees", "flowers"
@@ -284,8 +292,7 @@ def measure_choice(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> lis
 def link(source: Path, target: Path) -> None:
     """Links to the photos of class folders."""
     for photo in sorted(source.glob("*/*")):
-        (target / photo.parent.name).mkdir(parents=True, exist_ok=True)
-        (target / photo.parent.name / photo.name).symlink_to(photo)
+        link_photo(photo, target)
 
 
 MEASURES: dict[str, Callable[..., Any]] = {
@@ -309,7 +316,7 @@ def speed_report(rounds: list[Figures]) -> str:
     header = "round|plain, s|ktransfer, s|times as fast|s a trial by depth|trials to the end"
     return (
         f"{table(header.split('|'), rows)}\n\nThe slowest round is {min(ratios):.2f} times as fast "
-        f"(asked: {TIMES_FASTER:g}){_holds(min(ratios) >= TIMES_FASTER)}. Ours has a head stage "
+        f"(asked: {TIMES_FASTER:g}){holds(min(ratios) >= TIMES_FASTER)}. Ours has a head stage "
         "before each trial, and trains and tests the chosen plan once more.\n"
     )
 
@@ -345,7 +352,7 @@ def memory_report(found: Figures) -> str:
     header = f"process|MB after {FIRST} trials|after {len(found['worker_mb'])}|growth"
     return (
         f"{table(header.split('|'), rows)}\n\nAsked: within {MOST_GROWTH:.0%}"
-        f"{_holds(growth <= MOST_GROWTH)}. Highest after any trial: that trains "
+        f"{holds(growth <= MOST_GROWTH)}. Highest after any trial: that trains "
         f"{max(found['worker_mb']):.0f} MB; {found['processes']} processes trained, one after the "
         "other.\n"
     )
@@ -361,8 +368,8 @@ def choice_report(runs: list[Figures]) -> str:
                 str(each["seed"]),
                 str(each["part_sizes"]["test"]),
                 str(each["chosen"]["unfreeze"]),
-                _share(each["probe_accuracy"], each["probe_interval"]),
-                _share(each["test_accuracy"], each["test_interval"]),
+                share(each["probe_accuracy"], each["probe_interval"]),
+                share(each["test_accuracy"], each["test_interval"]),
                 f"{each['total_s']:.0f}",
             ]
         )
@@ -373,18 +380,10 @@ def choice_report(runs: list[Figures]) -> str:
         lines.append(
             f"- {data}: chosen against probe {statistics.mean(gains):+.4f} in the mean of "
             f"{len(gains)} seeds ({min(gains):+.4f} to {max(gains):+.4f}; asked: at least 0)"
-            f"{_holds(statistics.mean(gains) >= 0)}"
+            f"{holds(statistics.mean(gains) >= 0)}"
         )
     header = "photos|seed|test photos|blocks chosen|linear probe|chosen plan|s"
     return "\n".join([table(header.split("|"), rows), "", *lines]) + "\n"
-
-
-def _share(accuracy: float, interval: tuple[float, float]) -> str:
-    return f"{accuracy:.4f} ({interval[0]:.3f} to {interval[1]:.3f})"
-
-
-def _holds(holds: bool) -> str:
-    return ": holds" if holds else ": DOES NOT HOLD"
 
 
 REPORTS: dict[str, tuple[str, Callable[..., str]]] = {
