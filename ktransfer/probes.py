@@ -23,6 +23,9 @@ PENALTIES = tuple(10.0 ** np.arange(-4.0, 2.5, 0.5))
 #: The eigendecomposition takes (images)^3: more of them are not needed to tell heads apart, either.
 MOST_IMAGES = 600
 
+#: Of more classes than these, each with two images, the decomposition would take minutes.
+MOST_CLASSES = 1_000
+
 #: LogME and the H-score rank backbones and features, and decide nothing: fewer do.
 _SCORED_IMAGES = 300
 
@@ -80,7 +83,8 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
         labels: integers `(images,)`, of at least two classes.
 
     Returns:
-        A `Probe`; with over `MOST_IMAGES` images, of as many of them, evenly drawn by class.
+        A `Probe`; with over `MOST_IMAGES` images, of as many of them, evenly drawn by class, yet
+        at least two of each, of at most `MOST_CLASSES` classes.
 
     Raises:
         InputError: there are fewer than 3 images or 2 classes, the lengths differ, or a feature is
@@ -98,9 +102,9 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
     """
     labels = np.asarray(labels)
     _check(features, labels)
-    rows = even_sample(labels, MOST_IMAGES)
+    rows = _judged_sample(labels, MOST_IMAGES)
     penalty, left_out = _left_out(features[rows], labels[rows])
-    targets, classes = _targets(labels[rows]), np.unique(labels)
+    targets, classes = _targets(labels[rows]), np.unique(labels[rows])
     correct = classes[left_out.argmax(axis=1)] == labels[rows]
     return Probe(correct, np.sum((left_out - targets) ** 2, axis=1), penalty)
 
@@ -126,7 +130,7 @@ def ridge_head(
     """
     labels = np.asarray(labels)
     _check(features, labels)
-    rows = even_sample(labels, MOST_IMAGES)
+    rows = _judged_sample(labels, MOST_IMAGES)
     penalty, left_out = _left_out(features[rows], labels[rows])
     factor = min(_FACTORS, key=lambda each: _cross_entropy(each * left_out, _targets(labels[rows])))
     share = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
@@ -166,12 +170,48 @@ def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
     return float(logarithms.mean())
 
 
-def even_sample(labels: np.ndarray, most: int) -> np.ndarray:
-    """Rows of at most `most` images, each class with its share, in order and without chance."""
+def even_sample(labels: np.ndarray, most: int, *, least: int = 2) -> np.ndarray:
+    """Rows of some images, each class with its share, in order and without chance.
+
+    Args:
+        labels: integers `(images,)`.
+        most: how many; more of them only where `least` of every class are more.
+        least: of a class, however small its share is, or all that it has: no head can be judged on
+            a class of one image, which it must not have seen.
+
+    Returns:
+        Integers `(rows,)`, ascending.
+    """
     if len(labels) <= most:
         return np.arange(len(labels))
-    by_class = np.argsort(labels, kind="stable")
-    return np.sort(by_class[np.linspace(0, len(labels) - 1, most).round().astype(int)])
+    sizes = np.unique(labels, return_counts=True)[1]
+    starts, wanted = np.cumsum(sizes) - sizes, np.minimum(least, sizes)
+    home = np.repeat(np.arange(len(sizes)), sizes)
+    rare = np.zeros(len(sizes), bool)
+    while True:
+        drawn = _evenly(np.flatnonzero(~rare[home]), most - int(wanted[rare].sum()))
+        short = ~rare & (np.bincount(home[drawn], minlength=len(sizes)) < wanted)
+        if not short.any():
+            break
+        # What they are given, the others lack: one of these may fall short now.
+        rare |= short
+    own = [
+        at + _evenly(np.arange(size), least)
+        for at, size in zip(starts[rare], sizes[rare], strict=True)
+    ]
+    return np.sort(np.argsort(labels, kind="stable")[np.concatenate([drawn, *own])])
+
+
+def _evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the rows, or all of them, from the first to the last."""
+    count = min(max(0, count), len(rows))
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+
+
+def _judged_sample(labels: np.ndarray, most: int) -> np.ndarray:
+    """An even sample of at most `MOST_CLASSES` classes, which are spread evenly, too."""
+    rows = np.flatnonzero(np.isin(labels, _evenly(np.unique(labels), MOST_CLASSES)))
+    return rows[even_sample(labels[rows], most)]
 
 
 def _check(features: np.ndarray, labels: np.ndarray) -> None:
@@ -263,7 +303,7 @@ def evidence_scores(features: np.ndarray, labels: np.ndarray) -> dict[str, float
     """
     labels = np.asarray(labels)
     _check(features, labels)
-    rows = even_sample(labels, _SCORED_IMAGES)
+    rows = _judged_sample(labels, _SCORED_IMAGES)
     features, labels = np.asarray(features[rows], np.float64), labels[rows]
     with one_blas_thread():
         return {"logme": _logme(features, labels), "h_score": _h_score(features, labels)}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -166,6 +167,27 @@ def test_of_many_images_a_sample_is_looked_at(folder, monkeypatch, limit):
     assert "48 training images" in look.advice.reasons[0]
     result = tuner_of().fit(folder, epochs=3)
     assert result.part_sizes == {"train": 48, "validation": 12}
+
+
+@pytest.mark.parametrize("faulty", [0, 2])
+def test_a_rare_class_is_in_the_sample_and_need_not_be_readable_there(
+    tmp_path, monkeypatch, faulty
+):
+    pictures = write_pictures(tmp_path / "pictures", 30)
+    for at in range(5, 30):
+        (pictures / "green" / f"{at:03}.png").unlink()
+    train = read_folder(pictures).train
+    greens = [
+        file.path for file, label in zip(train.files, train.labels, strict=True) if label == 1
+    ]
+    for path in (greens[0], greens[-1])[:faulty]:  # those of the sample
+        os.truncate(path, 700)
+    monkeypatch.setattr(advising, "MOST_WHOLE_IMAGES", 20)
+    monkeypatch.setattr(advising, "MOST_IMAGES", 12)
+    profile = look_of(pictures).profile
+    assert np.bincount(profile.labels, minlength=3).tolist() == [5, 2 - faulty, 5]
+    result = tuner_of().fit(pictures, epochs=2, check="off")
+    assert result.part_sizes["train"] == len(train) - faulty
 
 
 def test_auto_tries_and_tells_afterwards(folder, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from ktransfer import probes
 from ktransfer._checks import InputError
 from ktransfer.probes import (
     PENALTIES,
@@ -84,6 +85,34 @@ def test_many_images_are_thinned_evenly_by_class():
     assert len(set(rows.tolist())) == 40
     assert np.bincount(labels[rows]).tolist() == [10, 30]
     np.testing.assert_array_equal(even_sample(labels, 400), np.arange(400))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "least", "taken"),
+    [
+        ([2600, 4, 4, 4, 2600], 600, 2, [297, 2, 2, 2, 297]),
+        ([2600, 4, 4, 4, 2600], 128, 1, [62, 1, 1, 1, 63]),
+        ([5] * 1000, 600, 2, [2] * 1000),
+        ([1, 90, 3], 10, 2, [1, 7, 2]),
+        ([90, 1, 5, 90], 9, 3, [3, 1, 3, 3]),
+    ],
+)
+def test_every_class_keeps_its_place_in_a_sample(sizes, most, least, taken):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    rows = even_sample(labels, most, least=least)
+    assert np.all(np.diff(rows) > 0)
+    assert np.bincount(labels[rows]).tolist() == taken
+    np.testing.assert_array_equal(even_sample(labels[rows], most, least=least), range(len(rows)))
+
+
+def test_a_probe_of_very_many_classes_takes_some_of_them(monkeypatch):
+    features, labels = np.eye(60)[np.repeat(np.arange(60), 3)], np.repeat(np.arange(60), 3)
+    monkeypatch.setattr(probes, "MOST_CLASSES", 4)
+    monkeypatch.setattr(probes, "MOST_IMAGES", 8)
+    found = probe(features, labels)
+    assert (len(found.correct), found.accuracy) == (8, 1.0)
+    kernel, bias = ridge_head(features, labels)
+    np.testing.assert_array_equal((features @ kernel + bias).argmax(axis=1), labels)
 
 
 @pytest.mark.parametrize(

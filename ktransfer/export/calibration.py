@@ -12,7 +12,7 @@ from ktransfer._checks import InputError
 from ktransfer.data import Part, read_data, read_images
 from ktransfer.data.host import read_on_host
 from ktransfer.data.layout import TFDS_PREFIX
-from ktransfer.probes import even_sample
+from ktransfer.export.images import spread
 
 #: Images that are used at most.
 MOST_IMAGES = 128
@@ -52,8 +52,8 @@ def calibration_images(
         part = kept
     else:
         part = _of_record(class_names, record)
-    rows = even_sample(np.maximum(part.labels, 0), MOST_IMAGES)
-    read = [_pixels(part, int(row), input_size) for row in rows]
+    part = spread(part, MOST_IMAGES)
+    read = [_pixels(part, row, input_size) for row in range(len(part))]
     pixels = [each for each in read if each is not None]
     if not pixels:
         raise InputError(f"there is no image to calibrate on that can be decoded: {_HOW}")

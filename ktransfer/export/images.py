@@ -12,6 +12,7 @@ from ktransfer._checks import InputError, RunError
 from ktransfer.data import Part, read_images, read_labelled
 from ktransfer.data.held_back import held_back
 from ktransfer.data.layout import TFDS_PREFIX
+from ktransfer.probes import even_sample
 
 #: Images that an export is compared on at most.
 MOST_IMAGES = 128
@@ -54,7 +55,7 @@ def images_to_compare(
         part, notes = _of_record(class_names, record)
     if not len(part):
         raise InputError(f"there is no image to compare the export on: {_HOW}")
-    return _spread(part, most), notes
+    return spread(part, most), notes
 
 
 def check_images(validation: Any, record: Mapping[str, Any]) -> None:
@@ -99,8 +100,7 @@ def _recorded_source(record: Mapping[str, Any]) -> str:
     return str(source)
 
 
-def _spread(part: Part, most: int) -> Part:
-    """Evenly: the classes of a part lie one after the other."""
-    if len(part) <= most:
-        return part
-    return part.select(np.linspace(0, len(part) - 1, most).round().astype(np.int64))
+def spread(part: Part, most: int) -> Part:
+    """Evenly by class, and an image of each, unless there are more classes than that."""
+    least = int(len(np.unique(part.labels)) <= most)
+    return part.select(even_sample(part.labels, most, least=least))

@@ -19,7 +19,8 @@ from ktransfer.training import Network, RowSource, Settings
 
 #: Up to so many training and validation images, and so many megabytes, the features of all blocks
 #: are computed of all images, and training goes on from them. Beyond, as many training images as a
-#: probe takes are looked at, and training computes only the features that were chosen.
+#: probe takes are looked at, some of every class, and training computes only the features that were
+#: chosen.
 MOST_WHOLE_IMAGES, MOST_WHOLE_MB = 4_000, 512
 
 
@@ -82,7 +83,7 @@ class Adviser:
         """
         started = time.perf_counter()
         whole = self._takes_all(len(splits.train) + len(splits.validation))
-        source = self.source(splits if whole else _sampled(splits), WIDEST)
+        source = self.source(splits if whole else _sampled(splits), WIDEST, sampled=not whole)
         profile = self._profile(source)
         if whole:  # while the same program is at hand
             source.rows("validation", len(self.backbone.blocks))
@@ -99,8 +100,15 @@ class Adviser:
         advice = dataclasses.replace(advice, depths=found, seconds=seconds)
         return Look(profile, source if whole else None, advice)
 
-    def source(self, splits: Splits, features: str, num_blocks: int | None = None) -> RowSource:
-        """The rows of the images for a head that reads a feature set."""
+    def source(
+        self,
+        splits: Splits,
+        features: str,
+        num_blocks: int | None = None,
+        *,
+        sampled: bool = False,
+    ) -> RowSource:
+        """The rows of the images for a head that reads a feature set; `sampled`: of some images."""
         return RowSource(
             self.network(splits, features, num_blocks),
             splits,
@@ -108,6 +116,7 @@ class Adviser:
             budget_mb=self.budget_mb,
             dtype=self.dtype,
             kept=self.kept,
+            sampled=sampled,
             verbose=self.verbose,
         )
 

@@ -20,7 +20,7 @@ from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_ba
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
-from ktransfer.probes import ridge_head
+from ktransfer.probes import even_sample, ridge_head
 from ktransfer.results import StageResult
 from ktransfer.training.batch_norm import quick_statistics
 from ktransfer.training.caching import CacheDecision, CacheMode, decide
@@ -365,7 +365,7 @@ class Training:
         if cut == blocks:
             assert isinstance(rows, np.ndarray)  # only images are streamed
             return rows
-        sample = np.linspace(0, len(rows) - 1, min(_SCALE_SAMPLE, len(rows))).astype(int)
+        sample = even_sample(self.source.splits.train.labels, _SCALE_SAMPLE, least=1)
         forward = self.source.forward(cut, blocks)
         pieces = np.array_split(sample, len(sample) // FORWARD_BATCH_SIZE + 1)
         return np.concatenate([forward(rows[piece]) for piece in pieces])

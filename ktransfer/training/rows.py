@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -81,6 +81,8 @@ class RowSource:
         verbose: show progress.
         contents: the digests of the parts, where they are known already.
         kept: cuts whose rows are computed and kept on the way to later ones.
+        sampled: the images are some of those of a training: a class of which none can be decoded
+            here may have others there.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class RowSource:
         verbose: bool = True,
         contents: dict[str, str] | None = None,
         kept: Sequence[int] = (),
+        sampled: bool = False,
     ) -> None:
         self.network = network
         self.splits = self._all_splits = splits
@@ -111,6 +114,7 @@ class RowSource:
         self._forwards: dict[str, Forward] = {}
         self._wider: RowSource | None = None
         self._kept_cuts = tuple(kept)
+        self._sampled = sampled
 
     def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> Rows:
         """The rows of a part at a cut.
@@ -292,10 +296,11 @@ class RowSource:
         self._readable[part_name] = indices
         parts = {part.name: part for part in self.splits.parts}
         part = parts[part_name]
-        failed = explain_failures(part, np.setdiff1d(np.arange(len(part)), indices))
+        lost = np.setdiff1d(np.arange(len(part)), indices)
+        failed = explain_failures(part, lost)
         parts[part_name] = part.select(indices)
-        if part_name == "train":
-            _check_classes_left(parts["train"], self.splits.class_names, failed)
+        if part_name == "train" and not self._sampled:
+            _check_classes_left(part.labels, lost, failed, self.splits.class_names)
         self.splits = self.splits.with_parts(list(parts.values()), failed)
 
     def _part(self, name: str) -> Part:
@@ -457,10 +462,13 @@ class _Target:
     finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def _check_classes_left(train: Part, class_names: Any, failed: tuple[Skipped, ...]) -> None:
-    for label, name in enumerate(class_names):
-        if not np.any(train.labels == label):
-            raise InputError(
-                f"no training image of class {name!r} can be decoded; for example "
-                f"{failed[0].path!r}: {failed[0].reason}"
-            )
+def _check_classes_left(
+    labels: np.ndarray, lost: np.ndarray, failed: tuple[Skipped, ...], class_names: Sequence[str]
+) -> None:
+    """Refuse classes of which every image is among the `lost` ones."""
+    for label in np.setdiff1d(labels, np.delete(labels, lost)):
+        example = failed[int(np.argmax(labels[lost] == label))]
+        raise InputError(
+            f"no training image of class {class_names[label]!r} can be decoded; for example "
+            f"{example.path!r}: {example.reason}"
+        )
