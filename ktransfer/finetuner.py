@@ -28,6 +28,7 @@ from ktransfer.data import (
     resize_array,
 )
 from ktransfer.data.held_back import held_back, record_of
+from ktransfer.data.learnt import Learnt
 from ktransfer.doctor import check_name, preflight
 from ktransfer.export import (
     ExportResult,
@@ -55,7 +56,7 @@ from ktransfer.metrics import Score, score
 from ktransfer.plan import Plan
 from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
 from ktransfer.results import Evaluation, FitResult, Summary, SummaryRow
-from ktransfer.runs import read_run, write_run
+from ktransfer.runs import read_learnt, read_run, write_run
 from ktransfer.serving import Predictions
 from ktransfer.shift import predict_under_shift
 from ktransfer.training import (
@@ -72,6 +73,7 @@ from ktransfer.training import (
     sweep,
     values_of,
 )
+from ktransfer.unseen import scored_apart
 
 _ONLY_OF_FIT = ("out", "resume", "overwrite")
 
@@ -140,6 +142,9 @@ class FineTuner:
         self.result: FitResult | None = None
         self.class_names: tuple[str, ...] = ()
         self._data: dict[str, Any] = {}
+        self._learnt: Learnt | None = None
+        # What the weights that a training begins with have learnt from before.
+        self._learnt_before: Learnt | None = None
         self._train: Part | None = None
         self._validation: Part | None = None
         self._request: dict[str, Any] = {}
@@ -301,6 +306,7 @@ class FineTuner:
         self._blocks = fitted.blocks
         self._request = begun.request
         self._data = record_of(data, splits)
+        self._learnt = Learnt.of(splits).joined(self._learnt_before)
         self._train, self._validation = splits.train, splits.validation
         self.result = dataclasses.replace(fitted.result, findings=findings)
         if out is not None:
@@ -368,11 +374,20 @@ class FineTuner:
         """Take the model and the result of a run that was complete when it was to be resumed."""
         found = FineTuner.load(str(out), verbose=self.verbose)
         check_same(found._request, request, str(out))
-        for name in ("backbone", "class_names", "result", "_blocks", "_data", "_request"):
+        for name in (
+            "backbone",
+            "class_names",
+            "result",
+            "_blocks",
+            "_data",
+            "_learnt",
+            "_request",
+        ):
             setattr(self, name, getattr(found, name))
         shapes = [tuple(each.shape) for each in self.backbone.model.weights]
         if [each.shape for each in self._pretrained or []] != shapes:
             self._pretrained = None  # the run keeps fewer blocks: another fit goes on from these
+            self._learnt_before = found._learnt_before
         self._use(found.model)
         if self.result is None:
             raise RunError(
@@ -430,7 +445,8 @@ class FineTuner:
         Args:
             data: a folder of class folders, or one with `test/` (taken first) or `val/` inside; or
                 any other source that `fit` takes. Where it is the data that `fit` was given, the
-                part that was held back there is evaluated.
+                part that was held back there is evaluated. Images that were trained on are counted,
+                and those that were not are scored apart.
             corruptions: judge it also on the same images turned grey, blurred, noisy and of another
                 colour, each at 3 strengths: 13 times the work, but for the decoding.
 
@@ -458,8 +474,15 @@ class FineTuner:
         shifted = None
         if corrupted is not None:
             shifted = {name: tuple(map(scored, each)) for name, each in corrupted.items()}
-        every_note = (*notes, *remarks)
-        return Evaluation(scored(predicted), part.name, (*skipped, *failed), every_note, shifted)
+        apart = scored_apart(self._learnt, part.select(rows), predicted, self.class_names)
+        return Evaluation(
+            scored(predicted),
+            part.name,
+            (*skipped, *failed),
+            (*apart.notes, *notes, *remarks),
+            shifted,
+            apart,
+        )
 
     def predict(self, images: Any) -> Predictions:
         """The class probabilities of images.
@@ -558,7 +581,7 @@ class FineTuner:
             "request": self._request,
             "result": self.result.to_dict() if self.result else None,
         }
-        write_run(path, model, record, overwrite=overwrite)
+        write_run(path, model, record, self._learnt, overwrite=overwrite)
 
     def export(
         self,
@@ -649,11 +672,15 @@ class FineTuner:
         """
         model, record = read_run(path)
         try:
-            return cls._restored(model, record, verbose=verbose)
+            tuner = cls._restored(model, record, verbose=verbose)
         # What the record says of the training is read by many; each has its own way to object.
         except Exception as error:
             kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
             raise RunError(f"the run {path} is damaged: {kind}{error}") from error
+        tuner._learnt = read_learnt(path, record)
+        if any(trained for _, _, trained in tuner._blocks):
+            tuner._learnt_before = tuner._learnt
+        return tuner
 
     @classmethod
     def _restored(cls, model: keras.Model, record: dict[str, Any], *, verbose: bool) -> FineTuner:

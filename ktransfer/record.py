@@ -15,6 +15,7 @@ FORMAT = 1
 RECORD_NAME = "run.json"
 MAX_RECORD_MB = 64
 MODEL_NAME = re.compile(r"model-[0-9a-f]{8}\.keras")
+LEARNT_NAME = re.compile(r"learnt-[0-9a-f]{8}\.npz")
 
 
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -128,6 +129,17 @@ def _is_data(value: Any) -> bool:
     )
 
 
+def _is_learnt(value: Any) -> bool:
+    """Where the digests of the images lie; runs of before these were kept have none."""
+    if value is None:
+        return True
+    return (
+        isinstance(value, dict)
+        and _is_digest(value.get("sha256"))
+        and value.get("file") == f"learnt-{value['sha256'][:8]}.npz"
+    )
+
+
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model_file": (_is_text, "a name"),
     "model_sha256": (_is_digest, "64 hexadecimal digits"),
@@ -137,6 +149,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dropout": (_is_share, "a number from 0 and under 1"),
     "seed": (_is_count, "a whole number from 0"),
     "data": (_is_data, "what was noted of the images"),
+    "learnt": (_is_learnt, "a file of ours and its checksum"),
     "request": (_is_object, "an object"),
     "result": (lambda value: value is None or isinstance(value, dict), "an object or null"),
     "backbone": (_is_object, "an object"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ktransfer.doctor import Finding
 from ktransfer.freezing import FrozenProof
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
+from ktransfer.unseen import Apart
 
 
 def _plain(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
@@ -284,12 +285,14 @@ class Evaluation:
 
     Attributes:
         score: accuracy with its interval, per class, and the confusion matrix.
-        part: which images: `"test"`, or `"validation"` where the folder is the one that was trained
-            on.
+        part: which images: `"test"` or `"validation"`, where the data has such a part or it was
+            held back of it by the training; `"all"` of data without parts.
         skipped: every file left out, with its reason.
         notes: remarks on the data.
         corruptions: the same images corrupted: for each of `augment.CORRUPTIONS` a score at each of
             `augment.STRENGTHS`, the weakest first; None where it was not asked for.
+        apart: how many of the images the training has seen, and the score on those that it has not.
+            An image is known again by its bytes, wherever it lies.
     """
 
     score: Score
@@ -297,6 +300,20 @@ class Evaluation:
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
     corruptions: dict[str, tuple[Score, ...]] | None = None
+    apart: Apart = field(default_factory=Apart)
+
+    @property
+    def seen_in_training(self) -> int | None:
+        """How many of the images the model was trained on; None where that cannot be told."""
+        return self.apart.seen_in_training
+
+    @property
+    def unseen(self) -> Score | None:
+        """The score on the images that training and validation never saw; None if there are none.
+
+        None, too, where it cannot be told which these are: then `seen_in_training` is None.
+        """
+        return self.apart.unseen
 
     @property
     def accuracy(self) -> float:
@@ -315,6 +332,7 @@ class Evaluation:
         return {
             **self.score.to_dict(),
             "part": self.part,
+            **self.apart.to_dict(),
             "skipped": _plain(self.skipped),
             "notes": list(self.notes),
             "corruptions": _rows(self.corruptions) if self.corruptions else None,

@@ -2,6 +2,7 @@
 
     RUN/run.json               the record: format, versions, classes, backbone, result, model file
     RUN/model-1a2b3c4d.keras   an ordinary Keras model, named by the first digits of its SHA-256
+    RUN/learnt-1a2b3c4d.npz    digests of the images that it learnt from: see `data.learnt`
     RUN/training/              only until the training is complete: see `training.checkpoint`
 
 Nothing in a run is pickled, and loading one runs no code from it. The record is replaced by one
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -23,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from ktransfer._archives import DamageError, check_model_file
 from ktransfer._checks import RunError
-from ktransfer._reading import open_plain, read_json
-from ktransfer.record import FORMAT, MODEL_NAME, RECORD_NAME, read_record
+from ktransfer._reading import open_plain, read_json, read_plain
+from ktransfer.data.learnt import Learnt
+from ktransfer.record import FORMAT, LEARNT_NAME, MODEL_NAME, RECORD_NAME, read_record
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +40,9 @@ _WRITTEN = (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME, COMMAND_NAME)
 #: resume, whatever else is left.
 TRAINING_NAMES = (*_WRITTEN, *(f".{name}.partial" for name in _WRITTEN))
 _MOST_COMMAND_MB = 16
-_PARTIAL_NAMES = (".partial.keras", ".partial.json")
+#: A hundred million images.
+_MOST_LEARNT_MB = 1_024
+_PARTIAL_NAMES = (".partial.keras", ".partial.json", ".partial.npz")
 
 
 def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -75,13 +80,15 @@ def _is_of_unfinished(path: Path) -> bool:
     if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
         return False
     # A kill while the run was being saved leaves its model without a record.
-    return path.name in _PARTIAL_NAMES or MODEL_NAME.fullmatch(path.name) is not None
+    names = MODEL_NAME, LEARNT_NAME
+    return path.name in _PARTIAL_NAMES or any(each.fullmatch(path.name) for each in names)
 
 
 def write_run(
     folder: str | os.PathLike[str],
     model: keras.Model,
     record: dict[str, Any],
+    learnt: Learnt | None = None,
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -90,7 +97,8 @@ def write_run(
     Args:
         folder: made if it does not exist.
         model: any Keras model.
-        record: plain data; `format`, `model_file` and `model_sha256` are added.
+        record: plain data; `format`, `model_file`, `model_sha256` and `learnt` are added.
+        learnt: the images that the model learnt from; None where that is not known.
         overwrite: replace the run that lies there.
 
     Returns:
@@ -102,22 +110,28 @@ def write_run(
     """
     path = check_output_folder(folder, overwrite=overwrite)
     created = not path.exists()
-    partial_model, partial_record = (path / name for name in _PARTIAL_NAMES)
+    partial_model, partial_record, partial_learnt = (path / name for name in _PARTIAL_NAMES)
     try:
         path.mkdir(parents=True, exist_ok=True)
         model.save(partial_model)
         digest = _sha256(partial_model)
         model_file = path / f"model-{digest[:8]}.keras"
-        record = {"format": FORMAT, **record, "model_file": model_file.name, "model_sha256": digest}
+        names = {"model_file": model_file.name, "model_sha256": digest}
+        record = {"format": FORMAT, **record, **names, "learnt": None}
+        if learnt is not None:
+            record["learnt"] = _write_learnt(partial_learnt, learnt)
         text = json.dumps(record, indent=1, default=str)
         partial_record.write_text(text, encoding="utf-8", errors="backslashreplace")
         _flush_to_disk(partial_model, partial_record)
+        if learnt is not None:
+            partial_learnt.replace(path / record["learnt"]["file"])
         partial_model.replace(model_file)
         partial_record.replace(path / RECORD_NAME)
         _flush_to_disk(path)
     except BaseException as error:
         partial_model.unlink(missing_ok=True)
         partial_record.unlink(missing_ok=True)
+        partial_learnt.unlink(missing_ok=True)
         if created and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
         # h5py reports a full disk as a RuntimeError. Ctrl-C, for one, goes on as it is.
@@ -128,7 +142,44 @@ def write_run(
     for old in path.glob("model-*.keras"):
         if old != model_file:
             old.unlink()
+    for old in path.glob("learnt-*.npz"):
+        if LEARNT_NAME.fullmatch(old.name) and old.name != (record["learnt"] or {}).get("file"):
+            old.unlink()
     return path
+
+
+def _write_learnt(partial: Path, learnt: Learnt) -> dict[str, str]:
+    """Write the digests; what the record says of them."""
+    contents = learnt.to_bytes()
+    partial.write_bytes(contents)
+    _flush_to_disk(partial)
+    digest = hashlib.sha256(contents).hexdigest()
+    return {"file": f"learnt-{digest[:8]}.npz", "sha256": digest}
+
+
+def read_learnt(folder: str | os.PathLike[str], record: dict[str, Any]) -> Learnt | None:
+    """The images that a run learnt from; None of a run that was saved without them.
+
+    Args:
+        folder: of the run.
+        record: of `read_record`.
+
+    Raises:
+        RunError: they are missing, or damaged.
+    """
+    said = record.get("learnt")
+    if said is None:
+        return None
+    path = Path(folder) / said["file"]
+    if not os.path.lexists(path):
+        raise RunError(f"the run {folder} is damaged: its digests of images {path.name} are gone")
+    contents = read_plain(path, most_mb=_MOST_LEARNT_MB)
+    if hashlib.sha256(contents).hexdigest() != said["sha256"]:
+        raise RunError(f"the run {folder} is damaged: {path.name} is not what was saved (checksum)")
+    try:
+        return Learnt.read(io.BytesIO(contents))
+    except DamageError as error:
+        raise RunError(f"{path} is damaged: {error}") from error
 
 
 def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> None:

@@ -108,7 +108,7 @@ def test_evaluate_agrees_with_the_fine_tuner(trained, tuner, photos, capsys):
     expected = evaluation.to_dict()
     assert {name: found[name] for name in expected} == json.loads(json.dumps(expected))
     assert found["part"] == "test"
-    print_evaluation(evaluation)
+    print_evaluation(evaluation, "photos")
     text = words(capsys.readouterr().out)
     assert f"Accuracy {expected['accuracy']:.1%} on 5 test images" in text
 
@@ -120,7 +120,7 @@ def test_corruptions_are_a_table_for_people_and_figures_for_programs(
     evaluation = tuner.evaluate(photos, corruptions=True)
     expected = json.loads(json.dumps(evaluation.to_dict()))
     assert {name: found[name] for name in expected} == expected
-    print_evaluation(evaluation)
+    print_evaluation(evaluation, "photos")
     text = words(capsys.readouterr().out)
     rows = expected["corruptions"]
     for name in ("grey", "blur", "noise", "colour_shift"):
@@ -131,7 +131,7 @@ def test_corruptions_are_a_table_for_people_and_figures_for_programs(
 
 def test_figures_of_classes_are_printed_the_worst_first(capsys):
     found = score(np.array([0, 0, 0, 1, 1, 0]), np.array([0, 0, 0, 1, 1, 1]), ("ant", "bee", "cat"))
-    print_evaluation(Evaluation(found, "test", (), ()))
+    print_evaluation(Evaluation(found, "test", (), ()), "photos")
     text = words(capsys.readouterr().out)
     assert "83.3% mean over classes, 82.9% macro F1" in text
     assert "found precise F1 66.7% 100.0% 80.0% bee 100.0% 75.0% 85.7% ant" in text

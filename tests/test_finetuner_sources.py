@@ -109,7 +109,8 @@ def test_arrays_of_the_training_are_known_again_in_any_order(whole, tmp_path):
             assert hits(evaluation.score) == hits(result.validation)
             assert "data of the training" in evaluation.notes[0]
     other = tuner.evaluate((255 - images, labels))
-    assert (other.part, other.score.num_images, other.notes) == ("test", 30, ())
+    assert (other.part, other.score.num_images, other.notes) == ("all", 30, ())
+    assert (other.seen_in_training, other.unseen.num_images) == (0, 30)
 
 
 def test_folder_of_the_training_is_known_in_a_table_and_elsewhere(whole, tmp_path):

@@ -37,5 +37,5 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     if as_json:
         terminal.print_json({**evaluation.to_dict(), "run": run, "seconds": seconds})
     else:
-        terminal.print_evaluation(evaluation)
+        terminal.print_evaluation(evaluation, data)
         terminal.print_seconds(seconds)

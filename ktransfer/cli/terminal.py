@@ -50,9 +50,9 @@ def printable(text: str) -> str:
 def print_fit(result: FitResult, backbone: str) -> None:
     """What was decided, why, and how well it went."""
     advice = result.advice
-    _accuracy("Accuracy", result.validation, "validation")
+    _accuracy("Accuracy", result.validation, "validation images")
     if result.test:
-        _accuracy("", result.test, "test")
+        _accuracy("", result.test, "test images")
     _balanced(result.validation, "validation")
     if result.test:
         _balanced(result.test, "test")
@@ -133,10 +133,17 @@ def print_resumable(run: str) -> None:
     print_next(["ktransfer", "train", "--resume", run])
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Accuracy with its interval, and the share found of each class, the worst first."""
+def print_evaluation(evaluation: Evaluation, data: str) -> None:
+    """Accuracy with its interval, and the share found of each class, the worst first.
+
+    Args:
+        evaluation: what was found.
+        data: what it was measured on, as the user calls it.
+    """
     found = evaluation.score
-    _accuracy("Accuracy", found, evaluation.part)
+    whole = evaluation.part == "all"
+    _accuracy("Accuracy", found, f"images of {data}" if whole else f"{evaluation.part} images")
+    _apart(evaluation)
     _balanced(found)
     names = sorted((share, name) for name, share in found.per_class.items() if share is not None)
     _row("Per class", " found  precise     F1")
@@ -231,7 +238,7 @@ def print_demo(demo: Demo) -> None:
     click.echo()
     print_fit(demo.result, demo.tuner.backbone.name)
     click.echo(f"\n{click.style('On 50 held-back pictures', bold=True)}")
-    print_evaluation(demo.evaluation)
+    print_evaluation(demo.evaluation, "the demonstration")
     click.echo(f"\n{click.style('Some of them', bold=True)}")
     print_predictions(demo.examples)
     click.echo()
@@ -320,12 +327,21 @@ def print_note(text: str) -> None:
     click.echo("\n".join(textwrap.wrap(text, width())))
 
 
-def _accuracy(label: str, found: Score, part: str) -> None:
+def _accuracy(label: str, found: Score, images: str) -> None:
     low, high = found.interval
     figure = click.style(f"{found.accuracy:.1%}", bold=True, fg="green")
     interval = f"(95 % interval {low:.1%} to {high:.1%})"
     # Not wrapped: colour codes would be counted as width.
-    click.echo(f"{_label(label)}{figure} on {found.num_images:,} {part} images {interval}")
+    click.echo(f"{_label(label)}{figure} on {found.num_images:,} {printable(images)} {interval}")
+
+
+def _apart(evaluation: Evaluation) -> None:
+    """What the training never saw, where that is not everything."""
+    apart, every = evaluation.apart, evaluation.score.num_images
+    if apart.unseen and apart.unseen.num_images < every:
+        _accuracy("", apart.unseen, "that the training never saw")
+    if apart.held_back and apart.held_back.num_images < every:
+        _accuracy("", apart.held_back, "that it held back to validate")
 
 
 def _balanced(found: Score, part: str = "") -> None:

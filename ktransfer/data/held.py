@@ -107,6 +107,11 @@ class HeldImages:
         """How an image is held: one of `KINDS`."""
         return KINDS[self._kinds[index]]
 
+    @property
+    def are_pixels(self) -> np.ndarray:
+        """Bool `(n,)`: whether an image is held as pixels, and not encoded."""
+        return self._kinds == KINDS.index("pixels")
+
     def content(self, index: int) -> np.ndarray:
         """The bytes of an image, uint8 of one axis: its pixels, or the encoded image."""
         home, start, length, _ = self._where[index]

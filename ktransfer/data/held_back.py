@@ -49,7 +49,8 @@ def held_back(data: Any, part: Part, record: Record) -> tuple[Part, tuple[str, .
 
     Args:
         data: the source to evaluate on.
-        part: what was read from it; called "train" where the source has no parts.
+        part: what was read from it; called "train" where the source has no parts, and then "all"
+            where all of it is evaluated.
         record: of `record_of`; empty for a model that was trained elsewhere.
     """
     same_place = record.get("source") is not None and source_name(data) == record["source"]
@@ -60,7 +61,8 @@ def held_back(data: Any, part: Part, record: Record) -> tuple[Part, tuple[str, .
         )
         if same_place or same_contents:
             return _chosen(part, record, changed=not same_contents)
-    part = replace(part, name="test") if whole else part
+    if whole:  # no test part: nobody knows what these images are
+        return replace(part, name="all"), ()
     note = f"this is the data of the training: its {part.name} part is evaluated"
     return part, (note,) if same_place else ()
 
