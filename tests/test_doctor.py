@@ -12,11 +12,13 @@ from bad_folder import (
     PECULIAR,
     SYSTEM,
     UNREADABLE,
+    photo,
     write_bad_folder,
     write_clean_folder,
 )
 
 from ktransfer import InputError, examine
+from ktransfer.doctor.examining import look_through
 
 
 def groups(report, kind):
@@ -89,6 +91,68 @@ def test_a_clean_folder_has_no_findings(tmp_path):
         "train": {"ants": 12, "bees": 12},
         "validation": {"ants": 12, "bees": 12},
     }
+
+
+def _write_nothing(root):
+    (root / "a").mkdir()
+    (root / "b").mkdir()
+
+
+def _write_unreadable(root):
+    _write_nothing(root)
+    for name in ("a", "b"):
+        (root / name / "page.jpg").write_bytes(b"<html>")
+
+
+def _write_parts(root):
+    for part in ("train", "val"):
+        (root / part / "a").mkdir(parents=True)
+        (root / part / "a" / "empty.png").write_bytes(b"")
+
+
+def _write_flat(root):
+    photo(1).save(root / "0.png")
+
+
+def _write_table(root):
+    (root / "table.csv").write_text("path,label\nnone.png,a\nnowhere.png,b\n")
+
+
+def _write_one(root):
+    _write_nothing(root)
+    photo(1).save(root / "a" / "0.png")
+
+
+def _write_one_class(root):
+    (root / "a").mkdir()
+    for at in range(3):
+        photo(1).save(root / "a" / f"{at}.png")
+
+
+NONE, ONLY = "there is no readable image of any class", "only the class 'a' has readable images"
+
+
+@pytest.mark.parametrize(
+    ("write", "message", "others"),
+    [
+        (lambda _: None, NONE, set()),
+        (_write_nothing, NONE, {"empty_class"}),
+        (_write_unreadable, NONE, {"empty_class", "unreadable"}),
+        (_write_parts, NONE, {"empty_class", "unreadable"}),
+        (_write_flat, NONE, {"skipped"}),
+        (_write_table, NONE, {"unreadable"}),
+        (_write_one, ONLY, {"empty_class", "few_images", "estimate"}),
+        (_write_one_class, ONLY, {"duplicate", "few_images", "estimate"}),
+    ],
+)
+def test_what_cannot_be_trained_on_at_all_is_said(tmp_path, write, message, others):
+    write(tmp_path)
+    table = tmp_path / "table.csv"
+    examined = look_through(table if table.is_file() else tmp_path)
+    found = {each.kind: each for each in examined.report.findings}
+    assert found.pop("few_classes").message == message
+    assert set(found) == others
+    assert "mend first: few_classes" in examined.report.verdict
 
 
 def test_bombs_and_huge_texts_do_not_fill_the_memory(bad):

@@ -19,10 +19,29 @@ Counts = Mapping[str, Mapping[str, int]]
 
 def class_findings(subject: Subject, counts: Counts) -> Iterator[Finding]:
     """Of the readable images by part and class."""
+    yield from _too_few(counts)
     yield from _mismatch(subject)
     yield from _empty(subject, counts)
     yield from _imbalance(subject, counts)
     yield from _few(subject, counts)
+
+
+def _too_few(counts: Counts) -> Iterator[Finding]:
+    """Fewer than two classes with images: of nothing readable nothing else may be said."""
+    filled = {name for part in counts.values() for name, count in part.items() if count}
+    if len(filled) > 1:
+        return
+    what = "there is no readable image of any class"
+    if filled:
+        what = f"only the class {filled.pop()!r} has readable images"
+    yield Finding(
+        "few_classes",
+        "error",
+        1,
+        what,
+        "training needs at least two classes: give a folder of class folders, or a table with the "
+        "columns path and label",
+    )
 
 
 def _mismatch(subject: Subject) -> Iterator[Finding]:

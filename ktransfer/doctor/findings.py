@@ -13,6 +13,7 @@ SEVERITIES = ("error", "warning", "info")
 KINDS = (
     "leak",
     "conflicting_labels",
+    "few_classes",
     "class_mismatch",
     "empty_class",
     "unreadable",
@@ -143,7 +144,7 @@ class Report:
     def verdict(self) -> str:
         """One sentence: whether to train on it."""
         errors, warnings = len(self.by_severity("error")), len(self.by_severity("warning"))
-        images = f"{self.num_images:,} readable images"
+        images = f"{self.num_images:,} readable image{'' if self.num_images == 1 else 's'}"
         if errors:
             kinds = ", ".join(each.kind for each in self.by_severity("error"))
             return f"{images}; mend first: {kinds}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ktransfer.doctor.findings import Finding
-from ktransfer.doctor.looking import MODES
+from ktransfer.doctor.looking import MODES, THUMBNAIL_PX
 from ktransfer.doctor.subject import Subject
 
 #: A shorter side under this shows nothing that a network for photos knows.
@@ -54,7 +54,7 @@ def _tiny(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Fin
 
 
 def _values(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
-    thumbnails = looks["thumbnail"].reshape(len(looks), -1)
+    thumbnails = looks["thumbnail"].reshape(len(looks), THUMBNAIL_PX**2)
     low, high = thumbnails.min(axis=1), thumbnails.max(axis=1)
     blank = seen & (high.astype(np.int16) - low <= _BLANK_LEVELS)
     deep = seen & looks["deep"].astype(np.bool_)
