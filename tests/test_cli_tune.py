@@ -94,9 +94,6 @@ def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searche
     ("options", "message"),
     [
         (("--out", "{out}", "--max-unfreeze", 40), "max_unfreeze=40, but MobileNetV2 has 19 bloc"),
-        (("--out", "{out}", "--trials", 3), "'bayesian' needs at least 5 trials"),
-        (("--out", "{out}", "--oracle", "best"), "unknown oracle 'best': did you mean"),
-        (("--out", "{out}", "--values", "depth=3"), "unknown hyperparameter 'depth'"),
         (("--out", "{out}", "--values", "unfreeze"), "'unfreeze' is not of the form NAME=VALUE"),
         (("--out", "{out}", "--backbone", "resnet5"), "unknown backbone 'resnet5'"),
         (("--out", "{out}", "--folds", 1), "folds must be at least 2, got 1"),
@@ -112,6 +109,31 @@ def test_bad_commands_leave_nothing(photos, tmp_path, options, message):
     assert result.exit_code == 2
     assert message in result.stderr
     assert not [each for each in out.rglob("*") if each.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--oracle", "hyperband"), "(the brackets for 10 epochs), got --trials 12: give --trials"),
+        (("--oracle", "grid", "--max-unfreeze", 0), "at least 90 trials (the points of the grid"),
+        (("--oracle", "best"), "unknown oracle 'best': did you mean"),
+        (("--values", "depth=3"), "unknown hyperparameter 'depth'"),
+    ],
+)
+def test_what_options_tell_is_said_before_anything_slow_is_imported(tmp_path, options, message):
+    code = (
+        "import sys\n"
+        "from ktransfer.cli import main\n"
+        "sys.argv = ['ktransfer', *sys.argv[1:]]\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    assert not {'tensorflow', 'keras', 'keras_tuner'} & set(sys.modules)\n"
+    )
+    words = ["tune", str(tmp_path), "--out", str(tmp_path / "out"), *map(str, options)]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert message in " ".join(done.stderr.split())
 
 
 def test_a_folder_that_holds_a_search_is_not_begun_again(searched, photos, tmp_path):

@@ -468,7 +468,6 @@ def test_a_test_part_of_the_data_is_kept(photos):
     ("options", "message"),
     [
         ({"oracle": "baysian"}, "unknown oracle 'baysian': did you mean bayesian"),
-        ({"oracle": "bayesian", "max_trials": 4}, r"needs at least 5 trials .* got max_trials=4"),
         ({"oracle": "hyperband", "epochs": 9}, r"needs at least \d+ trials .* got max_trials=6"),
         ({"oracle": "grid"}, r"needs at least \d+ trials \(the points .* got max_trials=6"),
         ({"max_trials": 0}, "max_trials must be at least 1, got 0"),

@@ -4,9 +4,12 @@ import keras_tuner
 import pytest
 from training_networks import three_blocks
 
+from ktransfer import InputError
 from ktransfer.backbones import load_backbone
 from ktransfer.tuner import search_space
-from ktransfer.tuner.oracles import OBJECTIVE, Search, first_depths, hyperband_size
+from ktransfer.tuner.budget import hyperband_points, hyperband_size, least_grid
+from ktransfer.tuner.oracles import OBJECTIVE, Search, first_depths
+from ktransfer.tuner.space import grid_points, grid_size, is_finite
 
 NOTHING = {}
 
@@ -118,7 +121,111 @@ def test_every_depth_comes_first_at_the_rates_to_begin_with(space, tmp_path, nam
 
 
 @pytest.mark.parametrize(
-    ("trials", "depths"), [(1, [0]), (3, [0, 3]), (6, [0, 2, 3]), (8, [0, 1, 2, 3])]
+    ("trials", "depths"), [(1, [0]), (2, [0, 3]), (3, [0, 2, 3]), (4, [0, 1, 2, 3])]
 )
 def test_with_few_trials_the_depths_are_spread(space, trials, depths):
     assert first_depths(space, trials) == depths
+
+
+def narrowed(depths, rates=(1e-3,)):
+    """A space of few points: these depths, and these rates of the head."""
+    given = keras_tuner.HyperParameters()
+    for name, value in (
+        ("dropout", 0.0),
+        ("weight_decay", 0.0),
+        ("layer_decay", 1.0),
+        ("augmentation", "none"),
+        ("batch_norm", "frozen"),
+        ("learning_rate", 1e-3),
+    ):
+        given.Fixed(name, value)
+    given.Choice("unfreeze", list(depths))
+    given.Choice("head_rate", list(rates))
+    backbone = load_backbone(three_blocks(), preprocessing="none")
+    return search_space(backbone, hyperparameters=given)
+
+
+def distinct(found):
+    return {tuple(sorted(each.items())) for each in found.values()}
+
+
+@pytest.mark.parametrize("name", ["random", "bayesian"])
+@pytest.mark.parametrize(("rates", "points"), [((1e-3,), 4), ((1e-3, 1e-2), 8)])
+def test_no_point_is_tried_twice_and_the_search_ends_with_the_space(tmp_path, name, rates, points):
+    few = narrowed((0, 1, 2, 3), rates)
+    search = Search(name, 20, 3, 0)
+    search.check(few)
+    found = walk(search.make(few, NOTHING.get), tmp_path)
+    assert len(found) == points
+    assert len(distinct(found)) == points
+    assert search.notes(len(found)) == (
+        f"the space is exhausted: all {points} points of it were tried, and no point twice, so the "
+        "search ended before trial 20",
+    )
+    assert search.notes(20) == ()
+
+
+def test_points_that_drawing_by_chance_would_miss_are_tried(tmp_path):
+    # KerasTuner gives up after 20 draws of what was tried; of 60 points some are left by then.
+    few = narrowed((0, 1, 2, 3), [10 ** (-at / 5) for at in range(5, 20)])
+    found = walk(Search("random", 100, 3, 1).make(few, NOTHING.get), tmp_path)
+    assert len(distinct(found)) == len(found) == 60
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 4, 5])
+def test_a_bayesian_search_does_with_few_trials(tmp_path, trials):
+    few = narrowed((0, 3), (1e-3, 1e-2, 3e-2))
+    search = Search("bayesian", trials, 3, 0)
+    search.check(few)
+    found = list(walk(search.make(few, NOTHING.get), tmp_path).values())
+    assert len(found) == trials
+    assert [each["unfreeze"] for each in found[:2]] == [0, 3][:trials]
+
+
+def test_a_bayesian_search_of_free_rates_does_not_return_to_a_point(space, tmp_path, monkeypatch):
+    search = Search("bayesian", 8, 3, 0)
+    oracle = search.make(space, NOTHING.get)
+    # Its optimum is where it was before, as at the ends of a rate.
+    monkeypatch.setattr(
+        type(oracle),
+        "_vector_to_values",
+        lambda self, _: dict(self.trials["0"].hyperparameters.values),
+    )
+    found = walk(oracle, tmp_path)
+    assert len(distinct(found)) == len(found) == 8
+
+
+def test_points_of_a_grid_are_those_that_its_oracle_tries(space, tmp_path):
+    few = small(space)
+    assert is_finite(few)
+    assert not is_finite(space)
+    points = list(grid_points(few))
+    assert len(points) == grid_size(few) == 14
+    tried = walk(Search("grid", 14, 3, 0).make(few, NOTHING.get), tmp_path)
+    assert {tuple(sorted(each.items())) for each in points} == distinct(tried)
+
+
+def test_hyperband_is_refused_where_its_brackets_cannot_be_filled():
+    few = narrowed((0, 1, 2, 3))
+    points = hyperband_points(9)
+    assert points == 9 + 5 + 3
+    with pytest.raises(InputError, match=rf"begins with {points} different points .* a space of 4"):
+        Search("hyperband", 500, 9, 0).check(few)
+
+
+def test_hyperband_begins_with_each_point_once(tmp_path):
+    # As many points as its brackets begin with: the last are not found by chance.
+    few = narrowed((0, 1, 2, 3), (1e-3, 1e-2, 1e-1, 3e-3))
+    search = Search("hyperband", 500, 3, 3)
+    found = walk(search.make(few, NOTHING.get), tmp_path)
+    assert len(found) == hyperband_size(3)
+    begun = [each for each in found.values() if each["tuner/round"] == 0]
+    own = {each["unfreeze"] * 1000 + each["head_rate"] for each in begun}
+    assert len(own) == len(begun) == hyperband_points(3)
+
+
+def test_what_a_grid_needs_at_least_is_no_more_than_it_needs(space):
+    assert least_grid({}, 3) <= grid_size(space)
+    assert least_grid({}, None) <= grid_size(space)
+    sizes = {"dropout": 1, "weight_decay": 1, "layer_decay": 1, "augmentation": 1, "batch_norm": 1}
+    assert least_grid({**sizes, "head_rate": 2, "learning_rate": 2}, 3) == grid_size(small(space))

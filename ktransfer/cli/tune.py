@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ktransfer.tuner.result import SearchResult
 
 _SEARCH_OPTIONS = ("test_fraction", "seed", "max_unfreeze", "epochs", "values", "oracle", "trials")
+_TRIALS = "--trials "  # as errors name it
 COMMAND_NAME, ADVICE_NAME, PLAN_NAME = "command.json", "advice.json", "best_plan.json"
 
 
@@ -171,6 +172,7 @@ def _new_search(
     from ktransfer.tuner.repeating import Repeating
 
     Repeating(options["repeats"], options["folds"], options["seed"]).check()
+    _check_search(options)
     command = early.command_of(data, options)
     early.check_labelled(data)
     folder = Path(out)
@@ -181,6 +183,23 @@ def _new_search(
     early.check_output(out)
     write_json(folder / COMMAND_NAME, json.dumps(command, indent=1))
     return out, command
+
+
+def _check_search(options: dict[str, Any]) -> None:
+    """Raises the error of a search that cannot be, as far as options tell."""
+    from ktransfer.tuner import budget, hyperparameters
+
+    hyperparameters.check_names(name for name, _ in options["values"])
+    oracle, trials = options["oracle"], options["trials"]
+    budget.check_oracle(oracle)
+    if oracle == "hyperband":
+        needed = budget.of_hyperband(options["epochs"])
+    elif oracle == "grid":
+        narrowed = {name: len(set(values)) for name, values in options["values"]}
+        needed = budget.of_grid(budget.least_grid(narrowed, options["max_unfreeze"]))
+    else:
+        return
+    budget.check_trials(oracle, *needed, trials, _TRIALS)
 
 
 def _same_command(command: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -232,7 +251,7 @@ def _searched(
     given = narrowed(command["values"])
     # Errors before a long look.
     search = Search(*(command[name] for name in ("oracle", "trials", "epochs", "seed")))
-    search.check(search_space(one.backbone, **options, hyperparameters=given))
+    search.check(search_space(one.backbone, **options, hyperparameters=given), _TRIALS)
     if command.get("folds") is not None:
         in_fold(splits, command["folds"], 0, command["seed"])
     with timed(seconds, "advise"):

@@ -17,8 +17,8 @@ from ktransfer._chart import (
     draw_parallel,
     fit,
 )
+from ktransfer.tuner.hyperparameters import NAMES
 from ktransfer.tuner.records import DONE, FAILED, Record
-from ktransfer.tuner.space import NAMES
 
 if TYPE_CHECKING:
     from ktransfer.tuner.result import SearchResult

@@ -8,7 +8,7 @@ leave out where a grid was.
 from __future__ import annotations
 
 import contextlib
-import math
+import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,18 +19,28 @@ from keras_tuner import HyperParameters, Objective, Oracle, oracles
 from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer._checks import InputError
 from ktransfer._threads import one_blas_thread
 from ktransfer.plan.fields import whole
+from ktransfer.tuner.budget import (
+    FACTOR,
+    check_oracle,
+    check_trials,
+    hyperband_points,
+    of_grid,
+    of_hyperband,
+)
 from ktransfer.tuner.records import Record
-from ktransfer.tuner.space import depths_of, grid_size
+from ktransfer.tuner.space import depths_of, grid_points, grid_size, is_finite
 
-ORACLES = ("random", "grid", "bayesian", "hyperband")
 #: Not the accuracy: of a few dozen images it has ties, from which no oracle learns anything.
 OBJECTIVE = "val_calibrated_loss"
 
-_FACTOR = 3  # of Hyperband: a third of the trials goes on, for three times the epochs
-_LEAST_BAYESIAN = 5
+#: So many points a Gaussian process is given to begin with, where there are trials for them.
+_INITIAL_POINTS = 4
+#: Of more points than these that are left, so many are drawn to choose among.
+_MOST_CANDIDATES = 500
+_FEW_CANDIDATES = 20
 
 Known = Callable[[str], Mapping[str, Any] | None]
 
@@ -51,27 +61,42 @@ class Search:
     epochs: int
     seed: int
 
-    def check(self, space: HyperParameters) -> None:
-        """Raise an `InputError` for an unknown oracle, or one that needs more trials."""
-        if self.oracle not in ORACLES:
-            raise unknown_name("oracle", str(self.oracle), ORACLES)
+    def check(self, space: HyperParameters, option: str = "max_trials=") -> None:
+        """Raise an `InputError` for an unknown oracle, or one that the trials or space do not fit.
+
+        Args:
+            space: what is searched.
+            option: how the caller gives the most trials.
+        """
+        check_oracle(self.oracle)
         whole("a search", "max_trials", self.max_trials, 1)
         whole("a search", "epochs", self.epochs, 1)
-        needed, why = self._needed(space)
-        if self.max_trials < needed:
+        if self.oracle == "grid":
+            check_trials("grid", *of_grid(grid_size(space)), self.max_trials, option)
+        elif self.oracle == "hyperband":
+            check_trials("hyperband", *of_hyperband(self.epochs), self.max_trials, option)
+            self._check_brackets(space)
+
+    def _check_brackets(self, space: HyperParameters) -> None:
+        """A bracket that is never full promotes nobody: all trials would end after few epochs."""
+        needed = hyperband_points(self.epochs)
+        if is_finite(space) and grid_size(space) < needed:
             raise InputError(
-                f"the oracle {self.oracle!r} needs at least {needed:,} trials ({why}), "
-                f"got max_trials={self.max_trials}"
+                f"the oracle 'hyperband' begins with {needed} different points for {self.epochs} "
+                f"epochs, got a space of {grid_size(space)}: take the oracle 'grid', which tries "
+                "each once, or give fewer epochs"
             )
 
-    def _needed(self, space: HyperParameters) -> tuple[int, str]:
-        if self.oracle == "grid":
-            return grid_size(space), "the points of the grid: fix or narrow hyperparameters"
-        if self.oracle == "hyperband":
-            return hyperband_size(self.epochs), f"the brackets for {self.epochs} epochs"
-        if self.oracle == "bayesian":
-            return _LEAST_BAYESIAN, "some to begin with, and one that they are good for"
-        return 1, ""
+    def notes(self, num_trials: int) -> tuple[str, ...]:
+        """What to say of a search that has ended after so many trials."""
+        # Hyperband has its number of trials by itself.
+        if self.oracle == "hyperband" or num_trials >= self.max_trials:
+            return ()
+        points = "its one point was" if num_trials == 1 else f"all {num_trials:,} points of it were"
+        return (
+            f"the space is exhausted: {points} tried, and no point twice, so the search ended "
+            f"before trial {self.max_trials}",
+        )
 
     def make(self, space: HyperParameters, known: Known) -> Oracle:
         """A new oracle.
@@ -88,13 +113,15 @@ class Search:
             "max_consecutive_failed_trials": 10**9,
         }
         if self.oracle == "hyperband":
-            return oracles.HyperbandOracle(max_epochs=self.epochs, factor=_FACTOR, **options)
+            return _Hyperband(max_epochs=self.epochs, factor=FACTOR, **options)
         options["max_trials"] = self.max_trials
         if self.oracle == "grid":
             return _Grid(**options)
         if self.oracle == "random":
             return _Random(**options)
-        initial = max(_LEAST_BAYESIAN - 1, self.max_trials // 3)
+        initial = max(_INITIAL_POINTS, self.max_trials // 3)
+        # With few trials, all but one begin; KerasTuner takes 0 for three times the dimensions.
+        initial = max(1, min(initial, self.max_trials - 1))
         return _Bayesian(known, num_initial_points=initial, **options)
 
 
@@ -123,6 +150,13 @@ class _Grid(oracles.GridSearchOracle):
         return found
 
 
+class _Hyperband(oracles.HyperbandOracle):
+    """Hyperband, which begins with each point once; those that go on are tried for longer."""
+
+    def _random_values(self) -> dict[str, Any] | None:
+        return super()._random_values() or one_left(self)
+
+
 class _Random(oracles.RandomSearchOracle):
     """Random search, after the depths to begin with."""
 
@@ -130,9 +164,15 @@ class _Random(oracles.RandomSearchOracle):
         """The values of a trial."""
         return _first(self, trial_id) or super().populate_space(trial_id)
 
+    def _random_values(self) -> dict[str, Any] | None:
+        return super()._random_values() or one_left(self)
+
 
 class _Bayesian(oracles.BayesianOptimizationOracle):
     """Bayesian search, after the depths to begin with; what it has decided stays decided.
+
+    KerasTuner's optimum may be a point that was tried, which says nothing new: then it is the
+    best, by the same bound, of those that were not.
 
     Args:
         known: the values of a trial that has begun before, by its id.
@@ -156,7 +196,52 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
         with one_blas_thread(), warnings.catch_warnings():
             # Where the scores of a few points are nearly equal, any kernel fits them.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return super().populate_space(trial_id)
+            found: dict[str, Any] = super().populate_space(trial_id)
+            if found["status"] == "RUNNING" and self._duplicate(found["values"]):
+                return self._best_left()
+            return found
+
+    def _random_values(self) -> dict[str, Any] | None:
+        return super()._random_values() or one_left(self)
+
+    def _best_left(self) -> dict[str, Any]:
+        """Of the points that were not tried that of the lowest bound; the search ends without."""
+        candidates = _candidates(self)
+        if not candidates:
+            return {"status": "STOPPED", "values": None}
+        free = self._nonfixed_space()
+        rows = [
+            [each.value_to_prob(point.get(each.name, each.default)) for each in free]
+            for point in candidates
+        ]
+        mean, deviation = self.gpr.predict(np.array(rows), return_std=True)
+        best = int(np.argmin(mean - self.beta * deviation))
+        return {"status": "RUNNING", "values": candidates[best]}
+
+
+def one_left(oracle: Oracle) -> dict[str, Any] | None:
+    """A point that was not tried, by the oracle's seed; None where there is none.
+
+    KerasTuner gives up after drawing 20 times what was tried, be there others or not.
+    """
+    left = _left(oracle)
+    oracle._seed_state += 1
+    return random.Random(oracle._seed_state).choice(left) if left else None
+
+
+def _candidates(oracle: Oracle) -> list[dict[str, Any]]:
+    """Points that were not tried, to choose among."""
+    if not is_finite(oracle.get_space()):
+        drawn = (oracle._random_values() for _ in range(_FEW_CANDIDATES))
+        return [each for each in drawn if each is not None]
+    left = _left(oracle)
+    oracle._seed_state += 1
+    return random.Random(oracle._seed_state).sample(left, min(len(left), _MOST_CANDIDATES))
+
+
+def _left(oracle: Oracle) -> list[dict[str, Any]]:
+    """The points of a grid over the space that were not tried."""
+    return [point for point in grid_points(oracle.get_space()) if not oracle._duplicate(point)]
 
 
 @contextlib.contextmanager
@@ -171,17 +256,6 @@ def without_tracebacks() -> Iterator[None]:
         config.DEBUG = before
 
 
-def hyperband_size(epochs: int) -> int:
-    """How many trials Hyperband takes for so many epochs (Li et al. 2016, arXiv 1603.06560)."""
-    brackets = math.floor(math.log(epochs, _FACTOR) + 1e-9) + 1
-    last = math.ceil(1 + math.log(epochs, _FACTOR))
-    return sum(
-        math.ceil(last / (bracket + 1) * _FACTOR ** (bracket - done))
-        for bracket in range(brackets)
-        for done in range(bracket + 1)
-    )
-
-
 def first_depths(space: HyperParameters, max_trials: int) -> list[int]:
     """The depths to begin with: where the advice is, the head alone, and others evenly between.
 
@@ -189,10 +263,10 @@ def first_depths(space: HyperParameters, max_trials: int) -> list[int]:
 
     Args:
         space: what is searched.
-        max_trials: half of them begin with a depth, or as many as there are depths.
+        max_trials: each depth has one, as far as they go.
     """
     depths = sorted(depths_of(space))
-    count = min(len(depths), max(2, max_trials // 2))
+    count = min(len(depths), max_trials)
     spread = [depths[round(at)] for at in np.linspace(0, len(depths) - 1, count)]
     return list(dict.fromkeys((space.get("unfreeze"), *spread)))[:max_trials]
 

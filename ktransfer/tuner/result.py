@@ -33,6 +33,7 @@ class SearchResult:
         naive_seconds: about what each trial would have taken if its frozen blocks had run in every
             epoch.
         seconds: wall time of this search; trials that an earlier one finished took none.
+        notes: what went otherwise than asked for.
     """
 
     trials: tuple[Record, ...]
@@ -46,6 +47,7 @@ class SearchResult:
     shared: Shared
     naive_seconds: Mapping[str, float]
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON: the fields of `ktransfer tune --json`."""
@@ -64,6 +66,7 @@ class SearchResult:
             "part_sizes": dict(self.part_sizes),
             "cache": self.shared.to_dict(),
             "seconds": self.seconds,
+            "notes": list(self.notes),
         }
 
     def plot(self, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -100,6 +103,7 @@ class SearchResult:
                 f"on {self.test.num_images} images that the search did not see: "
                 f"{self.test.accuracy:.1%} right (95 % interval {low:.1%} to {high:.1%})"
             )
+        lines += [f"note: {each}" for each in self.notes]
         lines.append(f"the model is in {self.model}")
         return "\n".join(lines)
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer._checks import InputError
 from ktransfer.advisor import Advice
 from ktransfer.backbones import Backbone
 from ktransfer.plan import Plan, Stage, last_blocks, linear_probe, plan_for
 from ktransfer.plan.augmenting import FIXED_VIEWS
 from ktransfer.plan.fields import whole
+from ktransfer.tuner.hyperparameters import NAMES, OF_THE_BLOCKS, OF_THE_HEAD, check_names
 
 if TYPE_CHECKING:
     from keras_tuner import HyperParameters
-
-#: What a point of the space says. Those of the second row matter only where blocks train.
-OF_THE_HEAD = ("head_rate", "dropout", "weight_decay", "head_epochs", "features")
-OF_THE_BLOCKS = ("learning_rate", "layer_decay", "batch_norm", "augmentation", "epochs")
-NAMES = ("unfreeze", *OF_THE_HEAD, *OF_THE_BLOCKS)
 
 #: How far around the rate to start from is searched, as a factor to either side.
 _AROUND = 10.0
@@ -123,10 +120,32 @@ def plan_of(hyperparameters: HyperParameters, num_blocks: int) -> Plan:
 
 def grid_size(space: HyperParameters) -> int:
     """How many points a grid over the space has, as KerasTuner lays it."""
-    sizes = {each.name: len({each.default, *each.values}) for each in space.space}
+    sizes = {name: len(values) for name, values in _grid_values(space).items()}
     head = math.prod(sizes[name] for name in OF_THE_HEAD)
     blocks = math.prod(sizes.get(name, 1) for name in OF_THE_BLOCKS)
     return sum(head * (blocks if depth else 1) for depth in depths_of(space))
+
+
+def grid_points(space: HyperParameters) -> Iterator[dict[str, Any]]:
+    """Those points: of the head alone without what matters only where blocks train."""
+    values = _grid_values(space)
+    for depth in depths_of(space):
+        active = (*OF_THE_HEAD, *(OF_THE_BLOCKS if depth else ()))
+        names = [name for name in active if name in values]
+        for point in itertools.product(*(values[name] for name in names)):
+            yield {"unfreeze": depth, **dict(zip(names, point, strict=True))}
+
+
+def is_finite(space: HyperParameters) -> bool:
+    """Whether a grid has all points of the space: no rate of it is free between two ends."""
+    return all(
+        getattr(each, "step", 1) is not None or each.min_value == each.max_value
+        for each in space.space
+    )
+
+
+def _grid_values(space: HyperParameters) -> dict[str, list[Any]]:
+    return {each.name: list(dict.fromkeys((each.default, *each.values))) for each in space.space}
 
 
 def depths_of(space: HyperParameters) -> list[int]:
@@ -202,9 +221,7 @@ def _merged(usual: Iterable[Any], given: HyperParameters | None) -> HyperParamet
     from keras_tuner import HyperParameters
 
     own = {each.name: each for each in given.space} if given is not None else {}
-    for name in own:
-        if name not in NAMES:
-            raise unknown_name("hyperparameter", name, NAMES)
+    check_names(own)
     chosen = {each.name: own.get(each.name, each) for each in usual}
     space = HyperParameters()
     for name in ("unfreeze", *OF_THE_HEAD):

@@ -458,6 +458,7 @@ class UnfreezeTuner(BaseTuner):
                 len(splits.train) + num_validation,
             ),
             seconds=time.perf_counter() - started,
+            notes=self._search.notes(len(trials)),
         )
 
     def _trial(self, name: str) -> Record:
