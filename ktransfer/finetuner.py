@@ -513,6 +513,7 @@ class FineTuner:
         path: str | os.PathLike[str],
         *,
         augmentation: str | None = None,
+        overwrite: bool = False,
     ) -> Look:
         """Draw a page of training images before and after augmentation, as a PNG file.
 
@@ -522,13 +523,21 @@ class FineTuner:
             data: as in `fit`.
             path: where to write the page; it must end in `.png`.
             augmentation: a name of `ktransfer.augment.AUGMENTATIONS`; None: a few rows for each.
+            overwrite: replace a file that is there; never one of the images.
 
         Raises:
-            InputError: the data cannot be used, the name is unknown, or the page cannot be
-                written.
+            InputError: the data cannot be used, the name is unknown, or the page exists or cannot
+                be written.
         """
         size = self.backbone.input_size
-        return look(data, path, augmentation=augmentation, input_size=size, seed=self.seed)
+        return look(
+            data,
+            path,
+            augmentation=augmentation,
+            input_size=size,
+            seed=self.seed,
+            overwrite=overwrite,
+        )
 
     def summary(self, num_classes: int | None = None) -> Summary:
         """Frozen and trainable parameters per block and in all; print it for a table.
@@ -623,7 +632,7 @@ class FineTuner:
                 judged: a source as `fit` or `predict` takes it, labelled or not. None: the
                 validation part of the training.
             overwrite: replace the export that lies there. It stays whole until the new one has
-                proven itself.
+                proven itself. What else lies in the folder of a SavedModel is left alone.
 
         Returns:
             An `ExportResult`; print it.
@@ -637,7 +646,13 @@ class FineTuner:
         """
         model = self.model  # before fit there is nothing to export: said before all else
         request = Request.of(
-            path, format, opset, overwrite=overwrite, quantise=quantise, max_loss=max_loss
+            path,
+            format,
+            opset,
+            overwrite=overwrite,
+            quantise=quantise,
+            max_loss=max_loss,
+            images=(validation, calibration),
         )
         most = MOST_JUDGED if quantise else MOST_IMAGES
         part, notes = images_to_compare(

@@ -139,13 +139,29 @@ def write_run(
             raise
         kept = "" if created else "; the run that was there before is untouched"
         raise RunError(f"the run could not be saved to {path}: {error}{kept}") from error
-    for old in path.glob("model-*.keras"):
-        if old != model_file:
-            old.unlink()
-    for old in path.glob("learnt-*.npz"):
-        if LEARNT_NAME.fullmatch(old.name) and old.name != (record["learnt"] or {}).get("file"):
-            old.unlink()
+    weights = record.get("backbone", {}).get("weights")
+    new = (model_file.name, (record["learnt"] or {}).get("file"))
+    for old in (*path.glob("model-*.keras"), *path.glob("learnt-*.npz")):
+        if old.name not in new:
+            _forget(old, weights)
     return path
+
+
+def _forget(path: Path, weights: str | None) -> None:
+    """Delete a file of an earlier run, if it is one: they are named by what they hold.
+
+    Not what the training began with, though it be the model of the run that lay there.
+    """
+    named = MODEL_NAME.fullmatch(path.name) or LEARNT_NAME.fullmatch(path.name)
+    # A link, or a name that only looks like ours, is somebody else's.
+    if not named or path.is_symlink() or not path.is_file() or _is_same_file(path, weights):
+        return
+    if _sha256(path)[:8] in path.name:
+        path.unlink()
+
+
+def _is_same_file(path: Path, other: str | None) -> bool:
+    return other is not None and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def _write_learnt(partial: Path, learnt: Learnt) -> dict[str, str]:

@@ -115,7 +115,7 @@ def test_saved_profile_is_plain_data_and_damage_is_told(folder, tmp_path):
             Profile.load(file)
     with pytest.raises(RunError, match=r"missing\.npz cannot be read: No such file"):
         Profile.load(tmp_path / "missing.npz")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(InputError, match=r"folder\.npz': there is no folder"):
         profile.save(tmp_path / "no" / "folder.npz")
 
 

@@ -104,10 +104,12 @@ def test_a_manifest_that_cannot_be_written_is_refused(tmp_path):
         write_manifest(tmp_path / "nowhere/m.csv", examined, exclude=False)
     with pytest.raises(InputError, match="is a folder; name a file"):
         write_manifest(tmp_path, examined, exclude=False)
-    (tmp_path / ".m.csv.partial").mkdir()
-    with pytest.raises(InputError, match=r"m\.csv' cannot be written: .*Is a directory"):
+    (tmp_path / "m.csv").write_text("mine")
+    with pytest.raises(InputError, match=r"m\.csv' exists; .*--overwrite"):
         write_manifest(tmp_path / "m.csv", examined, exclude=False)
-    assert not (tmp_path / "m.csv").exists()
+    assert (tmp_path / "m.csv").read_text() == "mine"
+    assert write_manifest(tmp_path / "m.csv", examined, exclude=False, overwrite=True) == 4
+    assert len(rows(tmp_path / "m.csv")) == 4
 
 
 def test_the_command_prints_findings_and_one_json_object(tmp_path):
@@ -143,7 +145,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path):
     assert run(root, "--out", tmp_path / "m.csv").exit_code == 0
     before = (tmp_path / "m.csv").read_bytes()
     result = run(tmp_path / "m.csv", "--out", tmp_path / "m.csv")
-    assert (result.exit_code, "is DATA itself" in result.stderr) == (2, True)
+    assert (result.exit_code, "which is read here and never replaced" in result.stderr) == (2, True)
     assert (tmp_path / "m.csv").read_bytes() == before
     result = run(tmp_path / "nowhere")
     assert (result.exit_code, "no such folder" in result.stderr) == (2, True)

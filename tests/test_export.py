@@ -306,7 +306,7 @@ def test_place_that_is_taken_or_closed_is_refused_before_any_work(tuner, tmp_pat
         tuner.export(tmp_path / "b.keras")
     (tmp_path / "photos").mkdir()
     with pytest.raises(
-        RunError, match=r"no folder with a saved_model\.pb.*will not be overwritten"
+        RunError, match=r"no folder with assets\.extra/ktransfer\.json.*will not be overwritten"
     ):
         tuner.export(tmp_path / "photos", "savedmodel", overwrite=True)
     with pytest.raises(RunError, match=r"a\.keras is not a folder"):
@@ -315,6 +315,49 @@ def test_place_that_is_taken_or_closed_is_refused_before_any_work(tuner, tmp_pat
     with pytest.raises(RunError, match=f"no permission to write to {tmp_path}"):
         tuner.export(tmp_path / "new" / "c.keras")
     assert sorted(contents(tmp_path)) == ["a.keras", "b.keras.card.md", "photos"]
+
+
+def test_overwriting_a_folder_leaves_alone_what_is_not_the_exports(tuner, tmp_path):
+    tuner.export(tmp_path / "served")
+    alone = contents(tmp_path / "served")
+    mine = {
+        "notes.txt": b"mine",
+        ".git/HEAD": b"main",
+        "variables/mine.txt": b"1",
+        "assets/a": b"2",
+    }
+    for name, content in mine.items():
+        (tmp_path / "served" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "served" / name).write_bytes(content)
+    outdated = tmp_path / "served" / "variables" / "variables.data-00001-of-00002"
+    outdated.write_bytes(b"of the model before")
+    tuner.export(tmp_path / "served", overwrite=True)
+    found = contents(tmp_path / "served")
+    assert {name: found[name] for name in mine} == mine
+    assert found.keys() == alone.keys() | mine.keys() | {".git"}
+    assert load_export(tmp_path / "served", "savedmodel") is not None
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["served", "served.card.md"]
+
+
+def test_folder_of_a_model_that_was_not_exported_is_never_overwritten(tuner, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "saved_model.pb").write_text("mine")
+    with pytest.raises(RunError, match=r"a is no folder with assets\.extra/ktransfer\.json"):
+        tuner.export(tmp_path / "a", overwrite=True)
+    assert (tmp_path / "a" / "saved_model.pb").read_text() == "mine"
+
+
+def test_neither_the_model_of_a_run_nor_an_image_is_exported_to(tuner, photos, tmp_path):
+    tuner.save(tmp_path / "run")
+    before = contents(tmp_path)
+    (model,) = (tmp_path / "run").glob("model-*.keras")
+    with pytest.raises(RunError, match=f"{model.name} is the model of a run"):
+        tuner.export(model, overwrite=True)
+    photo = write_pictures(tmp_path / "photos", 1) / "red" / "000.png"
+    (tmp_path / "a.keras").symlink_to(photo)
+    with pytest.raises(InputError, match=r"a\.keras' is '.*000\.png', which is read here"):
+        tuner.export(tmp_path / "a.keras", validation=photo.parents[1], overwrite=True)
+    assert before.items() <= contents(tmp_path).items()
 
 
 def test_overwriting_replaces_the_export_and_its_card(tuner, tmp_path):

@@ -138,7 +138,9 @@ def test_names_that_the_font_lacks_are_told_apart():
 def test_strong_labels_its_mixed_batches(tmp_path, monkeypatch):
     module = importlib.import_module("ktransfer.looking.look")
     pages = []
-    monkeypatch.setattr(module, "write_page", lambda page, path: pages.append(page) or (1, 1))
+    monkeypatch.setattr(
+        module, "write_page", lambda page, path, **options: pages.append(page) or (1, 1)
+    )
     look(
         write_pictures(tmp_path / "pictures", 6),
         tmp_path / "page.png",
@@ -157,8 +159,8 @@ def test_strong_labels_its_mixed_batches(tmp_path, monkeypatch):
 def test_what_cannot_be_drawn_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
     folder = write_pictures(tmp_path / "pictures", 4)
     for path, message in (
-        ("page.jpg", r"must be a \.png file, got .*page\.jpg"),
-        ("no/page.png", "no such folder .*no'"),
+        ("page.jpg", r"page\.jpg' must end in \.png"),
+        ("no/page.png", "there is no folder .*no'"),
     ):
         with pytest.raises(InputError, match=message):
             look(folder, tmp_path / path)
@@ -174,8 +176,14 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_nothing(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(InputError, match=r"cannot be written to .*page\.png.*No space left"):
-        look(folder, tmp_path / "page.png", augmentation="light", input_size=(16, 16))
+    with pytest.raises(InputError, match=r"page\.png' cannot be written: No space left"):
+        look(
+            folder,
+            tmp_path / "page.png",
+            augmentation="light",
+            input_size=(16, 16),
+            overwrite=True,
+        )
     assert (tmp_path / "page.png").read_text() == "before"
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "folder.png", "page.png", "pictures"
@@ -203,7 +211,8 @@ def test_a_tuner_looks_with_its_own_size_and_seed(tmp_path):
 def test_the_command_draws_the_page_and_says_what_is_on_it(tmp_path, monkeypatch):
     folder = write_pictures(tmp_path / "pictures", 4)
     run = CliRunner()
-    arguments = ["look", str(folder), "--out", str(tmp_path / "page.png"), "--augmentation", "grey"]
+    page = str(tmp_path / "page.png")
+    arguments = ["look", str(folder), "--out", page, "--overwrite", "--augmentation", "grey"]
     done = run.invoke(main, [*arguments, "--input-size", "16", "--json"])
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout.splitlines()[-1])

@@ -456,7 +456,7 @@ def test_the_picture_has_a_dot_and_a_number_for_each(found, tmp_path):
     heights = [float(each.get("cy")) for each in from_fast]
     accuracies = [each.accuracy for each in found.measured]
     assert np.argmin(accuracies) == np.argmax(heights)
-    with pytest.raises(InputError, match=r"ends in .svg, got 'front.png'"):
+    with pytest.raises(InputError, match=r"the picture 'front\.png' must end in \.svg"):
         found.plot("front.png")
 
 

@@ -73,6 +73,29 @@ def test_overwriting_replaces_the_run_and_leaves_nothing_of_the_old(run, model):
     assert len(list(run.iterdir())) == 2
 
 
+def test_overwriting_deletes_models_of_ours_alone(run, model):
+    notes = {"model-of-the-house.keras": b"mine", "model-01234567.keras": b"mine", "a.txt": b"b"}
+    for name, content in notes.items():
+        (run / name).write_bytes(content)
+    (old,) = [each for each in run.glob("model-*.keras") if each.name not in notes]
+    left = b"of a save that a kill broke off"
+    orphan = run / f"model-{hashlib.sha256(left).hexdigest()[:8]}.keras"
+    orphan.write_bytes(left)
+    model.set_weights([each + 1 for each in model.get_weights()])
+    write_run(run, model, RECORD, overwrite=True)
+    assert {name: (run / name).read_bytes() for name in notes} == notes
+    assert not old.exists()
+    assert not orphan.exists()
+
+
+def test_overwriting_keeps_the_weights_that_the_training_began_with(run, model):
+    (old,) = run.glob("model-*.keras")
+    model.set_weights([each + 1 for each in model.get_weights()])
+    backbone = {**RECORD["backbone"], "weights": str(old)}
+    write_run(run, model, {**RECORD, "backbone": backbone}, overwrite=True)
+    assert old.exists()
+
+
 def test_run_is_not_overwritten_unasked(run, model):
     with pytest.raises(RunError, match=r"output folder .*run is not empty.*--overwrite"):
         write_run(run, model, RECORD)

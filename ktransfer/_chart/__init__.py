@@ -12,6 +12,7 @@ from ktransfer._chart.chart import (
     Curve,
     Mark,
     Panel,
+    check_picture,
     draw,
     write_svg,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Mark",
     "Panel",
     "Scale",
+    "check_picture",
     "draw",
     "draw_parallel",
     "fit",

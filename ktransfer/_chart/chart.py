@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from ktransfer._chart.scale import Axis, Scale, fit
-from ktransfer._checks import InputError
+from ktransfer._writing import check_new_file, write_file
 
 #: The picture with one panel, and the margins around the panel.
 WIDTH_PX, HEIGHT_PX = 900, 440
@@ -95,19 +95,26 @@ class Panel:
     marks: tuple[Mark, ...] = ()
 
 
-def write_svg(path: str | os.PathLike[str], text: str) -> None:
+def check_picture(
+    path: str | os.PathLike[str], what: str = "the picture", *, overwrite: bool = False
+) -> Path:
+    """The path of an SVG file that may be written; an `InputError` says why it may not."""
+    return check_new_file(path, what, overwrite=overwrite, ending=".svg")
+
+
+def write_svg(path: str | os.PathLike[str], text: str, *, overwrite: bool = False) -> None:
     """Write a picture.
 
     Raises:
-        InputError: The path does not end in `.svg` or cannot be written.
+        InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
+            written.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".svg":
-        raise InputError(f"the picture is an SVG: give a path that ends in .svg, got {str(path)!r}")
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    target = check_picture(path, overwrite=overwrite)
+
+    def write(partial: Path) -> None:
+        partial.write_text(text, encoding="utf-8")
+
+    write_file(target, "the picture", write, overwrite=overwrite)
 
 
 def draw(title: str, *panels: Panel) -> str:

@@ -52,12 +52,14 @@ class NameAndOptions(click.ParamType):
 @click.option("--max-size-mb", type=float, metavar="MB", help="Largest weights, as float32.")
 @click.option("--max-memory-mb", type=float, metavar="MB", help="Most memory, as estimated.")
 @click.option("--plot", metavar="FILE.svg", help="Draw accuracy over latency.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE.svg, should there be one.")
 @json_option
 def backbones(
     data: str | None,
     candidates: Sequence[Candidate],
     weights: str,
     plot: str | None,
+    overwrite: bool,
     as_json: bool,
     **limits: Any,
 ) -> None:
@@ -69,14 +71,16 @@ def backbones(
     if data is None:
         _list(candidates, plot, limits, as_json)
         return
-    own_weights = _check(data, candidates, weights, plot, limits)
+    own_weights = _check(data, candidates, weights, limits)
+    models = [weights, *(str(each["weights"]) for _, each in candidates if "weights" in each)]
+    early.check_file(plot, "--plot", data, models=models, overwrite=overwrite, ending=".svg")
     seconds: dict[str, float] = {}
     with at_work(seconds):
         from ktransfer.recommend import recommend_backbones
 
         found = recommend_backbones(data, candidates or None, weights=own_weights, **limits)
         if plot:
-            found.plot(plot)
+            found.plot(plot, overwrite=overwrite)
     seconds = {**seconds, **found.seconds, "total": elapsed()}
     if as_json:
         terminal.print_json({**found.to_dict(), "plot": plot, "seconds": seconds})
@@ -109,7 +113,6 @@ def _check(
     data: str,
     candidates: Sequence[Candidate],
     weights: str,
-    plot: str | None,
     limits: Mapping[str, float | None],
 ) -> str | None:
     """What can be checked before TensorFlow is imported; the weights."""
@@ -121,6 +124,5 @@ def _check(
         if own is not None:
             early.weights(str(own))
     Limits(**limits)
-    early.check_svg(plot)
     early.check_labelled(data)
     return early.weights(weights)

@@ -56,5 +56,8 @@ def _demo_folder(out: str | None) -> Iterator[Path]:
     try:
         yield kept
     except BaseException:
-        shutil.rmtree(kept, ignore_errors=True)
+        for name in ("photos", "run"):
+            shutil.rmtree(kept / name, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else has put something there by now
+            kept.rmdir()
         raise

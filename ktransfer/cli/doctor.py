@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ktransfer._checks import InputError
-from ktransfer.cli import terminal
+from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 
 if TYPE_CHECKING:
@@ -29,20 +27,27 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
     help="Leave out of the manifest what should not be trained on: copies, contradictions, the "
     "training side of leaks.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace MANIFEST.csv, should there be one.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if there are errors.")
 @json_option
-def doctor(data: str, out: str | None, exclude: bool, strict: bool, as_json: bool) -> int:
+def doctor(
+    data: str, out: str | None, exclude: bool, overwrite: bool, strict: bool, as_json: bool
+) -> int:
     """Look for what is wrong with the images in DATA.
 
     DATA is a folder or a CSV file as for `train`. All images are decoded; nothing is moved,
     rewritten or deleted. The manifest can be trained on in place of DATA.
     """
-    _check(data, out, exclude)
+    if exclude and out is None:
+        raise InputError("--exclude needs --out MANIFEST.csv, the manifest to leave them out of")
+    early.check_file(out, "--out", data, overwrite=overwrite, ending=".csv")
     from ktransfer.doctor import look_through, write_manifest
 
     examined = look_through(data, verbose=True)
     report = examined.report
-    written = write_manifest(out, examined, exclude=exclude) if out else None
+    written = None
+    if out:
+        written = write_manifest(out, examined, exclude=exclude, overwrite=overwrite)
     if as_json:
         terminal.print_json({**report.to_dict(), "manifest": out, "manifest_images": written})
     else:
@@ -66,15 +71,3 @@ def print_report(report: Report) -> None:
             click.echo(shown)
     terminal.print_seconds(report.seconds)
     click.echo(click.style("verdict", bold=True) + f"  {terminal.printable(report.verdict)}")
-
-
-def _check(data: str, out: str | None, exclude: bool) -> None:
-    if exclude and out is None:
-        raise InputError("--exclude needs --out MANIFEST.csv, the manifest to leave them out of")
-    if out is None:
-        return
-    from ktransfer.doctor.manifest import check_target
-
-    check_target(Path(out))
-    if os.path.exists(out) and os.path.exists(data) and os.path.samefile(out, data):
-        raise InputError(f"--out {out!r} is DATA itself, which is never rewritten; name a new file")

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._reading import read_plain
+from ktransfer._writing import check_new_file
 from ktransfer.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -257,7 +258,16 @@ def check_export(
     record = read_record(run)
     quantise, max_loss = options["quantise"], options["max_loss"]
     overwrite = options["overwrite"]
-    Request.of(out, format_name, opset, overwrite=overwrite, quantise=quantise, max_loss=max_loss)
+    Request.of(
+        out,
+        format_name,
+        opset,
+        overwrite=overwrite,
+        quantise=quantise,
+        max_loss=max_loss,
+        images=(options["validation"], options["calibration"]),
+        models=(run,),
+    )
     check_images(options["validation"], record["data"])
     if quantise == "int8":
         check_calibration(options["calibration"], record["data"])
@@ -276,30 +286,31 @@ def check_model(model: str) -> None:
         check_run(model)
 
 
-def check_csv(file: str | None) -> None:
-    """Raises an `InputError` if the file could not be written."""
+def check_file(
+    file: str | None,
+    option: str,
+    *images: Any,
+    models: Sequence[str] = (),
+    overwrite: bool = False,
+    ending: str = "",
+) -> None:
+    """Raises an `InputError` if a file could not be written, is there, or is one that is read.
+
+    Args:
+        file: to be written; None: there is none.
+        option: that named it.
+        *images: what images are read.
+        models: the runs and files of models and weights that are read; names of weights are passed
+            over.
+        overwrite: whether it may take the place of a file.
+        ending: what its name must end in.
+    """
     if file is None:
         return
-    parent = Path(file).parent
-    if Path(file).is_dir():
-        raise InputError(f"--csv {file!r} is a folder; name a file")
-    if not parent.is_dir():
-        raise InputError(f"--csv {file!r}: there is no folder {str(parent)!r}")
-    if not os.access(parent, os.W_OK):
-        raise InputError(f"--csv {file!r}: no permission to write to {str(parent)!r}")
+    from ktransfer.data.inputs import check_not_read
 
-
-def check_svg(file: str | None) -> None:
-    """Raises an `InputError` if the picture could not be written."""
-    if file is None:
-        return
-    path = Path(file)
-    if path.suffix.lower() != ".svg":
-        raise InputError(f"--plot {file!r}: the picture is an SVG, name a file that ends in .svg")
-    if not path.parent.is_dir():
-        raise InputError(f"--plot {file!r}: there is no folder {str(path.parent)!r}")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"--plot {file!r} cannot be written")
+    check_not_read(file, option, *images, models=[each for each in models if _is_file(each)])
+    check_new_file(file, option, overwrite=overwrite, ending=ending)
 
 
 def check_demo_folder(folder: str) -> Path:

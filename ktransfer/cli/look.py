@@ -28,6 +28,7 @@ _INPUT_PX = 224
     "--input-size", type=click.IntRange(1), metavar="N", help="Or at so many pixels; default 224."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace PAGE.png, should there be one.")
 @json_option
 def look(
     data: str,
@@ -36,6 +37,7 @@ def look(
     backbone: str | None,
     input_size: int | None,
     seed: int,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Draw a page of the images in DATA, before and after augmentation.
@@ -43,13 +45,21 @@ def look(
     A row for an image: the file, what the network sees of it, and its views in the first epochs.
     """
     early.check_labelled(data)
+    early.check_file(out, "--out", data, overwrite=overwrite, ending=".png")
     size = _size(backbone, input_size)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         from ktransfer.looking import look as draw
 
         with timed(seconds, "look"):
-            page = draw(data, out, augmentation=augmentation, input_size=size, seed=seed)
+            page = draw(
+                data,
+                out,
+                augmentation=augmentation,
+                input_size=size,
+                seed=seed,
+                overwrite=overwrite,
+            )
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json({**page.to_dict(), "input_size": size, "seconds": seconds})

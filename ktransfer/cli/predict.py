@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--csv", "csv_file", metavar="FILE", help="Write path, label, and all probabilities.")
+@click.option(
+    "--csv", "csv_file", metavar="FILE.csv", help="Write path, label, and all probabilities."
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE.csv, should there be one.")
 @json_option
-def predict(model: str, paths: Sequence[str], csv_file: str | None, as_json: bool) -> None:
+def predict(
+    model: str, paths: Sequence[str], csv_file: str | None, overwrite: bool, as_json: bool
+) -> None:
     """Classify image files, all images in folders, and those that CSV files name, with MODEL.
 
     MODEL is the folder of a run, or an ONNX file that was exported from one. Of a file the
@@ -32,13 +37,13 @@ def predict(model: str, paths: Sequence[str], csv_file: str | None, as_json: boo
     """
     early.check_model(model)
     early.check_paths(paths)
-    early.check_csv(csv_file)
+    early.check_file(csv_file, "--csv", paths, models=[model], overwrite=overwrite, ending=".csv")
     seconds: dict[str, float] = {}
     found: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
     classes: tuple[str, ...] = ()
     num_read = 0
-    with terminal.csv_writer(csv_file) as write:
+    with terminal.csv_writer(csv_file, overwrite=overwrite) as write:
         for batch in _batches(model, paths, seconds, quiet=as_json):
             write(batch)
             num_read += len(batch)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from ktransfer._writing import aside
+
 if TYPE_CHECKING:
     from ktransfer.advisor import Advice
     from ktransfer.backbones.catalog import BackboneInfo
@@ -169,11 +171,14 @@ def print_predictions(predictions: Predictions) -> None:
 
 
 @contextlib.contextmanager
-def csv_writer(name: str | None) -> Iterator[Callable[[Predictions], None]]:
+def csv_writer(
+    name: str | None, *, overwrite: bool = False
+) -> Iterator[Callable[[Predictions], None]]:
     """A file with path, label, probability and a column for each class; whole or not at all.
 
     Args:
         name: of the file; None: nothing is written.
+        overwrite: whether it may take the place of a file.
 
     Yields:
         A function that appends predictions, to be called at least once.
@@ -181,15 +186,12 @@ def csv_writer(name: str | None) -> Iterator[Callable[[Predictions], None]]:
     if name is None:
         yield lambda predictions: None
         return
-    file = Path(name)
-    partial = file.with_name(f".{file.name}.partial")
-    try:
+    with (
+        aside(Path(name), "--csv", overwrite=overwrite) as partial,
         # Paths keep the very bytes that the system knows them by.
-        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            yield functools.partial(_append_csv, stream)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        yield functools.partial(_append_csv, stream)
 
 
 def _append_csv(stream: TextIO, predictions: Predictions) -> None:

@@ -273,7 +273,7 @@ def _searched(
         result = tuner.search(splits)
     assert result is not None  # this is no worker
     write_json(Path(out) / PLAN_NAME, result.best_plan.to_json())
-    result.plot(out)
+    result.plot(out, overwrite=True)  # the folder is the search's own
     return result, tuner.backbone.name
 
 

@@ -39,6 +39,9 @@ _OTHER_STARTS = {
     b"MM\x00+": "BigTIFF image",
     b"version https://git-lfs": "Git LFS pointer (run `git lfs pull`)",
 }
+#: How the reason begins where a file holds something else than an image.
+NO_IMAGE = "not an image"
+
 _BRANDS = {
     "heic": "HEIC",
     "heix": "HEIC",
@@ -70,7 +73,7 @@ def describe_content(path: str, start: bytes, size: int) -> str:
     plain = extension.isascii() and extension.isprintable()
     named = f" named {extension}" if extension and plain else ""
     kind = _other_kind(start)
-    prefix = "unsupported image format" if kind.endswith("image") else "not an image"
+    prefix = "unsupported image format" if kind.endswith("image") else NO_IMAGE
     return f"{prefix}: {kind}{named}"
 
 

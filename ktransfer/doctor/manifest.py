@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError
+from ktransfer._writing import check_new_file, write_file
+from ktransfer.data.inputs import check_not_read
 from ktransfer.doctor.copies import contradicting, leaking
 from ktransfer.doctor.examining import Examined
+
+_WHAT = "the manifest"
 
 # Of a photo in two parts the copy in the later one stays: what is reported on is dearest.
 _DEAREST = {"test": 2, "validation": 1, "train": 0}
 
 
-def write_manifest(file: str | os.PathLike[str], examined: Examined, *, exclude: bool) -> int:
+def write_manifest(
+    file: str | os.PathLike[str], examined: Examined, *, exclude: bool, overwrite: bool = False
+) -> int:
     """Writes a CSV file with the columns `path`, `label`, `split` and `findings`.
 
     It is written aside and renamed: whole or not at all. Paths are absolute; bytes of names that
@@ -29,47 +35,44 @@ def write_manifest(file: str | os.PathLike[str], examined: Examined, *, exclude:
         file: what to write.
         examined: what was looked at.
         exclude: leave out what should not be trained on, as `excluded` says.
+        overwrite: replace a file that is there; never what was looked at.
 
     Returns:
         How many images it names.
 
     Raises:
-        InputError: `file` is a folder, lies in none, or cannot be written.
+        InputError: `file` exists, is a folder, lies in none, or cannot be written.
     """
-    target = Path(file)
-    check_target(target)
-    subject = examined.subject
+    seen = list(examined.subject.all_paths()) if os.path.lexists(file) else []
+    target = check_target(file, seen, overwrite=overwrite)
     kept = examined.looks["seen"] & ~(excluded(examined) if exclude else False)
-    kinds = _kinds_by_path(examined)
-    with_parts = len(subject.parts) > 1
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+
+    def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["path", "label", *(["split"] if with_parts else []), "findings"])
-            for index in np.flatnonzero(kept):
-                path = subject.files.name(int(index))
-                part = [subject.parts[subject.part[index]]] if with_parts else []
-                label = subject.classes[subject.label[index]]
-                found = " ".join(kinds.get(path, ()))
-                writer.writerow([os.path.abspath(path), label, *part, found])
-        partial.replace(target)
-    except OSError as error:
-        raise InputError(f"the manifest {str(file)!r} cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            csv.writer(stream, lineterminator="\n").writerows(_rows(examined, kept))
+
+    write_file(target, _WHAT, write, overwrite=overwrite)
     return int(kept.sum())
 
 
-def check_target(target: Path) -> None:
-    """Raises an `InputError` if the file could not be written."""
-    if target.is_dir():
-        raise InputError(f"the manifest {str(target)!r} is a folder; name a file")
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"the manifest {str(target)!r}: there is no folder {str(target.parent)!r}")
-    if target.suffix.casefold() != ".csv":
-        raise InputError(f"the manifest {str(target)!r} must end in .csv, for `train` to read it")
+def check_target(file: str | os.PathLike[str], data: Any, *, overwrite: bool) -> Path:
+    """The path; an `InputError` if it could not be written, or is what is read."""
+    check_not_read(file, _WHAT, data)
+    # `train` knows a table by its ending.
+    return check_new_file(file, _WHAT, overwrite=overwrite, ending=".csv")
+
+
+def _rows(examined: Examined, kept: np.ndarray) -> Iterator[list[str]]:
+    """The header, and a row for each image that is kept."""
+    subject = examined.subject
+    kinds = _kinds_by_path(examined)
+    with_parts = len(subject.parts) > 1
+    yield ["path", "label", *(["split"] if with_parts else []), "findings"]
+    for index in np.flatnonzero(kept):
+        path = subject.files.name(int(index))
+        part = [subject.parts[subject.part[index]]] if with_parts else []
+        label = subject.classes[subject.label[index]]
+        yield [os.path.abspath(path), label, *part, " ".join(kinds.get(path, ()))]
 
 
 def excluded(examined: Examined) -> np.ndarray:

@@ -83,8 +83,18 @@ def export(
         result = _result(trained, request, written, agreement, notes, seconds, quantised)
         card = folder / "card.md"
         card.write_text(write_card(trained, result, metadata), "utf-8", "backslashreplace")
-        put_in_place(folder, {written: request.target, card: result.card})
+        moves, outdated = _moves(request, written)
+        put_in_place(folder, {**moves, card: result.card}, outdated)
     return result
+
+
+def _moves(request: Request, written: Path) -> tuple[dict[Path, Path], list[Path]]:
+    """From where to where, and what goes."""
+    if not (request.format.holds and request.target.is_dir()):
+        return {written: request.target}, []
+    from ktransfer.export.savedmodel import replacing
+
+    return replacing(written, request.target)
 
 
 def _wanted(trained: Trained, request: Request, proof: Proof) -> tuple[Expected, tuple[str, ...]]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer.data.inputs import check_not_read
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS, check_quantise
+from ktransfer.record import MODEL_NAME, RECORD_NAME
 
 #: Largest difference in probability of one image and class that counts as the same, in float32.
 BOUND = 1e-4
@@ -45,7 +49,7 @@ FORMATS = {
     for each in (
         Format("onnx", ".onnx", extra="onnx", modules=("onnx", "onnxruntime", "tf2onnx")),
         Format("litert", ".tflite"),
-        Format("savedmodel", "", holds="saved_model.pb"),
+        Format("savedmodel", "", holds="assets.extra/ktransfer.json"),
         Format("keras", ".keras", any_size=False),
     )
 }
@@ -101,10 +105,25 @@ def card_path(path: str | os.PathLike[str]) -> Path:
     return target.with_name(f"{target.name}.card.md")
 
 
-def check_target(path: str | os.PathLike[str], chosen: Format, *, overwrite: bool) -> Path:
+def check_target(
+    path: str | os.PathLike[str],
+    chosen: Format,
+    *,
+    overwrite: bool,
+    images: Any = (),
+    models: Sequence[str] = (),
+) -> Path:
     """The path; nothing is made.
 
+    Args:
+        path: of the file or folder.
+        chosen: what it is to be.
+        overwrite: whether it may take the place of what is there.
+        images: the images that it is compared with, as `check_not_read` takes them.
+        models: the runs that it is made of.
+
     Raises:
+        InputError: it is one of the images, or part of the run.
         RunError: something is there already (unless `overwrite`, and it is an earlier export), or
             it cannot be written there.
     """
@@ -112,16 +131,19 @@ def check_target(path: str | os.PathLike[str], chosen: Format, *, overwrite: boo
     if target.name in ("", ".."):
         raise RunError(f"cannot export to {os.fspath(path)!r}: name a file or folder")
     for each in (target, card_path(target)):
+        check_not_read(each, "the export", images, models=models)
         if os.path.lexists(each) and not overwrite:
             raise RunError(
                 f"{each} exists; name another file, or say overwrite=True (--overwrite) to "
                 "replace it"
             )
     if os.path.lexists(target) and not _is_replaceable(target, chosen):
-        kind = f"folder with a {chosen.holds}" if chosen.holds else "file"
+        kind = f"folder with {chosen.holds}" if chosen.holds else "file"
         raise RunError(
             f"{target} is no {kind}: it is no earlier export, and will not be overwritten"
         )
+    if MODEL_NAME.fullmatch(target.name) and (target.parent / RECORD_NAME).is_file():
+        raise RunError(f"{target} is the model of a run, and will not be overwritten")
     if os.path.lexists(card_path(target)) and not card_path(target).is_file():
         raise RunError(f"{card_path(target)} is no file, and will not be overwritten")
     parent = target.absolute().parent
@@ -167,17 +189,19 @@ class Request:
         overwrite: bool,
         quantise: str | None = None,
         max_loss: float = DEFAULT_MAX_LOSS,
+        images: Any = (),
+        models: Sequence[str] = (),
     ) -> Request:
         """Everything that can be found wrong before any slow work; TensorFlow is not needed.
 
         Raises:
             InputError: the format, the opset or the quantisation is unknown, they do not go
-                together, or an extra is not installed.
+                together, an extra is not installed, or the place is that of an image or a run.
             RunError: the place is taken, or cannot be written to.
         """
         chosen = choose_format(path, format)
         check_opset(opset)
         check_quantise(chosen.name, opset, quantise, max_loss)
         check_extra(chosen)
-        target = check_target(path, chosen, overwrite=overwrite)
+        target = check_target(path, chosen, overwrite=overwrite, images=images, models=models)
         return cls(target, chosen, opset, quantise, max_loss)

@@ -8,10 +8,17 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from ktransfer.export.formats import FORMATS
 from ktransfer.export.servable import servable
 
-#: Where TensorFlow leaves room for files of one's own.
-METADATA_NAME = "assets.extra/ktransfer.json"
+#: Where TensorFlow leaves room for files of one's own; an export is known again by it.
+METADATA_NAME = FORMATS["savedmodel"].holds
+
+_OWN_FOLDERS = ("assets", "assets.extra", "variables")
+_OWN_FILES = (
+    *("saved_model.pb", "fingerprint.pb", METADATA_NAME),
+    *("variables/variables.index", "variables/variables.data-*"),
+)
 
 
 def write_savedmodel(
@@ -50,3 +57,21 @@ def write_savedmodel(
         place = path / METADATA_NAME
         place.parent.mkdir()
         place.write_text(metadata, encoding="utf-8")
+
+
+def replacing(written: Path, target: Path) -> tuple[dict[Path, Path], list[Path]]:
+    """What `put_in_place` is to do for a SavedModel to take the place of an earlier one.
+
+    A folder with nothing else in it is replaced as a whole. In one with notes or a `.git` these
+    stay as they are: the files of the model are replaced one by one.
+
+    Returns:
+        From where to where, and the files of the earlier one that go.
+    """
+    own = {each for pattern in _OWN_FILES for each in target.glob(pattern)}
+    folders = {target / each for each in _OWN_FOLDERS}
+    if all(each in own or each in folders for each in target.rglob("*")):
+        return {written: target}, []
+    files = sorted(each for each in written.rglob("*") if each.is_file())
+    moves = {each: target / each.relative_to(written) for each in files}
+    return moves, sorted(own - set(moves.values()))

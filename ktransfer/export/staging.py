@@ -7,10 +7,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ktransfer._checks import RunError
+from ktransfer._writing import flush_to_disk
 
 
 @contextlib.contextmanager
@@ -41,14 +42,16 @@ def staged(target: Path) -> Iterator[Path]:
                 each.rmdir()
 
 
-def put_in_place(staging: Path, moves: dict[Path, Path]) -> None:
+def put_in_place(staging: Path, moves: dict[Path, Path], outdated: Sequence[Path] = ()) -> None:
     """Rename files or folders to where they belong; all of them, or none.
 
     Args:
         staging: of `staged`; what is replaced is moved there.
         moves: from where to where.
+        outdated: files that go, and that nothing takes the place of.
     """
-    kept = {target: staging / f"replaced-{at}" for at, target in enumerate(moves.values())}
+    old = [*moves.values(), *outdated]
+    kept = {target: staging / f"replaced-{at}" for at, target in enumerate(old)}
     begun: list[tuple[Path, Path]] = []
     try:
         for source, target in moves.items():
@@ -56,13 +59,17 @@ def put_in_place(staging: Path, moves: dict[Path, Path]) -> None:
             begun.append((source, target))
             if os.path.lexists(target):
                 _keep(target, kept[target])
+            target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
+        for path in outdated:
+            path.rename(kept[path])
     except BaseException:
         for source, target in begun:
             if not source.exists():
                 target.rename(source)
-            if kept[target].exists():
-                kept[target].replace(target)
+        for target, place in kept.items():
+            if os.path.lexists(place):
+                place.replace(target)
         raise
 
 
@@ -73,16 +80,6 @@ def _keep(target: Path, old: Path) -> None:
             os.link(target, old)
             return
     target.rename(old)
-
-
-def flush_to_disk(path: Path) -> None:
-    """Have the system write a file, or a folder and what is in it, before a power cut loses it."""
-    for each in [path, *path.rglob("*")]:
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def size_and_digest(path: Path) -> tuple[int, str]:

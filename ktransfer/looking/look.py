@@ -68,6 +68,7 @@ def look(
     input_size: tuple[int, int] = (224, 224),
     validation_fraction: float = 0.2,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> Look:
     """Draw a page of training images before and after augmentation, as a PNG file.
 
@@ -82,15 +83,16 @@ def look(
         input_size: `(height, width)` of the backbone's input in pixels.
         validation_fraction: as in `fit`.
         seed: of the images that are chosen, and of the views.
+        overwrite: replace a file that is there; never one of the images.
 
     Returns:
         What is on the page.
 
     Raises:
         InputError: the data cannot be used, the policy is unknown, no image can be decoded, or
-            the page cannot be written.
+            the page exists or cannot be written.
     """
-    target = check_target(path)
+    target = check_target(path, data, overwrite=overwrite)
     names = tuple(each for each in AUGMENTATIONS if each != "none")
     if augmentation is not None:
         policy_of(augmentation)
@@ -99,7 +101,7 @@ def look(
     chosen, failed = _chosen(splits.train, ROWS if augmentation else ROWS_OF_EACH, input_size, seed)
     blocks = tuple(_block(name, splits, chosen, input_size, seed) for name in names)
     page = Page(_title(data), _subtitle(splits, input_size, seed), blocks)
-    width, height = write_page(page, target)
+    width, height = write_page(page, target, overwrite=overwrite)
     names_of, labels = splits.train.images.name, splits.train.labels
     return Look(
         path=target,

@@ -7,13 +7,15 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ktransfer._checks import InputError
+from ktransfer._writing import check_new_file, write_file
+from ktransfer.data.inputs import check_not_read
 
+_WHAT = "the page"
 _CELL, _GAP, _MARGIN = 164, 10, 32
 _LINE = 18
 _INK, _SOFT, _PAPER, _BED, _RULE = "#1b1f24", "#656d76", "#ffffff", "#f3f4f6", "#d8dee4"
@@ -46,24 +48,22 @@ class Page:
     blocks: tuple[Block, ...]
 
 
-def check_target(path: str | os.PathLike[str]) -> str:
+def check_target(path: str | os.PathLike[str], data: Any, *, overwrite: bool = False) -> str:
     """The path as a string.
 
+    Args:
+        path: where the page is to lie.
+        data: what images it is drawn of.
+        overwrite: whether it may take the place of a file.
+
     Raises:
-        InputError: it does not end in `.png`, or its folder does not exist.
+        InputError: it does not end in `.png`, exists, is one of the images, or cannot be written.
     """
-    target = os.fsdecode(path)
-    if not target.lower().endswith(".png"):
-        raise InputError(f"the page must be a .png file, got {target!r}")
-    folder = os.path.dirname(os.path.abspath(target))
-    if not os.path.isdir(folder):
-        raise InputError(f"the page cannot be written: no such folder {folder!r}")
-    if os.path.isdir(target):
-        raise InputError(f"the page cannot be written: {target!r} is a folder")
-    return target
+    check_not_read(path, _WHAT, data)
+    return str(check_new_file(path, _WHAT, overwrite=overwrite, ending=".png"))
 
 
-def write_page(page: Page, path: str) -> tuple[int, int]:
+def write_page(page: Page, path: str, *, overwrite: bool = False) -> tuple[int, int]:
     """Draw a page and write it, whole or not at all.
 
     Returns:
@@ -73,15 +73,11 @@ def write_page(page: Page, path: str) -> tuple[int, int]:
         InputError: it cannot be written.
     """
     picture = draw_page(page)
-    file = Path(path)
-    partial = file.with_name(f".{file.name}.partial")
-    try:
+
+    def write(partial: os.PathLike[str]) -> None:
         picture.save(partial, "PNG", optimize=True)
-        partial.replace(file)
-    except OSError as error:
-        raise InputError(f"the page cannot be written to {path!r}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+
+    write_file(path, _WHAT, write, overwrite=overwrite)
     return picture.size
 
 

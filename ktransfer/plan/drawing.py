@@ -16,13 +16,16 @@ _HEAD_COLOUR = "#c2410c"
 _BLOCK_COLOURS = ((8, 48, 107), (146, 197, 222))
 
 
-def write_svg(path: str | os.PathLike[str], rates: LearningRates, title: str) -> None:
+def write_svg(
+    path: str | os.PathLike[str], rates: LearningRates, title: str, *, overwrite: bool = False
+) -> None:
     """Write the picture of `draw`.
 
     Raises:
-        InputError: The path does not end in `.svg` or cannot be written.
+        InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
+            written.
     """
-    _chart.write_svg(path, draw(rates, title))
+    _chart.write_svg(path, draw(rates, title), overwrite=overwrite)
 
 
 def draw(rates: LearningRates, title: str) -> str:

@@ -156,20 +156,27 @@ class Plan:
         """
         return simulate(self.stages, steps_per_epoch, self.num_blocks)
 
-    def plot(self, path: str | os.PathLike[str], steps_per_epoch: int | Sequence[int] = 50) -> None:
+    def plot(
+        self,
+        path: str | os.PathLike[str],
+        steps_per_epoch: int | Sequence[int] = 50,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         """Draw the learning rates over the epochs, on a logarithmic scale, as an SVG file.
 
         Args:
             path: Where to write it; it must end in `.svg`.
             steps_per_epoch: As in `learning_rates`; it only says how fine the curves are.
+            overwrite: Replace a file that is there.
 
         Raises:
-            InputError: The path does not end in `.svg` or cannot be written, or as
-                `learning_rates`.
+            InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
+                written, or as `learning_rates`.
         """
         early = any(stage.patience for stage in self.stages)
         title = f"{self.name}: learning rates" + (", if no stage ends early" if early else "")
-        write_svg(path, self.learning_rates(steps_per_epoch), title)
+        write_svg(path, self.learning_rates(steps_per_epoch), title, overwrite=overwrite)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain data, ready for JSON."""

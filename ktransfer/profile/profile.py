@@ -14,6 +14,7 @@ from ktransfer._archives import read_arrays
 from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._reading import open_plain, parse_json
 from ktransfer._typed import check_typed
+from ktransfer._writing import check_new_file, write_file
 from ktransfer.backbones import Backbone
 from ktransfer.profile.feature_sets import FEATURE_SETS
 from ktransfer.profile.gap import DomainGap
@@ -96,11 +97,11 @@ class Profile:
         """The profile of some of the images; the gap stays that of all."""
         return dataclasses.replace(self, features=self.features[rows], labels=self.labels[rows])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the profile as one file: arrays and JSON in a zip archive, nothing pickled.
 
         Raises:
-            RunError: the file cannot be written.
+            InputError: the file exists (unless `overwrite`), or cannot be written.
         """
         about = {
             "format": _FORMAT,
@@ -109,9 +110,9 @@ class Profile:
             "gap": self.gap.to_dict() if self.gap else None,
             "gap_source": self.gap_source,
         }
-        file = Path(path)
-        partial = file.with_name(f".{file.name}.partial")
-        try:
+        target = check_new_file(path, "the profile", overwrite=overwrite)
+
+        def write(partial: Path) -> None:
             with partial.open("wb") as stream:
                 np.savez(
                     stream,
@@ -119,11 +120,8 @@ class Profile:
                     labels=self.labels,
                     about=np.frombuffer(json.dumps(about).encode(), np.uint8),
                 )
-            partial.replace(file)
-        except OSError as error:
-            raise RunError(f"the profile {file} cannot be written: {error}") from error
-        finally:
-            partial.unlink(missing_ok=True)
+
+        write_file(target, "the profile", write, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Profile:

@@ -61,11 +61,12 @@ class RangeTest:
             "reason": self.reason,
         }
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
+    def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Draw the losses over the learning rate, on a logarithmic scale, as an SVG file.
 
         Raises:
-            InputError: The path does not end in `.svg` or cannot be written.
+            InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
+                written.
         """
         # What comes after the divergence would press all that matters flat.
         stop = self.rates.index(self.diverged_at) if self.diverged_at else len(self.rates)
@@ -85,7 +86,7 @@ class RangeTest:
             marks=(Mark(self.suggestion, f"{self.suggestion:.2g}"),) if self.suggestion else (),
         )
         answer = f"{self.suggestion:.2g} suggested" if self.suggestion else "none suggested"
-        write_svg(path, draw(f"learning-rate range test: {answer}", panel))
+        write_svg(path, draw(f"learning-rate range test: {answer}", panel), overwrite=overwrite)
 
 
 def range_test_result(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:

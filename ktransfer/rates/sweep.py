@@ -127,11 +127,12 @@ class Sweep:
             ],
         }
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
+    def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Draw training and validation loss over the epochs, a curve for each rate, as SVG.
 
         Raises:
-            InputError: The path does not end in `.svg` or cannot be written.
+            InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
+                written.
         """
         losses = {figure: self._losses(figure) for figure in ("loss", "val_loss")}
         together = [*losses["loss"], *losses["val_loss"], math.inf]
@@ -146,7 +147,7 @@ class Sweep:
             )
             for figure, title in (("loss", "training loss"), ("val_loss", "validation loss"))
         ]
-        write_svg(path, draw("losses by learning rate", *panels))
+        write_svg(path, draw("losses by learning rate", *panels), overwrite=overwrite)
 
     def _losses(self, figure: str) -> list[float]:
         """The finite ones of the trials that did not diverge."""

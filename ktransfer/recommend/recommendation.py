@@ -138,16 +138,17 @@ class Recommendation:
             "seconds": dict(self.seconds),
         }
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
+    def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Draw accuracy over latency, beside accuracy over ImageNet's, as an SVG file.
 
         Raises:
-            InputError: the path does not end in `.svg` or cannot be written.
+            InputError: the path does not end in `.svg`, exists (unless `overwrite`) or cannot be
+                written.
         """
         from ktransfer._chart import write_svg
         from ktransfer.recommend.drawing import draw_front
 
-        write_svg(path, draw_front(self))
+        write_svg(path, draw_front(self), overwrite=overwrite)
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktransfer._chart import write_svg
+from ktransfer._chart import check_picture, write_svg
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.tuner.choosing import Depth
@@ -69,25 +69,27 @@ class SearchResult:
             "notes": list(self.notes),
         }
 
-    def plot(self, folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+    def plot(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, ...]:
         """Draw the search, as SVG: accuracy by depth, all trials, their time.
 
         Args:
             folder: where `depths.svg`, `trials.svg` and `times.svg` are written.
+            overwrite: replace those that are there.
 
         Returns:
             Their paths.
 
         Raises:
-            InputError: they cannot be written.
+            InputError: one exists (unless `overwrite`), or they cannot be written.
         """
         from ktransfer.tuner.drawing import PICTURES
 
-        paths = []
+        paths = {name: Path(folder) / f"{name}.svg" for name in PICTURES}
+        for path in paths.values():  # all of them, before the first is drawn
+            check_picture(path, overwrite=overwrite)
         for name, draw in PICTURES.items():
-            paths.append(Path(folder) / f"{name}.svg")
-            write_svg(paths[-1], draw(self))
-        return tuple(paths)
+            write_svg(paths[name], draw(self), overwrite=overwrite)
+        return tuple(paths.values())
 
     def __str__(self) -> str:
         lines = [_depth_table(self.depths, self.chosen), ""]

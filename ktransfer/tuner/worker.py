@@ -175,12 +175,13 @@ def save_run(tuner: FineTuner, folder: Path) -> None:
         RunError: the disk is full, or there is something in the folder that is no run.
     """
     check_output_folder(folder, overwrite=True)
+    if folder.is_dir() and any(folder.iterdir()):  # a run, which is whole at every moment
+        tuner.save(folder, overwrite=True)
+        return
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         tuner.save(partial)
-        if folder.exists():
-            shutil.rmtree(folder)
         partial.replace(folder)
     except OSError as error:
         raise RunError(f"the run could not be saved to {folder}: {error}") from error
