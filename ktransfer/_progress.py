@@ -7,11 +7,19 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ktransfer._printing import printable
 
 
-def stderr_console() -> Console:
+def say(*lines: str) -> None:
+    """Print lines on standard error as they are: no name is taken for markup or an emoji."""
+    _console().print(Text("\n".join(map(printable, lines))))
+
+
+def _console() -> Console:
     """A console on standard error; rich leaves colours and bars out where that is no terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager
@@ -29,25 +37,26 @@ def progress_bar(
         A function to call with (steps done, steps in all).
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = stderr_console()
+    console = _console()
     # Not on a pipe: a log file full of redrawn bars helps nobody.
     hidden = not (shown and console.is_terminal)
     with Progress(*columns, console=console, disable=hidden, transient=True) as bars:
-        task = bars.add_task(description, total=total)
+        task = bars.add_task(printable(description), total=total)
         yield lambda done, of: bars.update(task, completed=done, total=of)
 
 
 @contextmanager
 def working(description: str, *, shown: bool = True) -> Iterator[None]:
     """A spinner for the time of a `with` block whose steps cannot be counted."""
-    console = stderr_console()
+    console = _console()
     if not (shown and console.is_terminal):
         yield
         return
-    with console.status(description):
+    # As text: of a plain string rich's spinner takes brackets for markup, whatever the console.
+    with console.status(Text(printable(description))):
         yield

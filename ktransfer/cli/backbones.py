@@ -87,7 +87,7 @@ def backbones(
     else:
         terminal.print_recommendation(found, data)
         if plot:
-            click.echo(f"picture: {terminal.printable(plot)}")
+            terminal.echo(f"picture: {plot}")
 
 
 def _list(

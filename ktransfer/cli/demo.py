@@ -22,12 +22,12 @@ from ktransfer.cli.started import elapsed
 @json_option
 def demo(out: str | None, as_json: bool) -> None:
     """Draw 300 flowers by formula and learn to tell their species, in under a minute."""
-    from ktransfer._progress import stderr_console
+    from ktransfer._progress import working
     from ktransfer.demo import draw_demo_photos, train_on
 
     seconds: dict[str, float] = {}
     with _demo_folder(out) as folder:
-        showing = stderr_console().status("drawing 300 flowers of 5 species by formula")
+        showing = working("drawing 300 flowers of 5 species by formula")
         with timed(seconds, "draw"), showing:
             photos = draw_demo_photos(folder / "photos")
         with at_work(seconds):

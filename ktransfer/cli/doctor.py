@@ -54,8 +54,8 @@ def doctor(
         print_report(report)
         if out:
             left = report.num_images - (written or 0)
-            click.echo(f"{written:,} images in {terminal.printable(out)}, {left:,} left out")
-            click.echo(f"next: ktransfer train {shlex.quote(out)} --out runs/mine")
+            terminal.echo(f"{written:,} images in {out}, {left:,} left out")
+            terminal.echo(f"next: ktransfer train {shlex.quote(out)} --out runs/mine")
     return FOUND_ERRORS if strict and report.by_severity("error") else 0
 
 
@@ -63,11 +63,8 @@ def print_report(report: Report) -> None:
     """The findings, the most severe first, and the verdict."""
     for finding in report.findings:
         for line in finding.lines(terminal.width()):
-            shown = terminal.printable(line)
-            word = finding.severity
-            if shown.startswith(word):
-                colour = click.style(word, bold=True, fg=_COLOURS[word])
-                shown = colour + shown.removeprefix(word)
-            click.echo(shown)
+            word = finding.severity if line.startswith(finding.severity) else ""
+            colour = terminal.styled(word, bold=True, fg=_COLOURS[finding.severity])
+            terminal.echo(colour if word else "", line.removeprefix(word))
     terminal.print_seconds(report.seconds)
-    click.echo(click.style("verdict", bold=True) + f"  {terminal.printable(report.verdict)}")
+    terminal.echo(terminal.styled("verdict", bold=True), f"  {report.verdict}")

@@ -13,7 +13,6 @@ from click.core import ParameterSource
 from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer._reading import read_plain
 from ktransfer._writing import check_new_file
-from ktransfer.cli.terminal import printable
 
 if TYPE_CHECKING:
     from ktransfer.data import Skipped
@@ -328,6 +327,6 @@ def check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:
         return
     if not skipped:
         raise InputError("there is no file in the folders given, nothing to predict on")
-    named = "; ".join(f"{printable(each.path)}: {each.reason}" for each in skipped[:20])
+    named = "; ".join(f"{each.path}: {each.reason}" for each in skipped[:20])
     more = f"; and {len(skipped) - 20} more" if len(skipped) > 20 else ""
     raise InputError(f"none of the {len(skipped)} files can be read: {named}{more}")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ktransfer._checks import InputError
-from ktransfer.cli.terminal import print_json, printable
+from ktransfer.cli.terminal import echo, print_json
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 
@@ -47,7 +47,7 @@ class Program(click.Group):
 
 
 def _complain(message: str, args: Sequence[str], code: int = USAGE_ERROR) -> int:
-    click.echo(f"error: {printable(message)}", err=True)
+    echo(f"error: {message}", err=True)
     if "--json" in args:
         print_json({"error": message})
     return code

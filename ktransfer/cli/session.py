@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def at_work(seconds: dict[str, float]) -> Iterator[None]:
     """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
-    from ktransfer._progress import stderr_console
+    from ktransfer._progress import working
     from ktransfer.cli.quiet import hide_chatter
 
     hide_chatter()
-    console = stderr_console()
-    with timed(seconds, "import"), console.status("loading TensorFlow"):
+    with timed(seconds, "import"), working("loading TensorFlow"):
         import ktransfer.finetuner  # noqa: F401
     with contextlib.redirect_stdout(sys.stderr):
         yield

@@ -143,7 +143,8 @@ def tune(
         extra = {"out": out, "backbone": name, "phases": seconds, "seconds": elapsed()}
         terminal.print_json({**result.to_dict(), **extra})
     else:
-        click.echo(_printable(result))
+        for line in str(result).splitlines():
+            terminal.echo(line)
         terminal.print_seconds({**seconds, "total": elapsed()})
         terminal.print_next(
             ["ktransfer", "predict", result.model, "photo.jpg"], _train_command(command, out)
@@ -154,11 +155,6 @@ def _train_command(command: dict[str, Any], out: str) -> list[str]:
     """What trains the best plan on all images."""
     plan = ["--plan", os.path.join(out, PLAN_NAME), "--out", "runs/best"]
     return ["ktransfer", "train", command["data"], *words_of(command), *plan]
-
-
-def _printable(result: SearchResult) -> str:
-    """What was found, without what a terminal could stumble over in the reasons of failures."""
-    return "\n".join(map(terminal.printable, str(result).splitlines()))
 
 
 def _new_search(

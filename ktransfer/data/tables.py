@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ktransfer._checks import InputError, near_names
+from ktransfer._formulas import name_in
 from ktransfer.data.classes import Reading
 from ktransfer.data.files import FilesBuilder
 from ktransfer.data.images import Skipped, inspect_images
@@ -65,7 +66,7 @@ class Table:
             part: what `split` says; None where there is no such column.
         """
         whole = os.path.join(self.folder, path)
-        label = label.strip() if label is not None else None
+        label = name_in(label.strip()) if label is not None else None
         known = PART_NAMES.get(part.strip().casefold()) if part is not None else ""
         fault = None
         if not path:

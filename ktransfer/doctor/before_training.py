@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ktransfer._checks import unknown_name
-from ktransfer._progress import stderr_console
+from ktransfer._progress import say
 from ktransfer.data.parts import Splits
 from ktransfer.doctor.examining import Examined
 from ktransfer.doctor.findings import Finding
@@ -42,11 +42,10 @@ def preflight(splits: Splits, check: str = "auto", *, verbose: bool = True) -> t
 
 
 def _say(findings: tuple[Finding, ...]) -> None:
-    console = stderr_console()
     for finding in findings:
         if finding.severity == "error":
             for line in finding.lines():
-                console.print(line, markup=False)
+                say(line)
     others = [each.kind for each in findings if each.severity == "warning"]
     if others:
-        console.print(f"worth a look: {', '.join(others)} (`ktransfer doctor` says more)")
+        say(f"worth a look: {', '.join(others)} (`ktransfer doctor` says more)")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ktransfer._formulas import cell_of
 from ktransfer._writing import check_new_file, write_file
 from ktransfer.data.inputs import check_not_read
 from ktransfer.doctor.copies import contradicting, leaking
@@ -29,7 +30,8 @@ def write_manifest(
 
     It is written aside and renamed: whole or not at all. Paths are absolute; bytes of names that
     are not UTF-8 are kept. `split` is there where the data has parts, `findings` are kinds with
-    spaces between them.
+    spaces between them. A class name that a spreadsheet would take for a formula (`=`, `+`, `-` or
+    `@` first) stands behind an apostrophe, which is taken off again where a table is read.
 
     Args:
         file: what to write.
@@ -71,7 +73,7 @@ def _rows(examined: Examined, kept: np.ndarray) -> Iterator[list[str]]:
     for index in np.flatnonzero(kept):
         path = subject.files.name(int(index))
         part = [subject.parts[subject.part[index]]] if with_parts else []
-        label = subject.classes[subject.label[index]]
+        label = cell_of(subject.classes[subject.label[index]])
         yield [os.path.abspath(path), label, *part, " ".join(kinds.get(path, ()))]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ktransfer._checks import DownloadError, InputError
-from ktransfer._progress import stderr_console
+from ktransfer._progress import say
 from ktransfer._timing import timed
 from ktransfer.backbones import Backbone
 from ktransfer.data import read_data
@@ -114,8 +114,7 @@ def recommend_backbones(
 
 
 def _teller(verbose: bool) -> Any:
-    console = stderr_console()
-    return console.print if verbose else lambda _: None
+    return say if verbose else lambda _: None
 
 
 def _load_all(

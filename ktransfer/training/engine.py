@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from ktransfer._checks import InputError, RunError
-from ktransfer._progress import stderr_console
+from ktransfer._progress import say
 from ktransfer.data.balance import class_weights
 from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_batches
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
@@ -237,7 +237,7 @@ class Training:
 
     def _say(self, sentence: str) -> None:
         if self.settings.verbose:
-            stderr_console().print(sentence)
+            say(sentence)
 
     def _freeze(self, stage: Stage) -> None:
         """Freeze what the stage leaves frozen; an error where its blocks hold nothing to train."""

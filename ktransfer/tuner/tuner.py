@@ -17,7 +17,8 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
 from ktransfer._checks import InputError, RunError
-from ktransfer._progress import stderr_console
+from ktransfer._printing import printable
+from ktransfer._progress import say
 from ktransfer.data import Splits, read_data
 from ktransfer.data.dividing import in_fold, with_test
 from ktransfer.finetuner import FineTuner
@@ -291,7 +292,7 @@ class UnfreezeTuner(BaseTuner):
         if self.result is None:
             super().results_summary(num_trials)
         else:
-            print(self.result)
+            print(*map(printable, str(self.result).splitlines()), sep="\n")
 
     def save(self) -> None:
         """Write KerasTuner's files for those who look; the search goes on from the records."""
@@ -361,7 +362,7 @@ class UnfreezeTuner(BaseTuner):
 
     def _say(self, what: str | Record) -> None:
         if self._verbose:
-            stderr_console().print(str(what), markup=False)
+            say(*str(what).splitlines())
 
     def _known(self, name: str) -> dict[str, Any] | None:
         record = self.journal.find(name)
