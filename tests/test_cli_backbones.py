@@ -88,4 +88,4 @@ def test_errors_come_before_any_work(folder, args, message):
 def test_a_picture_cannot_replace_a_folder(folder, tmp_path):
     (tmp_path / "front.svg").mkdir()
     result = run("--data", folder, "--plot", tmp_path / "front.svg")
-    assert (result.exit_code, "cannot be written" in result.stderr) == (2, True)
+    assert (result.exit_code, "is a folder; name a file" in result.stderr) == (2, True)
