@@ -19,6 +19,7 @@ import numpy as np
 from ktransfer._checks import InputError
 from ktransfer._flowers import SPECIES, draw_flower_picture
 from ktransfer._timing import timed
+from ktransfer._writing import check_free
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
@@ -57,19 +58,27 @@ class Demo:
         }
 
 
-def draw_flowers(folder: str | os.PathLike[str], num_images: int = 300, seed: int = 0) -> Path:
+def draw_flowers(
+    folder: str | os.PathLike[str],
+    num_images: int = 300,
+    seed: int = 0,
+    *,
+    overwrite: bool = False,
+) -> Path:
     """Draws pictures of five species of flowers into class folders.
 
     Args:
-        folder: made if it does not exist; pictures in it of the same name are replaced.
+        folder: made if it does not exist.
         num_images: how many in all, at least 5; the species have the same number, give or take one.
         seed: the same seed draws the same pictures, with the same version of NumPy and Pillow.
+        overwrite: replace files of the names that the pictures will have.
 
     Returns:
         The folder, with a folder of JPEG files of 160 to 256 pixels for each species.
 
     Raises:
-        InputError: `num_images` is less than the number of species, or `seed` is negative.
+        InputError: `num_images` is less than the number of species, `seed` is negative, or a file
+            is where a picture is to be.
 
     Example:
         >>> import tempfile
@@ -82,14 +91,19 @@ def draw_flowers(folder: str | os.PathLike[str], num_images: int = 300, seed: in
     if seed < 0:
         raise InputError(f"seed must be at least 0, got {seed}")
     names = list(SPECIES)
-    for index in range(num_images):
-        species, number = names[index % len(names)], index // len(names)
+    paths = [
+        Path(folder, names[index % len(names)], f"{index // len(names):03}.jpg")
+        for index in range(num_images)
+    ]
+    for path in paths:  # all of them, before the first is drawn
+        check_free(path, f"the picture {str(path)!r}", overwrite=overwrite)
+    for index, path in enumerate(paths):
         # A generator for each picture: it stays the same however many others there are.
         random = np.random.default_rng([seed, index])
         width, height = (int(each) for each in random.integers(160, 257, 2))
-        path = Path(folder, species, f"{number:03}.jpg")
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = draw_flower_picture(species, (width, height), random)
+        picture = draw_flower_picture(path.parent.name, (width, height), random)
+        path.unlink(missing_ok=True)  # and not through a link
         picture.save(path, quality=int(random.integers(80, 93)))
     return Path(folder)
 

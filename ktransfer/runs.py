@@ -66,10 +66,26 @@ def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = Fal
                 f"{path} is not empty and holds no {RECORD_NAME}: it is no run, and nothing of it "
                 "will be overwritten; name a new folder"
             )
+        if not _is_run(path):
+            raise RunError(
+                f"the {RECORD_NAME} in {path} is of another program: it is no run, and nothing of "
+                "it will be overwritten; name a new folder"
+            )
     existing = next(each for each in (path, *path.absolute().parents) if each.exists())
     if not os.access(existing, os.W_OK):
         raise RunError(f"cannot save the run: no permission to write to {existing}")
     return path
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder holds a run, be it a damaged one or that of another version."""
+    if any(MODEL_NAME.fullmatch(each.name) for each in path.iterdir()):
+        return True
+    try:
+        read_record(path)
+    except RunError:
+        return False
+    return True
 
 
 def _is_of_unfinished(path: Path) -> bool:

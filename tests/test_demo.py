@@ -94,3 +94,16 @@ def test_the_demonstration_does_well_on_held_back_pictures(tmp_path):
     # 0.90 where this was written; a backbone without weights reaches less than 0.6.
     assert done.evaluation.accuracy >= 0.8
     assert done.examples.labels.count("sunflower") >= 1
+
+
+def test_pictures_take_the_place_of_no_file_unasked(tmp_path):
+    mine = tmp_path / "tulip" / "000.jpg"
+    mine.parent.mkdir()
+    (tmp_path / "photo.jpg").write_text("mine")
+    mine.symlink_to(tmp_path / "photo.jpg")
+    with pytest.raises(InputError, match=r"the picture '.*tulip/000\.jpg' exists; name another"):
+        draw_flowers(tmp_path, 10)
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["000.jpg", "photo.jpg", "tulip"]
+    draw_flowers(tmp_path, 10, overwrite=True)
+    assert (tmp_path / "photo.jpg").read_text() == "mine"
+    assert len(pictures(tmp_path)) == 11

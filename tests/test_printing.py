@@ -5,6 +5,7 @@ import dataclasses
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import served_models
@@ -78,6 +79,24 @@ def test_training_shows_no_name_raw(tmp_path, capsys, monkeypatch):
     assert "[/x]: 1 epochs" in said.out
     assert is_safe(said.err)
     assert is_safe(said.out)
+
+
+def test_a_report_that_is_printed_holds_no_name_raw(tmp_path):
+    photos = named_pictures(tmp_path / "photos", 2, ["plain"])
+    (photos / "plain" / HOSTILE.replace("/", "")).write_text("no image")
+    said = str(look_through(photos).report)
+    assert "[x]\\x1b]0;title" in said
+    assert is_safe(said)
+
+
+def test_commands_write_lines_in_one_place_only():
+    for file in Path(cli.__file__).parent.glob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        echoes = re.findall(r"(?:click\.echo|click\.secho|\bprint)\((.*)", text)
+        if file.name == "terminal.py":
+            assert len(echoes) == 2  # a line made safe, and JSON in ASCII
+        else:
+            assert echoes in ([], ["context.get_help())"])
 
 
 def test_errors_of_commands_show_no_name_raw(tmp_path):

@@ -108,6 +108,19 @@ def test_folder_that_is_no_run_is_never_overwritten(tmp_path, model):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_record_of_another_program_is_never_overwritten(tmp_path, model):
+    (tmp_path / "run.json").write_text('{"project": "mine"}')
+    with pytest.raises(RunError, match=r"the run\.json in .* is of another program"):
+        write_run(tmp_path, model, RECORD, overwrite=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_damaged_run_may_be_overwritten(run, model):
+    (run / "run.json").write_text("half of it")
+    write_run(run, model, RECORD, overwrite=True)
+    assert read_run(run)[1]["class_names"] == ["a", "b"]
+
+
 def test_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "taken").touch()
     with pytest.raises(RunError, match="taken is a file; name a folder"):

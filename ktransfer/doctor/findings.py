@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ktransfer._printing import printable
+
 SEVERITIES = ("error", "warning", "info")
 
 #: Every kind of finding, in the order of a report within one severity.
@@ -166,7 +168,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [line for each in self.findings for line in each.lines()]
-        return "\n".join([*lines, f"verdict: {self.verdict}"])
+        return "\n".join(map(printable, [*lines, f"verdict: {self.verdict}"]))
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

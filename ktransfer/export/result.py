@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ktransfer._printing import printable
 from ktransfer.export.agreement import Agreement
 from ktransfer.export.quantisation import Quantised
 
@@ -118,4 +119,4 @@ class ExportResult:
         return rows
 
     def __str__(self) -> str:
-        return "\n".join(f"{label:<12}{text}" for label, text in self.rows())
+        return "\n".join(printable(f"{label:<12}{text}") for label, text in self.rows())

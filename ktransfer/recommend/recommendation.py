@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ktransfer._printing import printable
 from ktransfer.data import Skipped
 from ktransfer.recommend.ranking import Agreement
 
@@ -116,7 +117,7 @@ class Recommendation:
     def __str__(self) -> str:
         from ktransfer.recommend.table import lines
 
-        return "\n".join(lines(self))
+        return "\n".join(map(printable, lines(self)))
 
     @property
     def measured(self) -> tuple[RatedBackbone, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ktransfer._chart import check_picture, write_svg
+from ktransfer._printing import printable
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.tuner.choosing import Depth
@@ -107,7 +108,7 @@ class SearchResult:
             )
         lines += [f"note: {each}" for each in self.notes]
         lines.append(f"the model is in {self.model}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, "\n".join(lines).splitlines()))
 
 
 def _depth_table(depths: Sequence[Depth], chosen: Depth) -> str:

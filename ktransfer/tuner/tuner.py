@@ -17,7 +17,6 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
 from ktransfer._checks import InputError, RunError
-from ktransfer._printing import printable
 from ktransfer._progress import say
 from ktransfer.data import Splits, read_data
 from ktransfer.data.dividing import in_fold, with_test
@@ -292,7 +291,7 @@ class UnfreezeTuner(BaseTuner):
         if self.result is None:
             super().results_summary(num_trials)
         else:
-            print(*map(printable, str(self.result).splitlines()), sep="\n")
+            print(self.result)
 
     def save(self) -> None:
         """Write KerasTuner's files for those who look; the search goes on from the records."""
