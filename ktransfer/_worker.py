@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from ktransfer._processes import ending, last_line, start
 
 #: What a process says, as bytes, when it can be asked.
 READY = b"ready"
@@ -27,39 +28,46 @@ class Worker:
 
     Args:
         module: the full name of the one that it runs.
-        log: where it writes what it has to say; None: its errors go nowhere.
+        log: where it writes what it has to say; None: to a file without a name.
         environment: variables beside those of this process.
+        own_modules: whether it may need modules of the user, as in `_processes.start`.
 
     Attributes:
         ask: what is sent here it reads.
         hear: what it says is received here.
+
+    Raises:
+        RunError: it cannot be started.
     """
 
     def __init__(
-        self, module: str, *, log: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        module: str,
+        *,
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        own_modules: bool = False,
     ) -> None:
-        # A process by its own command, not by multiprocessing, which would run the caller's script
-        # again.
+        self._written = log.open("a+b") if log else tempfile.TemporaryFile()  # noqa: SIM115
         asked, ask = os.pipe()
         hear, answered = os.pipe()
-        with contextlib.ExitStack() as files:
-            written = files.enter_context(log.open("ab")) if log else None
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", module, str(asked), str(answered)],
-                pass_fds=(asked, answered),
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=written or subprocess.DEVNULL,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(sys.path),
-                    **(environment or {}),
-                },
-            )
-        os.close(asked)
-        os.close(answered)
         self.ask = Connection(ask, readable=False)
         self.hear = Connection(hear, writable=False)
+        try:
+            self._process = start(
+                module,
+                [str(asked), str(answered)],
+                output=self._written,
+                pass_fds=(asked, answered),
+                environment=environment,
+                own_modules=own_modules,
+            )
+        except BaseException:
+            self._close_files()
+            raise
+        finally:
+            os.close(asked)
+            os.close(answered)
 
     @property
     def pid(self) -> int:
@@ -82,14 +90,22 @@ class Worker:
     def last_words(self) -> str:
         """How it ended, where it did: a signal's name or an exit code."""
         try:
-            code = self._process.wait(timeout=_LAST_WORDS_S)
+            return ending(self._process.wait(timeout=_LAST_WORDS_S))
         except subprocess.TimeoutExpired:
             return "it stopped answering"
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def last_line(self) -> str:
+        """The last line that it wrote; empty where there is none."""
+        return last_line(self._written)
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        self.ask.close()
-        self.hear.close()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for each in (self.ask, self.hear, self._written):
+            each.close()

@@ -146,7 +146,7 @@ def test_processes_that_load_create_and_evict_at_once_never_see_damage(store):
 
 
 def test_without_locks_a_partial_folder_is_removed_after_a_day(store, monkeypatch):
-    monkeypatch.setattr("ktransfer.cache.partial.fcntl", None)
+    monkeypatch.setattr("ktransfer._scratch.fcntl", None)
     for number, age_s in enumerate([90_000, 80_000]):
         partial = store.folder / f".partial-{number:016x}"
         partial.mkdir(parents=True)

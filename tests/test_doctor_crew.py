@@ -1,6 +1,7 @@
 """Watched processes: a decoder that crashes or hangs is named, and the rest is looked at."""
 
 import os
+import sys
 import textwrap
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from bad_folder import encoded, photo
 from PIL import Image
 
+from ktransfer import RunError
 from ktransfer.doctor import crew
 from ktransfer.doctor.looking import MODES, look
 
@@ -91,10 +93,26 @@ def test_big_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
     assert len(asked) == 3
 
 
-def test_a_python_that_does_not_start_is_an_error_and_no_fault_of_the_files(photos, monkeypatch):
-    monkeypatch.setattr(crew.sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="'/bin/false' does not start"):
+def test_a_process_that_does_not_start_is_an_error_and_no_fault_of_the_files(
+    photos, tmp_path, monkeypatch
+):
+    (tmp_path / "imagehash.py").write_text("raise ImportError('of a test')")
+    monkeypatch.syspath_prepend(tmp_path)
+    why = "the process that looks at images does not start: ImportError: of a test"
+    with pytest.raises(RunError, match=f"^{why}$"):
         crew.look_at_all(photos)
+
+
+def test_modules_in_the_folder_of_photos_are_not_run(photos, tmp_path, monkeypatch):
+    for name in ("numpy", "imagehash", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'x')")
+    monkeypatch.chdir(tmp_path)
+    # As in a notebook, whose own path begins with the current folder.
+    monkeypatch.setattr("sys.path", ["", *sys.path])
+    looks, faults = crew.look_at_all(photos, processes=1)
+    assert faults == {}
+    assert looks["seen"].all()
+    assert not (tmp_path / "was run").exists()
 
 
 def test_no_files_start_no_process(monkeypatch):

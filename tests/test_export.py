@@ -246,8 +246,9 @@ def test_converter_that_crashes_is_named_and_leaves_nothing(tuner, tmp_path, mon
     crash.write_text(
         "import os, sys\nprint('out of luck', file=sys.stderr, flush=True)\nos.abort()"
     )
-    monkeypatch.setattr(litert, "__file__", str(crash))
-    with pytest.raises(RunError, match=r"LiteRT's converter failed \(exit code -6\): out of luck"):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(litert, "__name__", "crash")
+    with pytest.raises(RunError, match=r"converts to LiteRT died \(SIGABRT\): out of luck"):
         tuner.export(tmp_path / "colours.tflite")
     assert sorted(contents(tmp_path)) == ["crash.py"]
 

@@ -1,5 +1,4 @@
 import json
-import subprocess
 from pathlib import Path
 
 import keras
@@ -12,7 +11,6 @@ import tensorflow as tf
 from ktransfer import InputError, RunError
 from ktransfer.backbones import load_backbone
 from ktransfer.data.resizing import resize_array
-from ktransfer.export import aside
 from ktransfer.export.onnx import OPSETS, check_installed, converting, write_onnx, writing
 from ktransfer.heads import attach, build_classifier, pool
 
@@ -270,18 +268,35 @@ def small(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"),
+    ("ends", "reason"),
     [
-        (["sh", "-c", "kill -9 $$"], "SIGKILL: by hand, or since memory ran out"),
-        (["sh", "-c", "echo no room >&2; exit 3"], r"exit code 3\): no room"),
+        ("os.kill(os.getpid(), 9)", "SIGKILL: by hand, or since memory ran out"),
+        ("print('first line'); sys.exit('no room')", r"exit code 1\): no room"),
     ],
 )
-def test_process_that_dies_is_told_with_its_reason(small, tmp_path, monkeypatch, command, reason):
-    started = subprocess.run
-    monkeypatch.setattr(aside.subprocess, "run", lambda _, **rest: started(command, **rest))
+def test_process_that_dies_is_told_with_its_reason(small, tmp_path, monkeypatch, ends, reason):
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "one_that_dies.py").write_text(f"import os, sys\n{ends}")
+    monkeypatch.syspath_prepend(modules)
+    monkeypatch.setattr(writing, "_CONVERTING", "one_that_dies")
     with pytest.raises(RunError, match=f"the process that converts to ONNX died .*{reason}"):
         write_onnx(small, SIZE, tmp_path / "model.onnx")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [modules]
+
+
+def test_full_disk_in_the_process_is_no_fault_of_the_model(small, tmp_path, monkeypatch):
+    (tmp_path / "one_without_room.py").write_text(
+        "import errno, os, pathlib, sys\n"
+        "from ktransfer.export.aside import note_outcome\n"
+        "reason = repr(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))\n"
+        "note_outcome(pathlib.Path(sys.argv[1]), {'reason': reason})"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(writing, "_CONVERTING", "one_without_room")
+    with pytest.raises(RunError, match=r"cannot write .*model\.onnx: .*No space left on device"):
+        write_onnx(small, SIZE, tmp_path / "model.onnx")
+    assert not [each for each in tmp_path.iterdir() if each.suffix != ".py"]
 
 
 def test_target_that_is_not_writable_is_named(here, small, tmp_path):

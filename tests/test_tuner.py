@@ -360,7 +360,7 @@ def test_a_process_that_is_killed_is_a_failed_trial_and_is_replaced(setup, tmp_p
 def test_a_process_that_does_not_start_is_an_error(setup, tmp_path):
     broken = dataclasses.replace(setup, arguments=("NoSuchNet", None))
     workers = crew.Crew(broken, tmp_path / "log")
-    with pytest.raises(RunError, match=r"does not start \(exit code 1\); see .*log"):
+    with pytest.raises(RunError, match=r"does not start \(exit code 1; .*NoSuchNet.*\); see .*log"):
         workers.run(Job({}, 0))
     assert "NoSuchNet" in (tmp_path / "log").read_text()
 

@@ -12,15 +12,10 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from ktransfer._scratch import ABANDONED_AFTER_S, lock_file
 from ktransfer.cache.entry import INDICES_FILE, RECORD_FILE, VALUES_FILE
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}")
-_ABANDONED_AFTER_S = 24 * 3600
 
 
 def new_partial(folder: Path) -> tuple[Path, BinaryIO]:
@@ -30,26 +25,13 @@ def new_partial(folder: Path) -> tuple[Path, BinaryIO]:
         partial.mkdir()
         file = (partial / VALUES_FILE).open("x+b")
         # Between the open and the lock another process may have taken it for abandoned.
-        if _lock(file) is not False and (partial / VALUES_FILE).exists():
+        if lock_file(file) is not False and (partial / VALUES_FILE).exists():
             return partial, file
         file.close()
 
 
 def _partial_name() -> str:
     return f".partial-{secrets.token_hex(8)}"
-
-
-def _lock(file: BinaryIO) -> bool | None:
-    """Whether the file is ours now, or another's (False); None: no locks on this system or disk."""
-    if fcntl is None:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def reserve(descriptor: int, num_bytes: int) -> None:
@@ -85,7 +67,7 @@ def sweep(folder: Path) -> None:
         if not _PARTIAL.fullmatch(partial.name) or is_foreign(partial):
             continue
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            old = time.time() - partial.stat().st_mtime > _ABANDONED_AFTER_S
+            old = time.time() - partial.stat().st_mtime > ABANDONED_AFTER_S
             try:
                 file = (partial / VALUES_FILE).open("rb")
             except FileNotFoundError:  # just begun, or killed then
@@ -93,7 +75,7 @@ def sweep(folder: Path) -> None:
                     remove(partial)
                 continue
             with file:  # removed under the lock, or a process that is just beginning could get it
-                locked = _lock(file)
+                locked = lock_file(file)
                 if locked or (locked is None and old):
                     remove(partial)
 

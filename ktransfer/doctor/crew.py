@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ktransfer._checks import RunError
 from ktransfer._worker import Worker
 from ktransfer.doctor.looking import LOOK, look
 from ktransfer.doctor.worker import BIG
@@ -143,8 +143,9 @@ class _Watched:
         # A process that cannot start is no fault of the files.
         if worker.is_ready(_START_LIMIT_S):
             return worker
+        words = worker.last_line() or worker.last_words()
         worker.close()
-        raise RuntimeError(f"{sys.executable!r} does not start, it is needed to look at images")
+        raise RunError(f"the process that looks at images does not start: {words}")
 
     def _answer(self, worker: Worker) -> bytes:
         answer = self._next(worker)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ktransfer._checks import RunError
+from ktransfer._processes import ending, last_line, start
 
 #: What is to be done, and what came of it, in the folder between the two processes.
 JOB_NAME, OUTCOME_NAME = "job.json", "outcome.json"
@@ -30,33 +30,35 @@ def run_aside(module: str, folder: Path, job: Mapping[str, Any], what: str) -> d
         What stood in the way; empty where all went well.
 
     Raises:
-        RunError: the process died.
+        RunError: the process cannot be started, or died.
+        OSError: the disk is full.
     """
     (folder / JOB_NAME).write_text(json.dumps(job), encoding="utf-8")
-    # A process by its own command, not by multiprocessing, which would run the caller's script
-    # again.
-    command = [sys.executable, "-W", "ignore", "-m", module]
-    with (folder / "log").open("wb") as log:
-        done = subprocess.run(
-            [*command, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(sys.path),
-                # Little is computed there: the accelerator stays the caller's.
-                "CUDA_VISIBLE_DEVICES": "-1",
-            },
-        )
-    if done.returncode == 0:
-        outcome: dict[str, Any] = json.loads((folder / OUTCOME_NAME).read_text(encoding="utf-8"))
-        return outcome
-    words = (folder / "log").read_text(encoding="utf-8", errors="replace").strip()[-1_000:]
-    raise RunError(f"the process that {what} died ({_ending(done.returncode)}): {words}")
+    with (folder / "log").open("w+b") as log:
+        # Little is computed there: the accelerator stays the caller's.
+        others = {"CUDA_VISIBLE_DEVICES": "-1"}
+        process = start(module, [str(folder)], output=log, environment=others)
+        try:
+            code = process.wait()
+        finally:
+            process.kill()  # Ctrl-C, for one, leaves nothing running
+            process.communicate()
+        if code == 0:
+            text = (folder / OUTCOME_NAME).read_text(encoding="utf-8")
+            outcome: dict[str, Any] = json.loads(text)
+            # Which is no fault of the model.
+            if os.strerror(errno.ENOSPC) in outcome.get("reason", ""):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return outcome
+        words = last_line(log)
+    raise RunError(f"the process that {what} died ({_in_full(code)}): {words}")
 
 
-def _ending(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "SIGKILL: by hand, or since memory ran out"
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+def note_outcome(folder: Path, outcome: Mapping[str, Any]) -> None:
+    """Say how it went: the last thing that such a process does."""
+    (folder / OUTCOME_NAME).write_text(json.dumps(dict(outcome)), encoding="utf-8")
+
+
+def _in_full(code: int) -> str:
+    killed = code == -getattr(signal, "SIGKILL", 9)
+    return "SIGKILL: by hand, or since memory ran out" if killed else ending(code)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ktransfer._archiving import append_members
+from ktransfer._checks import RunError
+from ktransfer._scratch import scratch
+from ktransfer.export.aside import note_outcome, run_aside
 
 if TYPE_CHECKING:
     import keras
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
 #: Names inside the zip archive that is appended to the file, as TensorFlow Lite's own tools do it.
 METADATA_NAME, LABELS_NAME = "ktransfer.json", "labels.txt"
 
-_LAST_LINES = 5
+#: What lies in the folder between the two processes.
+_SAVED_NAME, _CONVERTED_NAME = "saved", "converted"
 
 
 def write_litert(
@@ -31,7 +35,7 @@ def write_litert(
     Args:
         model: images `(batch, height, width, 3)` in [0, 255] to probabilities.
         input_size: `(height, width)` that the network sees.
-        path: ends in `.tflite`; beside it the model is saved for the converter.
+        path: ends in `.tflite`.
         class_names: one for each column of the probabilities.
         metadata: JSON.
 
@@ -40,16 +44,13 @@ def write_litert(
     """
     from ktransfer.export.savedmodel import write_savedmodel
 
-    saved = path.with_suffix(".saved")
-    write_savedmodel(model, input_size, saved, class_names=class_names, metadata=None)
-    # -P: beside this file lies a package `onnx` that is not the one TensorFlow may look for.
-    command = [sys.executable, "-P", __file__, str(saved), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        from ktransfer._checks import RunError
-
-        words = "\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
-        raise RunError(f"LiteRT's converter failed (exit code {done.returncode}): {words}")
+    with scratch(path.parent) as folder:
+        saved = folder / _SAVED_NAME
+        write_savedmodel(model, input_size, saved, class_names=class_names, metadata=None)
+        outcome = run_aside(__name__, folder, {}, "converts to LiteRT")
+        if "reason" in outcome:
+            raise RunError(f"LiteRT's converter failed: {outcome['reason']}")
+        (folder / _CONVERTED_NAME).replace(path)
     append_metadata(path, class_names, metadata)
 
 
@@ -61,17 +62,17 @@ def append_metadata(path: Path, class_names: Sequence[str], metadata: str) -> No
         class_names: one for each column of the probabilities.
         metadata: JSON.
     """
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(METADATA_NAME, metadata)
-        labels = "\n".join(name.replace("\n", " ") for name in class_names)
-        archive.writestr(LABELS_NAME, labels.encode("utf-8", "surrogateescape"))
+    labels = "\n".join(name.replace("\n", " ") for name in class_names)
+    encoded = labels.encode("utf-8", "surrogateescape")
+    append_members(path, {METADATA_NAME: metadata, LABELS_NAME: encoded})
 
 
-def _convert(saved: str, path: str) -> None:
+def _converted(folder: Path) -> bytes:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    loaded = tf.saved_model.load(saved)  # owns the variables that its functions only point to
+    # It owns the variables that its functions only point to.
+    loaded = tf.saved_model.load(str(folder / _SAVED_NAME))
     # The converter by itself leaves weights out of the file, and the network says NaN (TensorFlow
     # 2.21). Saved once more, its inputs and outputs keep their names.
     frozen = convert_variables_to_constants_v2(loaded.signatures["serving_default"])
@@ -82,11 +83,20 @@ def _convert(saved: str, path: str) -> None:
         return {"probabilities": frozen(images)[0]}
 
     module.serve = serve
-    constant = f"{saved}.constant"
+    constant = str(folder / "constant")
     tf.saved_model.save(module, constant, signatures=serve)
-    converter = tf.lite.TFLiteConverter.from_saved_model(constant)
-    Path(path).write_bytes(converter.convert())
+    return bytes(tf.lite.TFLiteConverter.from_saved_model(constant).convert())
+
+
+def main(folder: Path) -> None:
+    """Convert what lies in a folder, and say there how it went."""
+    outcome = {}
+    try:
+        (folder / _CONVERTED_NAME).write_bytes(_converted(folder))
+    except Exception as error:
+        outcome["reason"] = f"{type(error).__name__}: {error}"[:2_000]
+    note_outcome(folder, outcome)
 
 
 if __name__ == "__main__":
-    _convert(*sys.argv[1:])
+    main(Path(sys.argv[1]))

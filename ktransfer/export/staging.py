@@ -6,11 +6,11 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ktransfer._checks import RunError
+from ktransfer._scratch import REPLACED_NAME, scratch
 from ktransfer._writing import flush_to_disk
 
 
@@ -24,19 +24,16 @@ def staged(target: Path) -> Iterator[Path]:
         RunError: the disk is full, or cannot be written to.
     """
     made = [each for each in target.absolute().parents if not each.exists()]
-    folder = None
     try:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.absolute().parent))
-        yield folder
+        with scratch(target.absolute().parent) as folder:
+            yield folder
     except OSError as error:
         raise RunError(
             f"the export could not be written to {target}: {error.strerror or error}; nothing of "
             "it is left"
         ) from error
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
         for each in made:
             with contextlib.suppress(OSError):  # it holds what was exported
                 each.rmdir()
@@ -47,11 +44,13 @@ def put_in_place(staging: Path, moves: dict[Path, Path], outdated: Sequence[Path
 
     Args:
         staging: of `staged`; what is replaced is moved there.
-        moves: from where to where.
+        moves: from where to where, in the folder that `staging` lies in or below it.
         outdated: files that go, and that nothing takes the place of.
     """
+    # What a kill leaves here, the next export puts back.
+    replaced, place = staging / REPLACED_NAME, staging.absolute().parent
     old = [*moves.values(), *outdated]
-    kept = {target: staging / f"replaced-{at}" for at, target in enumerate(old)}
+    kept = {target: replaced / target.absolute().relative_to(place) for target in old}
     begun: list[tuple[Path, Path]] = []
     try:
         for source, target in moves.items():
@@ -62,19 +61,22 @@ def put_in_place(staging: Path, moves: dict[Path, Path], outdated: Sequence[Path
             target.parent.mkdir(parents=True, exist_ok=True)
             source.replace(target)
         for path in outdated:
-            path.rename(kept[path])
+            _keep(path, kept[path])
+            path.unlink(missing_ok=True)
     except BaseException:
         for source, target in begun:
             if not source.exists():
                 target.rename(source)
-        for target, place in kept.items():
-            if os.path.lexists(place):
-                place.replace(target)
+        for target, before in kept.items():
+            if os.path.lexists(before):
+                before.replace(target)
         raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _keep(target: Path, old: Path) -> None:
     """Leave what is to be replaced under another name; a file stays where it is until then."""
+    old.parent.mkdir(parents=True, exist_ok=True)
     if target.is_file():
         with contextlib.suppress(OSError):  # a file system without links
             os.link(target, old)

@@ -72,17 +72,17 @@ class Crew:
             RunError: there is none.
         """
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
-        worker = Worker("ktransfer.tuner.worker", log=self._log, environment=quiet)
+        worker = Worker(
+            "ktransfer.tuner.worker", log=self._log, environment=quiet, own_modules=True
+        )
         self.started += 1
         with contextlib.suppress(OSError):
             worker.ask.send(self._setup)
         if worker.is_ready():
             return worker
-        words = worker.last_words()
+        words = f"{_in_full(worker.last_words())}; {worker.last_line()}".rstrip("; ")
         worker.close()
-        raise RunError(
-            f"the process that trains does not start ({_in_full(words)}); see {self._log}"
-        )
+        raise RunError(f"the process that trains does not start ({words}); see {self._log}")
 
 
 def _in_full(words: str) -> str:

@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
     from ktransfer.results import FitResult, StageResult
     from ktransfer.tuner.median import MedianRule
-
-_WATCH_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -201,7 +198,6 @@ def main(read_end: int, write_end: int) -> None:
     """Answer every job, until there are no more."""
     # Ctrl-C reaches every process of the terminal; the search itself then ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     asked, answered = Connection(read_end), Connection(write_end)
     setup: Setup = asked.recv()
     tuner = built(setup.arguments, setup.options, setup.seed)
@@ -209,13 +205,6 @@ def main(read_end: int, write_end: int) -> None:
     while job := asked.recv():
         outcome = carry_out(tuner, setup.splits, job, setup.cuts)
         answered.send({**outcome, "memory_mb": memory_mb()})
-
-
-def _end_with(parent: int) -> None:
-    """Ends the process when the search is gone: what it trains nobody asks for any more."""
-    while os.getppid() == parent:
-        time.sleep(_WATCH_S)
-    os._exit(1)
 
 
 if __name__ == "__main__":

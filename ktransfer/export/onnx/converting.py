@@ -18,7 +18,7 @@ import tensorflow as tf
 from tf2onnx import optimizer, tf_loader, tfonnx
 from tf2onnx.handler import tf_op
 
-from ktransfer.export.aside import JOB_NAME, OUTCOME_NAME
+from ktransfer.export.aside import JOB_NAME, note_outcome
 from ktransfer.export.onnx.mending import (
     allow_inlining,
     fill_in,
@@ -166,7 +166,7 @@ def main(folder: Path) -> None:
         outcome["obstacles"] = [each.to_dict() for each in error.obstacles]
     except Exception as error:
         outcome["reason"] = f"{type(error).__name__}: {error}"[:2_000]
-    (folder / OUTCOME_NAME).write_text(json.dumps(outcome), encoding="utf-8")
+    note_outcome(folder, outcome)
 
 
 if __name__ == "__main__":

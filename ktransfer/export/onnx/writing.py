@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 
 from ktransfer._checks import InputError, RunError
+from ktransfer._scratch import scratch
 from ktransfer.export.aside import run_aside
 from ktransfer.export.formats import DEFAULT_OPSET, check_opset
 from ktransfer.export.onnx.operators import Obstacle, refusal
@@ -50,8 +49,8 @@ def write_onnx(
     check_opset(opset)
     check_installed()
     try:
-        with tempfile.TemporaryDirectory(prefix="ktransfer-onnx-") as name:
-            folder = Path(name)
+        # Beside the file: elsewhere another disk may be full.
+        with scratch(Path(path).absolute().parent) as folder:
             traced = trace(model, input_size)
             traced.write(folder)
             job = {"output": traced.output, "opset": opset, "metadata": dict(metadata or {})}
@@ -64,7 +63,7 @@ def write_onnx(
                 raise InputError(
                     f"the model cannot be converted to ONNX opset {opset}: {outcome['reason']}"
                 )
-            shutil.copyfile(folder / MODEL_NAME, path)
+            (folder / MODEL_NAME).replace(path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error}") from error
 

@@ -6,13 +6,13 @@ Each format has its own process, `onnx_file` and `litert_file`, which imports no
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ktransfer._checks import RunError
+from ktransfer._scratch import scratch
 from ktransfer.export.aside import run_aside
 
 __all__ = ["IMAGES_NAME", "QUANTISED_NAME", "SOURCE_NAME", "quantise_file"]
@@ -46,8 +46,7 @@ def quantise_file(
         RunError: it cannot be quantised, or the process died.
         OSError: the new file cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="ktransfer-quantise-") as name:
-        folder = Path(name)
+    with scratch(path.absolute().parent) as folder:
         shutil.copyfile(source, folder / SOURCE_NAME)
         if images is not None:
             np.save(folder / IMAGES_NAME, images, allow_pickle=False)
@@ -57,4 +56,4 @@ def quantise_file(
         )
         if "reason" in outcome:
             raise RunError(f"it cannot be quantised to {kind}: {outcome['reason']}")
-        shutil.copyfile(folder / QUANTISED_NAME, path)
+        (folder / QUANTISED_NAME).replace(path)

@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
-from ktransfer.export.aside import JOB_NAME, OUTCOME_NAME
+from ktransfer.export.aside import JOB_NAME, note_outcome
 from ktransfer.export.quantising import IMAGES_NAME, QUANTISED_NAME, SOURCE_NAME
 from ktransfer.serving.session import INPUT_NAME
 
@@ -70,7 +70,7 @@ def main(folder: Path) -> None:
         (folder / QUANTISED_NAME).write_bytes(quantised(folder, job))
     except Exception as error:
         outcome["reason"] = f"{type(error).__name__}: {error}"[:2_000]
-    (folder / OUTCOME_NAME).write_text(json.dumps(outcome), encoding="utf-8")
+    note_outcome(folder, outcome)
 
 
 if __name__ == "__main__":

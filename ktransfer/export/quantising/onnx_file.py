@@ -24,7 +24,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from ktransfer.export.aside import JOB_NAME, OUTCOME_NAME
+from ktransfer.export.aside import JOB_NAME, note_outcome
 from ktransfer.export.quantising import IMAGES_NAME, QUANTISED_NAME, SOURCE_NAME
 from ktransfer.serving.session import INPUT_NAME, OUTPUT_NAME
 
@@ -239,7 +239,7 @@ def main(folder: Path) -> None:
         onnx.checker.check_model(str(folder / QUANTISED_NAME), full_check=True)
     except Exception as error:
         outcome["reason"] = f"{type(error).__name__}: {error}"[:2_000]
-    (folder / OUTCOME_NAME).write_text(json.dumps(outcome), encoding="utf-8")
+    note_outcome(folder, outcome)
 
 
 if __name__ == "__main__":
