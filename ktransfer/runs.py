@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktransfer._archives import DamageError, check_model_file
+from ktransfer._archiving import save_model
 from ktransfer._checks import RunError
 from ktransfer._reading import open_plain, read_json, read_plain
+from ktransfer._scratch import is_scratch
 from ktransfer.data.learnt import Learnt
 from ktransfer.record import FORMAT, LEARNT_NAME, MODEL_NAME, RECORD_NAME, read_record
 
@@ -93,11 +95,13 @@ def _is_of_unfinished(path: Path) -> bool:
     if path.name == CHECKPOINT_FOLDER:
         # "training" may as well be a folder of photos.
         return path.is_dir() and all(each.name in TRAINING_NAMES for each in path.iterdir())
+    # A kill while the run was being saved leaves these.
+    if path.name in _PARTIAL_NAMES or is_scratch(path):
+        return True
     if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
         return False
-    # A kill while the run was being saved leaves its model without a record.
-    names = MODEL_NAME, LEARNT_NAME
-    return path.name in _PARTIAL_NAMES or any(each.fullmatch(path.name) for each in names)
+    # And a moment later its model without a record.
+    return any(each.fullmatch(path.name) for each in (MODEL_NAME, LEARNT_NAME))
 
 
 def write_run(
@@ -129,7 +133,7 @@ def write_run(
     partial_model, partial_record, partial_learnt = (path / name for name in _PARTIAL_NAMES)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        model.save(partial_model)
+        save_model(model, partial_model)
         digest = _sha256(partial_model)
         model_file = path / f"model-{digest[:8]}.keras"
         names = {"model_file": model_file.name, "model_sha256": digest}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import keras
+
+from ktransfer._archiving import append_members, save_model
 
 #: The metadata's name inside the file, which is a zip archive.
 METADATA_NAME = "ktransfer.json"
@@ -30,6 +31,5 @@ def write_keras(
     # Only makes floats of them: 1.0 times a number is that number.
     pixels = keras.layers.Rescaling(1.0, dtype="float32", name="as_floats")(images)
     outputs = keras.layers.Identity(dtype="float32", name="probabilities")(model(pixels))
-    keras.Model(images, outputs, name="classifier").save(path)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(METADATA_NAME, metadata)
+    save_model(keras.Model(images, outputs, name="classifier"), path)
+    append_members(path, {METADATA_NAME: metadata})
