@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ktransfer._keras_settings import keras_fault
+
 
 def lazy_names(
     package: str, home: Mapping[str, str], more: Iterable[str] = ()
@@ -21,6 +23,14 @@ def lazy_names(
     def get(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        try:
+            module = importlib.import_module(f"{package}.{home[name]}")
+        except Exception:
+            # Keras fails to be imported in as many ways as there are backends: said in one line.
+            fault = keras_fault()
+            if fault is None:
+                raise
+            raise fault from None
+        return getattr(module, name)
 
     return get, lambda: sorted([*home, *more])

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from ktransfer._checks import InputError
+from ktransfer._keras_settings import own_settings
 from ktransfer.data import Part, Skipped, explain_failures, image_dataset
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Features:
         return not isinstance(self.values, np.memmap)
 
 
+@own_settings()
 def compile_forward(model: keras.Model) -> Forward:
     """A fast inference function of a network whose weights will not change.
 
@@ -90,6 +92,7 @@ def compile_forward(model: keras.Model) -> Forward:
     return lambda images: traced(tf.cast(images, "float32")).numpy().astype(np.float32, copy=False)
 
 
+@own_settings()
 def extract(
     forward: Forward,
     dataset: tf.data.Dataset,
@@ -138,6 +141,7 @@ def extract(
     return Features(store[:done], indices[:done])
 
 
+@own_settings()
 def extract_part(
     forward: Forward,
     part: Part,

@@ -13,6 +13,7 @@ import numpy as np
 
 from ktransfer import __version__
 from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer._keras_settings import own_settings
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, advise, check_similarity
@@ -111,6 +112,7 @@ class FineTuner:
         (96, 96)
     """
 
+    @own_settings()
     def __init__(
         self,
         backbone: str | keras.Model | Backbone = "MobileNetV2",
@@ -169,6 +171,7 @@ class FineTuner:
             raise InputError("there is no model yet: call fit(data) first")
         return self._model
 
+    @own_settings()
     def advise(
         self, num_images: int, num_classes: int, similarity: float | str | None = None
     ) -> Advice:
@@ -181,6 +184,7 @@ class FineTuner:
             block_parameters=[block.parameters for block in self.backbone.blocks],
         )
 
+    @own_settings()
     def fit(
         self,
         data: Any,
@@ -316,6 +320,7 @@ class FineTuner:
                 Checkpoints(out).remove()
         return self.result
 
+    @own_settings()
     def plan(
         self,
         data: Any,
@@ -395,6 +400,7 @@ class FineTuner:
             )
         return self.result
 
+    @own_settings()
     def find_learning_rate(self, data: Any, *, num_steps: int = 100, **options: Any) -> RangeTest:
         """Search for the learning rate of a plan's last stage, by raising it from step to step.
 
@@ -416,6 +422,7 @@ class FineTuner:
         """
         return range_test(self._training(data, options), num_steps)
 
+    @own_settings()
     def sweep_learning_rates(
         self,
         data: Any,
@@ -439,6 +446,7 @@ class FineTuner:
         """
         return sweep(self._training(data, options), rates)
 
+    @own_settings()
     def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
         """How good the model is on labelled images.
 
@@ -484,6 +492,7 @@ class FineTuner:
             apart,
         )
 
+    @own_settings()
     def predict(self, images: Any) -> Predictions:
         """The class probabilities of images.
 
@@ -507,6 +516,7 @@ class FineTuner:
         paths = tuple(part.images.name(row) for row in rows)
         return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
 
+    @own_settings()
     def look(
         self,
         data: Any,
@@ -539,6 +549,7 @@ class FineTuner:
             overwrite=overwrite,
         )
 
+    @own_settings()
     def summary(self, num_classes: int | None = None) -> Summary:
         """Frozen and trainable parameters per block and in all; print it for a table.
 
@@ -560,6 +571,7 @@ class FineTuner:
         head = (self._num_features(len(self._blocks), features) + 1) * num_classes
         return Summary((*rows, SummaryRow("head", 0, head)))
 
+    @own_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Save the model and the record of its training as a folder, which `FineTuner.load` reads.
 
@@ -592,6 +604,7 @@ class FineTuner:
         }
         write_run(path, model, record, self._learnt, overwrite=overwrite)
 
+    @own_settings()
     def export(
         self,
         path: str | os.PathLike[str],
@@ -675,6 +688,7 @@ class FineTuner:
         return export_model(trained, request, proof, verbose=self.verbose)
 
     @classmethod
+    @own_settings()
     def load(cls, path: str | os.PathLike[str], *, verbose: bool = True) -> FineTuner:
         """Load a run that `save` wrote. Nothing is unpickled and no code of the run is executed.
 

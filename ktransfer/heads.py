@@ -5,10 +5,12 @@ from __future__ import annotations
 import keras
 
 from ktransfer._checks import InputError, unknown_name
+from ktransfer._keras_settings import own_settings
 
 POOLINGS = ("avg", "max", "avgmax", "token")
 
 
+@own_settings()
 def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     """The feature vector of a backbone's output.
 
@@ -46,6 +48,7 @@ def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     return layers.Concatenate()([average()(tensor), maximum()(tensor)])
 
 
+@own_settings()
 def build_classifier(
     num_features: int, num_classes: int, *, dropout: float = 0.0, seed: int = 0
 ) -> keras.Model:
@@ -64,6 +67,7 @@ def build_classifier(
     return keras.Model(features, logits, name="classifier")
 
 
+@own_settings()
 def attach(
     body: keras.Model, classifier: keras.Model, *, pooling: str, dropout: float = 0.0
 ) -> keras.Model:

@@ -15,8 +15,10 @@ import keras
 import numpy as np
 
 from ktransfer._checks import DownloadError, InputError, near_names, unknown_name
+from ktransfer._keras_settings import own_settings
 from ktransfer.backbones.backbone import Backbone, build_backbone
 from ktransfer.backbones.families import FAMILY_OF, Family
+from ktransfer.backbones.float32 import check_formats, clone_in_float32, config_in_float32
 from ktransfer.backbones.hub import HUB_PREFIX, load_hub_backbone, load_hub_instance
 from ktransfer.backbones.own_model import check_graph, load_own_model
 from ktransfer.backbones.preprocessing import TORCH_STD_RGB, apply_preprocessing
@@ -42,6 +44,7 @@ _OURS = {
 }
 
 
+@own_settings()
 def load_backbone(
     name_or_model: str | keras.Model,
     weights: str | os.PathLike[str] | None = "imagenet",
@@ -56,8 +59,8 @@ def load_backbone(
         name_or_model: A constructor of keras.applications ("MobileNetV2", upper and lower case
             equal), a KerasHub preset ("hub:resnet_18_imagenet", needs `pip install
             "ktransfer[hub]"`), a KerasHub backbone, or any functional or sequential `keras.Model`.
-            A model of your own is copied, so that nothing reaches it; a classifier at its end is
-            left out where that is evident.
+            A model of your own is copied, in float32, so that nothing reaches it; a classifier at
+            its end is left out where that is evident.
         weights: "imagenet" (downloaded by Keras once), the path of a `.weights.h5` or `.h5` file,
             "mini" (shipped with ktransfer, for MobileNetV2 with alpha 0.35), or None for random
             weights. A model of your own keeps the weights that it has; leave this out.
@@ -74,7 +77,8 @@ def load_backbone(
 
     Raises:
         InputError: The name is unknown; an option, size or weights do not fit; the weights cannot
-            be downloaded or read; the preprocessing of a model of your own is not evident.
+            be downloaded or read; the preprocessing of a model of your own is not evident; it puts
+            channels first, or is quantised.
 
     Example:
         >>> from ktransfer.backbones import load_backbone
@@ -123,12 +127,13 @@ def _load_instance(
 
 def _copied(model: keras.Model) -> keras.Model:
     """The same network with weights of its own: training must not reach the user's model."""
+    check_formats(model)
     mend_saving(model)  # of a loaded run, say
     try:
         if isinstance(model, keras.Sequential) or type(model).__module__.startswith("keras.src."):
-            copy = keras.models.clone_model(model)
+            copy = clone_in_float32(model)
         else:
-            copy = type(model).from_config(model.get_config())
+            copy = type(model).from_config(config_in_float32(model.get_config()))
         copy.set_weights(model.get_weights())
     except (TypeError, ValueError, NotImplementedError) as error:
         raise InputError(

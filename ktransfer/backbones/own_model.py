@@ -98,7 +98,14 @@ def check_graph(model: keras.Model) -> None:
     if len(shape) != 4 or shape[-1] != 3:
         raise InputError(
             f"a backbone takes images (batch, height, width, 3), {model.name!r} takes {shape}"
+            + _CHANNELS_FIRST * (len(shape) == 4 and shape[1] == 3)
         )
+
+
+_CHANNELS_FIRST = (
+    ": build it with channels last (data_format, or keras.config.set_image_data_format) and load "
+    "its weights, whose shapes are the same"
+)
 
 
 def _own_size(model: keras.Model) -> tuple[int, int]:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def at_work(seconds: dict[str, float]) -> Iterator[None]:
     """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
+    from ktransfer._keras_settings import check_keras
     from ktransfer._progress import working
     from ktransfer.cli.quiet import hide_chatter
 
+    check_keras()
     hide_chatter()
     with timed(seconds, "import"), working("loading TensorFlow"):
         import ktransfer.finetuner  # noqa: F401

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ktransfer._checks import InputError
+from ktransfer._keras_settings import own_settings
 from ktransfer.backbones import Backbone
 from ktransfer.cache import CacheUnavailable, Store, content_key
 from ktransfer.data import Part
@@ -36,6 +37,7 @@ _MEASURING_VERSION = 1
 QUICK_IMAGES = 64
 
 
+@own_settings()
 def measure_gap(
     backbone: Backbone,
     part: Part,
@@ -81,6 +83,7 @@ def remembers_photos(backbone: Backbone) -> bool:
     return backbone.weights not in _OF_NO_PHOTOS and bool(norm_layers(backbone))
 
 
+@own_settings()
 def gap_or_reason(
     backbone: Backbone,
     part: Part,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ktransfer._checks import DownloadError, InputError
+from ktransfer._keras_settings import own_settings
 from ktransfer._progress import say
 from ktransfer._timing import timed
 from ktransfer.backbones import Backbone
@@ -41,6 +42,7 @@ class _Judged:
     judgement: Judgement
 
 
+@own_settings()
 def recommend_backbones(
     data: Any,
     candidates: Iterable[Any] | None = None,

@@ -17,6 +17,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
 from ktransfer._checks import InputError, RunError
+from ktransfer._keras_settings import own_settings
 from ktransfer._progress import say
 from ktransfer.data import Splits, read_data
 from ktransfer.data.dividing import in_fold, with_test
@@ -89,6 +90,7 @@ class UnfreezeTuner(BaseTuner):
         RunError: the chief's port is in use.
     """
 
+    @own_settings()
     def __init__(
         self,
         backbone: str | keras.Model = "MobileNetV2",
@@ -169,6 +171,7 @@ class UnfreezeTuner(BaseTuner):
         """Where the best model lies, as `FineTuner.save` writes it; complete after `search`."""
         return self.folder / BEST
 
+    @own_settings()
     def load_best(self) -> FineTuner:
         """A `FineTuner` with the model of the chosen plan: to predict, evaluate and save with.
 
@@ -177,6 +180,7 @@ class UnfreezeTuner(BaseTuner):
         """
         return FineTuner.load(self.best_run, verbose=self._verbose)
 
+    @own_settings()
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
         """The model of the chosen plan, from RGB images in [0, 255] to class probabilities.
 
@@ -194,6 +198,7 @@ class UnfreezeTuner(BaseTuner):
             )
         return [self.load_best().model]
 
+    @own_settings()
     def search(
         self,
         data: Any,
