@@ -22,7 +22,7 @@ from ktransfer.plan import last_blocks, linear_probe
 from ktransfer.tuner import UnfreezeTuner, crew
 from ktransfer.tuner.median import MedianRule
 from ktransfer.tuner.records import DONE, FAILED, STOPPED
-from ktransfer.tuner.worker import Job, Setup, _outcome, carry_out
+from ktransfer.tuner.worker import Job, Setup, _outcome, carry_out, save_run
 
 OPTIONS = {"preprocessing": "none", "dropout": 0.0}
 #: With it KerasTuner draws the wild learning rate once, for trial 4.
@@ -490,3 +490,21 @@ def test_more_bad_input(tmp_path, photos):
         _ = make(tmp_path / "one").best_plan
     with pytest.raises(InputError, match=r"test_fraction must lie between 0 and 1, got 1\.5"):
         make(tmp_path / "two").search(photos, test_fraction=1.5)
+
+
+def test_a_run_in_the_place_of_the_best_model_is_never_replaced(photos, tmp_path):
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "run.json").write_text("mine")
+    with pytest.raises(RunError, match=r"best exists, and is of no search: .*another directory"):
+        make(tmp_path).search(photos)
+    assert (tmp_path / "best" / "run.json").read_text() == "mine"
+
+
+def test_the_best_model_takes_the_place_of_an_earlier_one_and_of_nothing_else(searched, tmp_path):
+    best = searched.load_best()
+    save_run(best, tmp_path / "best")
+    (tmp_path / "best" / "notes.txt").write_text("mine")
+    save_run(best, tmp_path / "best")
+    assert (tmp_path / "best" / "notes.txt").read_text() == "mine"
+    assert len(list((tmp_path / "best").glob("model-*.keras"))) == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["best"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ktransfer._checks import InputError, RunError, unknown_name
-from ktransfer.data.inputs import check_not_read
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS, check_quantise
 from ktransfer.record import MODEL_NAME, RECORD_NAME
 
@@ -127,6 +126,9 @@ def check_target(
         RunError: something is there already (unless `overwrite`, and it is an earlier export), or
             it cannot be written there.
     """
+    # Here, as it imports NumPy, and the command line wants the formats for its help.
+    from ktransfer.data.inputs import check_not_read
+
     target = Path(path)
     if target.name in ("", ".."):
         raise RunError(f"cannot export to {os.fspath(path)!r}: name a file or folder")

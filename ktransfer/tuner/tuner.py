@@ -239,6 +239,11 @@ class UnfreezeTuner(BaseTuner):
         if self._works:
             self._work(splits, request)
             return None
+        if os.path.lexists(self.best_run) and self.journal.read_request() is None:
+            raise RunError(
+                f"{self.best_run} exists, and is of no search: the best model is to lie there; "
+                "give another directory"
+            )
         check_output_folder(self.best_run, overwrite=True)
         if folds := self._repeating.folds:
             in_fold(splits, folds, 0, self.search_seed)  # its errors are raised now
