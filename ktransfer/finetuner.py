@@ -683,6 +683,7 @@ class FineTuner:
             options=self.backbone.options,
             result=self.result,
             data=self._data,
+            learnt=self._learnt,
         )
         proof = Proof(part.select(rows), probabilities, notes, calibrated)
         return export_model(trained, request, proof, verbose=self.verbose)

@@ -140,6 +140,7 @@ def test_class_names_and_versions_travel_inside(exported, tuner):
     assert found["input_size"] == [16, 16]
     assert found["versions"]["keras"] == keras.__version__
     assert found["data_sha256"] == tuner._data["contents"]
+    assert found["learnt"]["train"] == len(tuner._learnt.train)
     assert found["quantisation"] is None
 
 

@@ -54,6 +54,7 @@ def test_card_has_the_figures_of_the_run(export, tuner):
         assert seen[at + 1 : at + 3] == ["4", f"{share:.1%}"]
     assert f"`{tuner._data['contents']}`" in card
     assert "48 train, 12 validation" in said
+    assert "48 trained on, 12 chosen by. The file holds a digest of each" in said
     assert f"divided by {tuner.result.temperature:.3g}" in said
     assert f"Plan: {tuner.result.plan.name}" in said
     assert all(stage.name in seen for stage in tuner.result.stages)

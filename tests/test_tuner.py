@@ -173,6 +173,7 @@ def test_the_best_model_is_what_was_scored(searched, photos):
 def test_the_best_model_knows_which_images_the_search_did_not_see(searched, photos, tmp_path):
     found = searched.load_best().evaluate(photos)
     assert (found.part, found.score.num_images) == ("test", 9)
+    assert (found.seen_in_training, found.unseen.num_images) == (0, 9)
     assert found.accuracy == searched.result.test.accuracy
     moved = shutil.copytree(photos, tmp_path / "moved")
     assert searched.load_best().evaluate(moved).score.num_images == 9

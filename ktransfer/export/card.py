@@ -36,7 +36,7 @@ def write_card(trained: Trained, export: ExportResult, metadata: Mapping[str, An
         [f"# {text(export.path.name)}", "", _summary(trained, metadata)],
         ["## Call it", "", *_call(export)],
         ["## How good it is", "", *_accuracy(trained)],
-        ["## What it learnt from", "", *_data(trained)],
+        ["## What it learnt from", "", *_data(trained, metadata)],
         ["## How it was trained", "", *_training(trained)],
         ["## The export is the model", "", *how_it_agrees(export), *what_it_cost(export)],
         ["## The file", "", *_file(export, metadata)],
@@ -156,7 +156,7 @@ def _confused(found: Score, class_names: Sequence[str]) -> list[str]:
     return ["", "Most often confused:", "", *bullets(said)] if said else []
 
 
-def _data(trained: Trained) -> list[str]:
+def _data(trained: Trained, metadata: Mapping[str, Any]) -> list[str]:
     result, record = trained.result, trained.data
     digest = trained.data_sha256
     facts = [
@@ -168,9 +168,26 @@ def _data(trained: Trained) -> list[str]:
     ]
     if result is None:
         return bullets(facts)
+    if metadata.get("learnt"):
+        facts.append(_seen(metadata["learnt"]))
     sizes = ", ".join(f"{count:,} {name}" for name, count in result.part_sizes.items())
     facts.insert(1, f"Images: {sizes}")
     return [*bullets([*facts, _gap(result)]), *_findings(result), *_skipped(result)]
+
+
+def _seen(learnt: Mapping[str, Any]) -> str:
+    """Which images say nothing about how good it is."""
+    seen = f"{learnt['train']:,} trained on, {learnt['validation']:,} chosen by"
+    if not learnt["digests"]:
+        return (
+            f"Different images: {seen}. Their digests are too many for this file, and lie in the "
+            "run: `ktransfer evaluate RUN DATA` tells how many of other images are among them"
+        )
+    return (
+        f"Different images: {seen}. The file holds a digest of each, so that "
+        "`OnnxClassifier(...).seen_in_training(images)`, or whoever has such an image, can tell "
+        "that it is one of them"
+    )
 
 
 def _gap(result: FitResult) -> str:

@@ -57,7 +57,11 @@ def export(
         # Under its own name: a runtime may go by the ending.
         written = folder / request.target.name
         metadata = metadata_of(
-            trained.class_names, trained.input_size, trained.data_sha256, sealed=name == "onnx"
+            trained.class_names,
+            trained.input_size,
+            trained.data_sha256,
+            trained.learnt,
+            sealed=name == "onnx",
         )
         with timed(seconds, "convert"), working(f"writing {name}", shown=verbose):
             _write(trained, request, written, as_json(metadata))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 from collections.abc import Sequence
@@ -11,13 +12,18 @@ import keras
 import tensorflow as tf
 
 from ktransfer import __version__
+from ktransfer.data.learnt import Learnt
 from ktransfer.serving.metadata import FORMAT, RESIZING
+
+#: Images whose digests an export carries along, 11 bytes each: about 100 kB.
+MOST_CARRIED = 10_000
 
 
 def metadata_of(
     class_names: Sequence[str],
     input_size: tuple[int, int],
     data_sha256: str | None,
+    learnt: Learnt | None = None,
     quantisation: str | None = None,
     *,
     sealed: bool = False,
@@ -28,6 +34,7 @@ def metadata_of(
         class_names: one for each column of the probabilities.
         input_size: height and width in pixels that the network sees.
         data_sha256: of the images that it learnt from; None where that is not known.
+        learnt: digests of these images; None where they are not known.
         quantisation: None, `"float16"` or `"int8"`.
         sealed: whether the file will end with a checksum, as of `ktransfer._sealing`.
     """
@@ -44,9 +51,20 @@ def metadata_of(
         "resizing": RESIZING,
         "created": now.isoformat(timespec="seconds"),
         "data_sha256": data_sha256,
+        "learnt": _described(learnt),
         "quantisation": quantisation,
         "sealed": sealed,
     }
+
+
+def _described(learnt: Learnt | None) -> dict[str, Any] | None:
+    """How many images it learnt from, and which, unless these are too many to carry along."""
+    if learnt is None:
+        return None
+    train, validation = len(learnt.train), len(learnt.validation)
+    carried = train + validation <= MOST_CARRIED
+    digests = base64.b64encode(learnt.to_bytes()).decode("ascii") if carried else None
+    return {"train": train, "validation": validation, "digests": digests}
 
 
 def as_json(metadata: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ktransfer.data import Part
+from ktransfer.data.learnt import Learnt
 from ktransfer.export.agreement import Predict
 from ktransfer.results import FitResult
 
@@ -28,6 +29,7 @@ class Trained:
         options: of its constructor.
         result: how the training went; None where that was not saved.
         data: what is remembered of the data (`data.held_back.record_of`).
+        learnt: digests of its images; None where they are not known.
     """
 
     model: keras.Model
@@ -39,6 +41,7 @@ class Trained:
     options: Mapping[str, Any]
     result: FitResult | None
     data: Mapping[str, Any]
+    learnt: Learnt | None = None
 
     @property
     def data_sha256(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from ktransfer._keras_settings import own_settings
 from ktransfer.backbones import Backbone
 from ktransfer.data import Part, Skipped
 from ktransfer.features import OnProgress, compile_forward, extract_part
@@ -12,6 +13,7 @@ from ktransfer.profile.profile import WIDEST, Profile, columns_of
 from ktransfer.profile.taps import concatenated, taps_of
 
 
+@own_settings()
 def profile_part(
     backbone: Backbone,
     part: Part,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError
+from ktransfer._checks import InputError, RunError
 from ktransfer.data.arrays import held_array
 from ktransfer.data.images import Skipped
+from ktransfer.data.learnt import UNSEEN, Learnt
+from ktransfer.data.parts import Part
 from ktransfer.data.sources import read_images
 from ktransfer.serving.decoding import Images, decoded_batches
 from ktransfer.serving.metadata import RESIZING, ModelMetadata
@@ -81,6 +85,35 @@ class OnnxClassifier:
         several = list(self.stream(images, on_progress=on_progress))
         return Predictions.joined(self.class_names, several)
 
+    def seen_in_training(self, images: Any) -> np.ndarray | None:
+        """Which images the model was trained on, or its epoch was chosen on.
+
+        How often it is right on such says nothing of new ones. An image is known again by its
+        bytes, wherever it lies.
+
+        Args:
+            images: as in `predict`.
+
+        Returns:
+            Bool `(images,)`, for each image that is one by its header, in order; None where the
+            file does not say which images these were, or they were held otherwise (in files, or as
+            pixels).
+
+        Raises:
+            InputError: as `predict`.
+            RunError: what the file says of these images is damaged.
+        """
+        digests = (self.metadata.learnt or {}).get("digests")
+        if digests is None:
+            return None
+        try:
+            learnt = Learnt.read(io.BytesIO(base64.b64decode(digests, validate=True)))
+        except (TypeError, ValueError) as error:
+            raise RunError(f"the digests of images in its metadata are damaged: {error}") from error
+        held, _, _ = _read(images)
+        part = Part("prediction", held, np.full(len(held), -1, np.int32))
+        return None if learnt.differs_from(part) else learnt.look_up(part) != UNSEEN
+
     def stream(
         self,
         images: Any,
@@ -104,12 +137,8 @@ class OnnxClassifier:
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
-        if hasattr(images, "__array__") and not hasattr(images, "columns"):
-            array = np.asarray(images)
-            held = held_array(array[np.newaxis] if array.ndim == 3 else array, "the array")
-            return self._stream(held, (), False, batch_size, on_progress)
-        part, skipped = read_images(images)
-        return self._stream(part.images, skipped, True, batch_size, on_progress)
+        held, skipped, named = _read(images)
+        return self._stream(held, skipped, named, batch_size, on_progress)
 
     def _stream(
         self,
@@ -133,3 +162,13 @@ class OnnxClassifier:
 
     def _no_rows(self) -> np.ndarray:
         return np.empty((0, len(self.class_names)), np.float32)
+
+
+def _read(images: Any) -> tuple[Images, tuple[Skipped, ...], bool]:
+    """The images, what was skipped, and whether they have names."""
+    if hasattr(images, "__array__") and not hasattr(images, "columns"):
+        array = np.asarray(images)
+        held = held_array(array[np.newaxis] if array.ndim == 3 else array, "the array")
+        return held, (), False
+    part, skipped = read_images(images)
+    return part.images, skipped, True

@@ -26,6 +26,7 @@ _OPTIONAL: dict[str, Any] = {
     "versions": dict,
     "created": str,
     "data_sha256": str,
+    "learnt": dict,
     "quantisation": str,
     "sealed": bool,
 }
@@ -42,6 +43,9 @@ class ModelMetadata:
         versions: of the programs that it was made with.
         created: when it was exported.
         data_sha256: of the images that it was trained on.
+        learnt: how many images it was trained on ("train"), how many others its epoch was chosen on
+            ("validation"), and the "digests" of all these in base64 (see `data.learnt`), None
+            where they are too many.
         quantisation: "float16" or "int8"; None: its numbers are float32.
         sealed: whether the file ends with a checksum, as of `ktransfer._sealing`.
     """
@@ -52,6 +56,7 @@ class ModelMetadata:
     versions: Mapping[str, str]
     created: str | None = None
     data_sha256: str | None = None
+    learnt: Mapping[str, Any] | None = None
     quantisation: str | None = None
     sealed: bool = False
 
