@@ -28,8 +28,9 @@ from ktransfer.data import (
     read_labelled,
     resize_array,
 )
-from ktransfer.data.held_back import held_back, record_of
+from ktransfer.data.held_back import held_back, range_of, record_of
 from ktransfer.data.learnt import Learnt
+from ktransfer.data.value_range import ValueRange
 from ktransfer.doctor import check_name, preflight
 from ktransfer.export import (
     ExportResult,
@@ -171,6 +172,14 @@ class FineTuner:
             raise InputError("there is no model yet: call fit(data) first")
         return self._model
 
+    @property
+    def value_range(self) -> ValueRange | None:
+        """The values that are black and white in images of more than 8 bits; None: their type's.
+
+        They were given to `fit`, or measured there.
+        """
+        return range_of(self._data)
+
     @own_settings()
     def advise(
         self, num_images: int, num_classes: int, similarity: float | str | None = None
@@ -199,6 +208,7 @@ class FineTuner:
         patience: int | None = None,
         validation_fraction: float = 0.2,
         class_names: Sequence[str] | None = None,
+        value_range: str | ValueRange | None = "auto",
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -241,6 +251,10 @@ class FineTuner:
             validation_fraction: share of each class held back where the data has no validation
                 part.
             class_names: names of the labels, where the data has none, or another order is wanted.
+            value_range: the values that are black and white in grey images of more than 8 bits,
+                such as `(0, 4095)` for 12 bits in files of 16; `"auto"`: measured from all images,
+                and noted; `"full"`: the whole of 16 bits, whatever is used of it. It is kept with
+                the model: evaluation, predictions and exports read their images by it.
             out: a folder for the run: checkpoints while it trains, the saved run afterwards.
             resume: go on with the training in `out` that was killed; begins one where there is
                 none. On a CPU the weights come out as if nothing had happened, bit for bit.
@@ -277,6 +291,7 @@ class FineTuner:
             patience=patience,
             validation_fraction=validation_fraction,
             class_names=class_names,
+            value_range=value_range,
             out=out,
             resume=resume,
             overwrite=overwrite,
@@ -329,6 +344,7 @@ class FineTuner:
         fine_tuning: str = "auto",
         validation_fraction: float = 0.2,
         class_names: Sequence[str] | None = None,
+        value_range: str | ValueRange | None = "auto",
         cache: str = "auto",
         depths: bool = False,
     ) -> Advice:
@@ -343,6 +359,7 @@ class FineTuner:
             fine_tuning: as in `fit`.
             validation_fraction: as in `fit`.
             class_names: as in `fit`.
+            value_range: as in `fit`.
             cache: as in `fit`; `"off"` keeps nothing on disk.
             depths: judge a head on each block by itself, too: where does the backbone begin to tell
                 the classes apart?
@@ -365,6 +382,7 @@ class FineTuner:
             fine_tuning=fine_tuning,
             validation_fraction=validation_fraction,
             class_names=class_names,
+            value_range=value_range,
             cache=cache,
         )
         options.check()
@@ -462,7 +480,7 @@ class FineTuner:
             InputError: the data cannot be used, or has a class that the model does not know.
         """
         _ = self.model  # before fit there is nothing to evaluate: say so before reading the data
-        part, skipped, remarks = read_labelled(data, self.class_names)
+        part, skipped, remarks = read_labelled(data, self.class_names, value_range=self.value_range)
         part, notes = held_back(data, part, self._data)
         if corruptions:
             with progress_bar("predicting", len(part), shown=self.verbose) as show:
@@ -511,7 +529,7 @@ class FineTuner:
         """
         if hasattr(images, "__array__") and not hasattr(images, "columns"):
             return Predictions(self.class_names, self._predict_array(np.asarray(images)), (), ())
-        part, skipped = read_images(images)
+        part, skipped = read_images(images, value_range=self.value_range)
         probabilities, rows, failed = self._probabilities(part)
         paths = tuple(part.images.name(row) for row in rows)
         return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
@@ -524,6 +542,7 @@ class FineTuner:
         *,
         augmentation: str | None = None,
         overwrite: bool = False,
+        value_range: str | ValueRange | None = "auto",
     ) -> Look:
         """Draw a page of training images before and after augmentation, as a PNG file.
 
@@ -534,12 +553,15 @@ class FineTuner:
             path: where to write the page; it must end in `.png`.
             augmentation: a name of `ktransfer.augment.AUGMENTATIONS`; None: a few rows for each.
             overwrite: replace a file that is there; never one of the images.
+            value_range: as in `fit`; after `fit`, `"auto"` is what was chosen there.
 
         Raises:
             InputError: the data cannot be used, the name is unknown, or the page exists or cannot
                 be written.
         """
         size = self.backbone.input_size
+        if value_range == "auto" and self.value_range:
+            value_range = self.value_range
         return look(
             data,
             path,
@@ -547,6 +569,7 @@ class FineTuner:
             input_size=size,
             seed=self.seed,
             overwrite=overwrite,
+            value_range=value_range,
         )
 
     @own_settings()
@@ -787,6 +810,7 @@ class FineTuner:
             validation_fraction=options.validation_fraction,
             seed=self.seed,
             class_names=options.class_names,
+            value_range=options.value_range,
         )
 
     def _training(self, data: Any, options: dict[str, Any]) -> Training:

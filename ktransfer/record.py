@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from ktransfer._checks import RunError
 from ktransfer._reading import read_json
 
 FORMAT = 1
+#: Of runs that read images of more than 8 bits by a range of their own: who does not know of it
+#: would show them black, and must not load them.
+FORMAT_WITH_RANGE = 2
 RECORD_NAME = "run.json"
 MAX_RECORD_MB = 64
 MODEL_NAME = re.compile(r"model-[0-9a-f]{8}\.keras")
@@ -40,10 +44,13 @@ def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def _check_record(record: Any, source: Path) -> None:
     if not isinstance(record, dict) or "format" not in record:
         raise RunError(f"{source} is damaged: it is not a record of a run")
-    if type(record["format"]) is not int or record["format"] != FORMAT:
+    if type(record["format"]) is not int or record["format"] not in (
+        FORMAT,
+        FORMAT_WITH_RANGE,
+    ):
         raise RunError(
             f"{source} has format {_short(record['format'])}; this version of ktransfer reads "
-            f"format {FORMAT}"
+            f"format {FORMAT} and {FORMAT_WITH_RANGE}"
         )
     _check_fields(record, _FIELDS, source)
     _check_fields(record["backbone"], _BACKBONE_FIELDS, source)
@@ -126,6 +133,16 @@ def _is_data(value: Any) -> bool:
         and _is_count(value.get("images"))
         and isinstance(value.get("contents"), str)
         and (held is None or (isinstance(held, list) and all(map(_is_text, held))))
+        and _is_range_or_none(value.get("value_range"))
+    )
+
+
+def _is_range_or_none(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(each) in (int, float) and math.isfinite(each) for each in value)
+        and value[0] < value[1]
     )
 
 

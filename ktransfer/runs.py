@@ -29,7 +29,14 @@ from ktransfer._checks import RunError
 from ktransfer._reading import open_plain, read_json, read_plain
 from ktransfer._scratch import is_scratch
 from ktransfer.data.learnt import Learnt
-from ktransfer.record import FORMAT, LEARNT_NAME, MODEL_NAME, RECORD_NAME, read_record
+from ktransfer.record import (
+    FORMAT,
+    FORMAT_WITH_RANGE,
+    LEARNT_NAME,
+    MODEL_NAME,
+    RECORD_NAME,
+    read_record,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -137,7 +144,8 @@ def write_run(
         digest = _sha256(partial_model)
         model_file = path / f"model-{digest[:8]}.keras"
         names = {"model_file": model_file.name, "model_sha256": digest}
-        record = {"format": FORMAT, **record, **names, "learnt": None}
+        version = FORMAT_WITH_RANGE if (record.get("data") or {}).get("value_range") else FORMAT
+        record = {"format": version, **record, **names, "learnt": None}
         if learnt is not None:
             record["learnt"] = _write_learnt(partial_learnt, learnt)
         text = json.dumps(record, indent=1, default=str)

@@ -10,6 +10,7 @@ import click
 from ktransfer._checks import InputError
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
+from ktransfer.cli.tuner_options import value_range_option
 
 if TYPE_CHECKING:
     from ktransfer.doctor import Report
@@ -27,11 +28,18 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
     help="Leave out of the manifest what should not be trained on: copies, contradictions, the "
     "training side of leaks.",
 )
+@value_range_option
 @click.option("--overwrite", is_flag=True, help="Replace MANIFEST.csv, should there be one.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if there are errors.")
 @json_option
 def doctor(
-    data: str, out: str | None, exclude: bool, overwrite: bool, strict: bool, as_json: bool
+    data: str,
+    out: str | None,
+    exclude: bool,
+    value_range: str | tuple[float, float],
+    overwrite: bool,
+    strict: bool,
+    as_json: bool,
 ) -> int:
     """Look for what is wrong with the images in DATA.
 
@@ -43,7 +51,7 @@ def doctor(
     early.check_file(out, "--out", data, overwrite=overwrite, ending=".csv")
     from ktransfer.doctor import look_through, write_manifest
 
-    examined = look_through(data, verbose=True)
+    examined = look_through(data, verbose=True, value_range=value_range)
     report = examined.report
     written = None
     if out:

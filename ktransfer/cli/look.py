@@ -11,6 +11,7 @@ from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
+from ktransfer.cli.tuner_options import value_range_option
 
 _INPUT_PX = 224
 
@@ -27,6 +28,7 @@ _INPUT_PX = 224
 @click.option(
     "--input-size", type=click.IntRange(1), metavar="N", help="Or at so many pixels; default 224."
 )
+@value_range_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace PAGE.png, should there be one.")
 @json_option
@@ -36,6 +38,7 @@ def look(
     augmentation: str | None,
     backbone: str | None,
     input_size: int | None,
+    value_range: str | tuple[float, float],
     seed: int,
     overwrite: bool,
     as_json: bool,
@@ -59,6 +62,7 @@ def look(
                 input_size=size,
                 seed=seed,
                 overwrite=overwrite,
+                value_range=value_range,
             )
     seconds["total"] = elapsed()
     if as_json:

@@ -126,7 +126,7 @@ def _carried_out(options: dict[str, Any], folder: str, seconds: dict[str, float]
             **dict(options["backbone_options"]),
         )
     with timed(seconds, "scan"):
-        chosen = named(("validation_fraction", "seed"), options)
+        chosen = named(("validation_fraction", "value_range", "seed"), options)
         splits = with_test(
             read_data(options["data"], **chosen), options["test_fraction"], options["seed"]
         )

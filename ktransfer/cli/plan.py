@@ -41,6 +41,7 @@ def plan(data: str, as_json: bool, **options: Any) -> None:
                 similarity=similarity,
                 fine_tuning=options["fine_tuning"],
                 validation_fraction=options["validation_fraction"],
+                value_range=options["value_range"],
                 depths=options["depths"],
             )
     seconds["total"] = elapsed()

@@ -71,6 +71,27 @@ class KeyValue(click.ParamType):
         return key, parsed(text)
 
 
+class Range(click.ParamType):
+    """`0,4095` as `(0.0, 4095.0)`; auto and full as they are."""
+
+    name = "auto|full|LOW,HIGH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | tuple[float, float]:
+        """Two numbers, the first the smaller one, or a word."""
+        from ktransfer.data.value_range import check_value_range
+
+        several = value.split(",") if isinstance(value, str) and "," in value else value
+        try:
+            return check_value_range(several)
+        except InputError:
+            self.fail(
+                f"{value!r} is neither auto nor full nor two numbers LOW,HIGH, such as 0,4095, the "
+                "first the smaller one",
+                param,
+                ctx,
+            )
+
+
 def parsed(text: str) -> Any:
     """The text as None, a bool, an int or a float, or else as it is.
 

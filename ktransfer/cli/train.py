@@ -25,6 +25,7 @@ _FIT_OPTIONS = (
     "batch_size",
     "patience",
     "validation_fraction",
+    "value_range",
     "cache",
     "balance",
     "similarity",

@@ -240,7 +240,7 @@ def _searched(
     with timed(seconds, "backbone"):
         one = built(command)
     with timed(seconds, "scan"):
-        chosen = named(("validation_fraction", "seed"), command)
+        chosen = named(("validation_fraction", "value_range", "seed"), command)
         splits = read_data(command["data"], **chosen)
         splits = with_test(splits, command["test_fraction"], command["seed"])
     options = {"max_unfreeze": command["max_unfreeze"], "epochs": command["epochs"]}

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktransfer.cli.program import KeyValue
+from ktransfer.cli.program import KeyValue, Range
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
 
 _OF_THE_TUNER = ("input_size", "pooling", "seed")
-_DEFAULTS = {"pooling": "avg", "validation_fraction": 0.2, "seed": 0}
+_DEFAULTS = {"pooling": "avg", "validation_fraction": 0.2, "value_range": "auto", "seed": 0}
+
+value_range_option = click.option(
+    "--value-range",
+    type=Range(),
+    default="auto",
+    show_default=True,
+    help="Which values are black and white in grey images of more than 8 bits, such as 0,4095; "
+    "auto is measured, full is the whole of 16 bits.",
+)
 
 _OPTIONS = (
     click.option(
@@ -54,6 +63,7 @@ _OPTIONS = (
         show_default=True,
         help="Share of each class held back where DATA has no val folder.",
     ),
+    value_range_option,
     click.option("--seed", type=click.IntRange(0), default=_DEFAULTS["seed"], show_default=True),
 )
 
@@ -87,9 +97,12 @@ def words_of(options: Mapping[str, Any]) -> list[str]:
     words = ["--backbone", options["backbone"], "--weights", options["weights"] or "none"]
     for name, value in options["backbone_options"]:
         words += ["--backbone-option", f"{name}={value}"]
-    for name in (*_OF_THE_TUNER, "validation_fraction"):
-        if options[name] not in (None, _DEFAULTS.get(name)):
-            words += [f"--{name.replace('_', '-')}", str(options[name])]
+    for name in (*_OF_THE_TUNER, "validation_fraction", "value_range"):
+        value = options.get(name)
+        if value not in (None, _DEFAULTS.get(name)):
+            several = isinstance(value, list | tuple)
+            text = ",".join(f"{each:.17g}" for each in value) if several else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
     return words
 
 

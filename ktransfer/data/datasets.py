@@ -14,6 +14,7 @@ from ktransfer._checks import InputError
 from ktransfer.data.arrays import Limits, check_pixel_type
 from ktransfer.data.held import HeldBuilder, HeldImages
 from ktransfer.data.images import Skipped
+from ktransfer.data.value_range import ValueRange
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +27,11 @@ _EXPECTED = "expected elements (image, label), batched or not"
 
 
 def read_dataset(
-    data: tf.data.Dataset | keras.utils.PyDataset, source: str, *, labelled: bool = True
+    data: tf.data.Dataset | keras.utils.PyDataset,
+    source: str,
+    *,
+    labelled: bool = True,
+    value_range: ValueRange | None = None,
 ) -> tuple[HeldImages, np.ndarray, tuple[Skipped, ...]]:
     """Reads a dataset once, to its end.
 
@@ -35,6 +40,7 @@ def read_dataset(
             RGB or grey, or encoded (strings). Labels as in `labels.positions`.
         source: what it is, in words, for messages.
         labelled: False: elements may be images alone, and labels are not looked at.
+        value_range: as of `arrays.Limits`.
 
     Returns:
         The images, the labels as they were given (-1 where not `labelled`), and encoded images that
@@ -44,7 +50,7 @@ def read_dataset(
         InputError: it has no end, nothing in it, or elements of another form.
     """
     _check_finite(data, source)
-    rows, limits, labels = HeldBuilder(source), Limits(source), []
+    rows, limits, labels = HeldBuilder(source), Limits(source, value_range), []
     for image, label in _single(_elements(data, source), source, labelled):
         if isinstance(image, bytes):
             rows.add_encoded(image)

@@ -23,6 +23,7 @@ from ktransfer.data.images import (
     raw_mode,
     too_large,
 )
+from ktransfer.data.value_range import FRACTION, SHORT, WHOLE, ValueRange, scaled
 
 
 def decode_image(file: ImageFile) -> np.ndarray:
@@ -32,8 +33,9 @@ def decode_image(file: ImageFile) -> np.ndarray:
     composited onto white. 16-bit channels are scaled from 65535 to 255 (Pillow itself reads colour
     with 16 bits by its high byte, at most 1 level off). 32-bit integers and floats carry no range
     of their own: the smallest of 255, 65535, 2^31 - 1 (floats: 1, 255, 65535) that holds the
-    largest value counts as white. CMYK is converted without its ICC profile, as no decoder here
-    applies profiles.
+    largest value counts as white. Grey of 16 or 32 bits is scaled by the file's `value_range`
+    instead where it has one. CMYK is converted without its ICC profile, as no decoder here applies
+    profiles.
 
     Args:
         file: the file; its route is not looked at.
@@ -45,12 +47,12 @@ def decode_image(file: ImageFile) -> np.ndarray:
         OSError: if the file cannot be read, is truncated or damaged.
         ValueError: if its pixels cannot be read as colours, or are more than `MAX_PIXELS`.
     """
-    return quietly(lambda: _decode(file.path))
+    return quietly(lambda: _decode(file.path, value_range=file.value_range))
 
 
-def decode_bytes(content: bytes) -> np.ndarray:
+def decode_bytes(content: bytes, value_range: ValueRange | None = None) -> np.ndarray:
     """`decode_image` of an encoded image in memory."""
-    return quietly(lambda: _decode(io.BytesIO(content)))
+    return quietly(lambda: _decode(io.BytesIO(content), value_range=value_range))
 
 
 def decode_reduced(source: str | bytes, input_size: tuple[int, int]) -> np.ndarray:
@@ -81,9 +83,9 @@ def decoding_fault(file: ImageFile) -> str | None:
     return _fault(inspect_image(file.path), lambda: decode_image(file))
 
 
-def fault_of_bytes(name: str, content: bytes) -> str | None:
+def fault_of_bytes(name: str, content: bytes, value_range: ValueRange | None = None) -> str | None:
     """Why an encoded image in memory cannot be decoded, in words; None if it can."""
-    return _fault(inspect_bytes(name, content), lambda: decode_bytes(content))
+    return _fault(inspect_bytes(name, content), lambda: decode_bytes(content, value_range))
 
 
 def _fault(inspected: Inspected | Skipped, decode: Callable[[], np.ndarray]) -> str | None:
@@ -108,7 +110,11 @@ def fault_in_words(image_format: str, error: Exception) -> str:
     return f"damaged {image_format}: {message}"
 
 
-def _decode(source: str | BinaryIO, to_fill: tuple[int, int] | None = None) -> np.ndarray:
+def _decode(
+    source: str | BinaryIO,
+    to_fill: tuple[int, int] | None = None,
+    value_range: ValueRange | None = None,
+) -> np.ndarray:
     # Opening a named pipe would wait for its writer for ever.
     reason = not_a_file(source) if isinstance(source, str) else None
     if reason:
@@ -125,7 +131,7 @@ def _decode(source: str | BinaryIO, to_fill: tuple[int, int] | None = None) -> n
         # After loading: a TIFF turns itself then and drops the tag, and a PNG's EXIF may follow the
         # pixels.
         turn = TURNS.get(orientation(image))
-        pixels = _to_rgb(image)
+        pixels = _to_rgb(image, value_range)
     if turn is None:
         return pixels
     return np.ascontiguousarray(Image.fromarray(pixels).transpose(turn))
@@ -142,9 +148,21 @@ def _scale_transparency(image: Image.Image) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_grey_to_rgb(image)
+def deep_kind(image: Image.Image) -> str | None:
+    """Which of `value_range.KINDS` of grey the pixels are; None: 8 bits, or colours."""
+    if image.mode == "F":
+        return FRACTION
+    if not image.mode.startswith("I"):
+        return None
+    # Older versions of Pillow make 32 bits of 16 as they read.
+    raw = raw_mode(image)
+    unsigned = image.mode.startswith("I;16") or (raw.startswith("I;16") and "S" not in raw)
+    return SHORT if unsigned else WHOLE
+
+
+def _to_rgb(image: Image.Image, value_range: ValueRange | None) -> np.ndarray:
+    if deep_kind(image):
+        return _deep_grey_to_rgb(image, value_range)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -152,15 +170,17 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _deep_grey_to_rgb(image: Image.Image) -> np.ndarray:
+def _deep_grey_to_rgb(image: Image.Image, value_range: ValueRange | None) -> np.ndarray:
     # Pillow's own convert("RGB") clips these modes at 255: nearly all of a 16-bit image becomes
     # white.
     values = np.asarray(image)
-    scaled = np.floor(values * (255.0 / full_scale(values, image.mode)) + 0.5).astype(np.uint8)
+    if not np.isfinite(values).all():
+        raise ValueError("some of its values are no numbers (NaN or infinite)")
+    grey = scaled(values, value_range or (0.0, full_scale(values, image.mode)))
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        scaled[values == transparent] = 255
-    return np.repeat(scaled[..., np.newaxis], 3, axis=-1)
+        grey[values == transparent] = 255
+    return np.repeat(grey[..., np.newaxis], 3, axis=-1)
 
 
 def full_scale(values: np.ndarray, mode: str) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ktransfer.data.decoding import decode_image, decoding_fault
 from ktransfer.data.images import FORMATS, ImageFile, Inspected
+from ktransfer.data.value_range import ValueRange
 
 ROUTES = ("tensorflow", "pillow")
 
@@ -28,6 +29,10 @@ class ImageFiles(Sequence[ImageFile]):
 
     It takes the length of its path and 18 bytes a file, where objects take about 300, and what is
     selected from it shares the paths with it.
+
+    Attributes:
+        value_range: the values that are black and white in grey files of more than 8 bits; None:
+            those of each file's type.
     """
 
     __hash__ = None  # type: ignore[assignment]
@@ -39,7 +44,9 @@ class ImageFiles(Sequence[ImageFile]):
         lengths: np.ndarray,
         routes: np.ndarray,
         formats: np.ndarray,
+        value_range: ValueRange | None = None,
     ) -> None:
+        self.value_range = value_range
         self._paths = paths
         self._starts = starts
         self._lengths = lengths
@@ -71,6 +78,7 @@ class ImageFiles(Sequence[ImageFile]):
             np.concatenate([each._lengths for each in rows]),
             np.concatenate([each._routes for each in rows]),
             np.concatenate([each._formats for each in rows]),
+            rows[0].value_range,
         )
 
     def __len__(self) -> int:
@@ -85,7 +93,8 @@ class ImageFiles(Sequence[ImageFile]):
     def __getitem__(self, index: int | slice) -> ImageFile | ImageFiles:
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
-        return ImageFile(os.fsdecode(self.raw_path(index)), ROUTES[self._routes[index]])
+        path, route = os.fsdecode(self.raw_path(index)), ROUTES[self._routes[index]]
+        return ImageFile(path, route, self.value_range)
 
     def __iter__(self) -> Iterator[ImageFile]:
         return (self[index] for index in range(len(self)))
@@ -109,10 +118,18 @@ class ImageFiles(Sequence[ImageFile]):
             self._lengths[indices],
             self._routes[indices],
             self._formats[indices],
+            self.value_range,
         )
         if self._digests is not None:
             chosen._digests = self._digests[indices]
         return chosen
+
+    def with_range(self, value_range: ValueRange | None) -> ImageFiles:
+        """The same files, read by another `value_range`."""
+        if value_range == self.value_range:
+            return self
+        rows = (self._paths, self._starts, self._lengths, self._routes, self._formats)
+        return ImageFiles(*rows, value_range)
 
     def raw_path(self, index: SupportsIndex) -> bytes:
         """A file's path as the system has it: a name need not be UTF-8."""
@@ -142,7 +159,7 @@ class ImageFiles(Sequence[ImageFile]):
         return decoding_fault(self[index])
 
     def digests(self) -> np.ndarray:
-        """Of each file's bytes and its route, uint8 `(n, 16)`.
+        """Of each file's bytes and how it is read, uint8 `(n, 16)`.
 
         It costs about as long as reading the files, once. One that cannot be read counts as empty.
         """
@@ -193,7 +210,9 @@ class FilesBuilder:
 
 
 def _digest(file: ImageFile) -> bytes:
-    hashed = hashlib.blake2b(file.route.encode(), digest_size=_DIGEST_BYTES)
+    # The range where there is one: so what was computed of other pixels is not taken for these.
+    by = f" {file.value_range}" if file.value_range and file.route == "pillow" else ""
+    hashed = hashlib.blake2b(f"{file.route}{by}".encode(), digest_size=_DIGEST_BYTES)
     try:
         with open(file.path, "rb") as stream:
             while block := stream.read(2**20):

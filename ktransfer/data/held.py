@@ -14,12 +14,16 @@ from ktransfer._checks import InputError
 from ktransfer.data.decoding import decode_bytes, fault_of_bytes
 from ktransfer.data.files import ROUTES
 from ktransfer.data.images import Inspected, Skipped, inspect_bytes
+from ktransfer.data.value_range import ValueRange, scaled
 
 #: More than this is kept in a file of the temporary folder instead of in memory.
 BUDGET_MB = 1_024
 
-#: How an image is held: as pixels, or encoded and decoded by TensorFlow or by Pillow.
-KINDS = ("pixels", *ROUTES)
+#: How an image is held: as pixels, or encoded and decoded by TensorFlow or by Pillow; "deep" are
+#: pixels of 16 bits, whose range is known only when all images have been seen.
+KINDS = ("pixels", *ROUTES, "deep")
+
+_FULL = (0.0, 65535.0)
 
 _DIGEST_BYTES = 16
 
@@ -28,6 +32,10 @@ class HeldImages:
     """A row of images in memory, or in a file without a name; pixels or encoded.
 
     What is selected from it, and what is joined, shares the images with it.
+
+    Attributes:
+        value_range: the values that are black and white in images of more than 8 bits; None: those
+            of their type.
     """
 
     def __init__(
@@ -37,6 +45,7 @@ class HeldImages:
         shapes: np.ndarray,
         kinds: np.ndarray,
         sources: tuple[str, ...],
+        value_range: ValueRange | None = None,
     ) -> None:
         """Takes bytes, and where in them each image lies.
 
@@ -47,7 +56,9 @@ class HeldImages:
             shapes: int32 `(n, 3)`, height, width, channels (1 or 3); zeros where it is encoded.
             kinds: uint8 `(n,)`, positions in `KINDS`.
             sources: what each of the contents was read from, in words.
+            value_range: as of the attribute.
         """
+        self.value_range = value_range
         self._contents = contents
         self._where = where
         self._shapes = shapes
@@ -57,15 +68,19 @@ class HeldImages:
 
     @classmethod
     def of_pixels(cls, images: np.ndarray, source: str) -> HeldImages:
-        """Images of one size, uint8 `(n, height, width, 1 or 3)`; not copied where it can be so."""
-        count, size = len(images), int(np.prod(images.shape[1:]))
+        """Images of one size, uint8 or uint16 `(n, height, width, 1 or 3)`.
+
+        They are not copied where it can be so.
+        """
+        count, size = len(images), int(np.prod(images.shape[1:])) * images.itemsize
         numbers = np.arange(count, dtype=np.int64)
         where = np.column_stack(
             [np.zeros_like(numbers), numbers * size, np.full(count, size), numbers]
         )
         shapes = np.tile(np.array(images.shape[1:], np.int32), (count, 1))
-        content = np.ascontiguousarray(images).reshape(-1)
-        return cls((content,), where, shapes, np.zeros(count, np.uint8), (source,))
+        content = np.ascontiguousarray(images).reshape(-1).view(np.uint8)
+        kinds = np.full(count, KINDS.index(_kind_of(images)), np.uint8)
+        return cls((content,), where, shapes, kinds, (source,))
 
     @classmethod
     def joined(cls, several: Sequence[HeldImages]) -> HeldImages:
@@ -80,6 +95,7 @@ class HeldImages:
             np.concatenate([each._shapes for each in several]),
             np.concatenate([each._kinds for each in several]),
             tuple(source for each in several for source in each._sources),
+            several[0].value_range,
         )
 
     def __len__(self) -> int:
@@ -93,10 +109,18 @@ class HeldImages:
             self._shapes[indices],
             self._kinds[indices],
             self._sources,
+            self.value_range,
         )
         if self._digests is not None:
             chosen._digests = self._digests[indices]
         return chosen
+
+    def with_range(self, value_range: ValueRange | None) -> HeldImages:
+        """The same images, read by another `value_range`."""
+        if value_range == self.value_range:
+            return self
+        rows = (self._contents, self._where, self._shapes, self._kinds, self._sources)
+        return HeldImages(*rows, value_range)
 
     def name(self, index: int) -> str:
         """What an image is called in messages: its number in its source, from 0."""
@@ -110,7 +134,7 @@ class HeldImages:
     @property
     def are_pixels(self) -> np.ndarray:
         """Bool `(n,)`: whether an image is held as pixels, and not encoded."""
-        return self._kinds == KINDS.index("pixels")
+        return np.isin(self._kinds, [KINDS.index("pixels"), KINDS.index("deep")])
 
     def content(self, index: int) -> np.ndarray:
         """The bytes of an image, uint8 of one axis: its pixels, or the encoded image."""
@@ -119,20 +143,28 @@ class HeldImages:
 
     def pixels(self, index: int) -> np.ndarray:
         """The pixels of an image that is held so, uint8 `(height, width, 3)`."""
-        pixels = self.content(index).reshape(self._shapes[index])
+        if self.kind(index) == "deep":
+            pixels = scaled(self.values(index), self.value_range or _FULL)
+        else:
+            pixels = self.content(index).reshape(self._shapes[index])
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+    def values(self, index: int) -> np.ndarray:
+        """The values of an image of kind "deep", uint16 `(height, width, 1 or 3)`."""
+        return self.content(index).view(np.uint16).reshape(self._shapes[index])
 
     def full_size(self, index: int) -> np.ndarray:
         """An image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`."""
-        if self.kind(index) == "pixels":
+        if self.kind(index) in ("pixels", "deep"):
             return self.pixels(index)
-        return decode_bytes(self.content(index).tobytes())
+        return decode_bytes(self.content(index).tobytes(), self.value_range)
 
     def fault(self, index: int) -> str | None:
         """Why an image cannot be decoded, in words; None if Pillow can."""
-        if self.kind(index) == "pixels":
+        if self.kind(index) in ("pixels", "deep"):
             return None
-        return fault_of_bytes(self.name(index), self.content(index).tobytes())
+        content = self.content(index).tobytes()
+        return fault_of_bytes(self.name(index), content, self.value_range)
 
     def digests(self) -> np.ndarray:
         """Of each image's bytes, size and kind, uint8 `(n, 16)`."""
@@ -143,7 +175,9 @@ class HeldImages:
 
     def _digest(self, index: int) -> bytes:
         hashed = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-        hashed.update(f"{self.kind(index)} {self._shapes[index].tolist()}".encode())
+        kind = self.kind(index)
+        by = f" {self.value_range}" if self.value_range and kind in ("pillow", "deep") else ""
+        hashed.update(f"{kind} {self._shapes[index].tolist()}{by}".encode())
         hashed.update(self.content(index).data)
         return hashed.digest()
 
@@ -171,8 +205,9 @@ class HeldBuilder:
         return self._seen
 
     def add_pixels(self, image: np.ndarray) -> None:
-        """Adds pixels, uint8 `(height, width, 1 or 3)`."""
-        self._add(np.ascontiguousarray(image).data, "pixels", image.shape)
+        """Adds pixels, uint8 or uint16 `(height, width, 1 or 3)`."""
+        content = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
+        self._add(content.data, _kind_of(image), image.shape)
 
     def add_encoded(self, content: bytes) -> None:
         """Adds an encoded image; one that is none is added to `skipped`."""
@@ -200,6 +235,10 @@ class HeldBuilder:
             np.frombuffer(bytes(self._kinds), np.uint8),
             (self.source,),
         )
+
+
+def _kind_of(pixels: np.ndarray) -> str:
+    return "deep" if pixels.dtype == np.uint16 else "pixels"
 
 
 class _Spool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ktransfer.data.parts import Part, Splits, contents_digest
 from ktransfer.data.sources import source_name
+from ktransfer.data.value_range import ValueRange, given_range
 
 #: Hexadecimal digits of an image's digest that are kept; 64 bits tell a million images apart.
 _DIGITS = 16
@@ -26,8 +28,10 @@ def record_of(data: Any, splits: Splits) -> Record:
 
     Returns:
         "source" (a path, a TFDS name or None), "images" and "contents" of train and what was held
-        back of it together, "part": "test" where a test part was held back, else "validation", and
-        "held_back": the digests of its images, None where nothing was held back.
+        back of it together, "part": "test" where a test part was held back, else "validation",
+        "held_back": the digests of its images, None where nothing was held back, and
+        "value_range": the values that are black and white in images of more than 8 bits, None for
+        those of each image's type.
     """
     held = [splits.validation] if splits.held_back else []
     held += [splits.test] if splits.test is not None and splits.test_held_back else []
@@ -38,7 +42,13 @@ def record_of(data: Any, splits: Splits) -> Record:
         "contents": contents_digest(learnt),
         "part": learnt[-1].name,
         "held_back": _digests(held[-1]) if held else None,
+        "value_range": splits.value_range,
     }
+
+
+def range_of(record: Mapping[str, Any]) -> ValueRange | None:
+    """The `value_range` that a model learnt with, from what its run remembers."""
+    return given_range(record.get("value_range"))
 
 
 def held_back(data: Any, part: Part, record: Record) -> tuple[Part, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ktransfer.data.decoding import decode_bytes, decode_image, decode_reduced
+from ktransfer.data.decoding import decode_image, decode_reduced
 from ktransfer.data.files import ImageFiles
 from ktransfer.data.held import HeldImages
 
@@ -37,11 +37,9 @@ def decode_on_host(
         file = images[index]
         plain = file.route == "tensorflow"
         return decode_reduced(file.path, input_size) if plain else decode_image(file)
-    if images.kind(index) == "pixels":
-        return images.pixels(index)
-    content = images.content(index).tobytes()
-    plain = images.kind(index) == "tensorflow"
-    return decode_reduced(content, input_size) if plain else decode_bytes(content)
+    if images.kind(index) == "tensorflow":
+        return decode_reduced(images.content(index).tobytes(), input_size)
+    return images.full_size(index)
 
 
 def resize_on_host(image: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:

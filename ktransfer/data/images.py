@@ -23,6 +23,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 from PIL import Image
 
 from ktransfer.data.sniffing import describe_content
+from ktransfer.data.value_range import ValueRange
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 # Twice Pillow's warning threshold, where Pillow itself refuses; 512 MiB as RGB.
@@ -74,10 +75,13 @@ class ImageFile:
             (`os.fsencode`).
         route: "tensorflow" (plain 8-bit RGB or grey JPEG or PNG, no EXIF turn) or "pillow" (all
             else).
+        value_range: the values that are black and white if it has more than 8 bits of grey; None:
+            those of its type.
     """
 
     path: str
     route: str
+    value_range: ValueRange | None = None
 
 
 class Inspected(NamedTuple):

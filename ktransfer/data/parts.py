@@ -14,6 +14,7 @@ from ktransfer._checks import InputError
 from ktransfer.data.files import ImageFiles
 from ktransfer.data.held import HeldImages
 from ktransfer.data.images import Skipped
+from ktransfer.data.value_range import ValueRange
 
 
 class Images(Protocol):
@@ -21,6 +22,8 @@ class Images(Protocol):
 
     `ktransfer.data.pipeline` decodes both.
     """
+
+    value_range: ValueRange | None
 
     def __len__(self) -> int: ...
 
@@ -73,6 +76,15 @@ class Part:
         """The part made of the images at `indices`, in that order."""
         chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
         return Part(self.name, self.images.select(chosen), self.labels[chosen])
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """Which values are black and white in images of more than 8 bits; None: their type's."""
+        return self.images.value_range
+
+    def with_range(self, value_range: ValueRange | None) -> Part:
+        """The same part, read by another `value_range`."""
+        return replace(self, images=self.images.with_range(value_range))
 
     def fingerprint(self) -> str:
         """Tells whether a part is made of the same images.
@@ -141,6 +153,11 @@ class Splits:
     def parts(self) -> tuple[Part, ...]:
         """Train, validation and, where there is one, test."""
         return tuple(each for each in (self.train, self.validation, self.test) if each is not None)
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """Which values are black and white in images of more than 8 bits; None: their type's."""
+        return self.train.value_range
 
     def with_parts(self, parts: Sequence[Part], failed: Sequence[Skipped]) -> Splits:
         """The same with other `parts` (in the order of `parts`) and more files skipped."""

@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from ktransfer._checks import InputError
-from ktransfer.data.decoding import decode_bytes, decode_image
+from ktransfer.data.decoding import decode_image
 from ktransfer.data.files import CHUNK, ImageFiles
 from ktransfer.data.held import HeldImages
 from ktransfer.data.images import ImageFile, Skipped
 from ktransfer.data.parallel import PARALLEL_CALLS, PREFETCHED, untuned
 from ktransfer.data.parts import Part
 from ktransfer.data.resizing import crop_and_resize, jpeg_halvings
+from ktransfer.data.value_range import ValueRange
 
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
@@ -60,7 +61,7 @@ def image_dataset(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
 
-    read = image_reader(height, width)
+    read = image_reader(height, width, getattr(part.images, "value_range", None))
 
     @tf.autograph.experimental.do_not_convert
     def load(path: tf.Tensor, plain: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -127,7 +128,9 @@ def _sources(files: ImageFiles) -> tf.data.Dataset:
 
 
 @functools.lru_cache(maxsize=16)
-def image_reader(height: int, width: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def image_reader(
+    height: int, width: int, value_range: ValueRange | None = None
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """From a path and whether TensorFlow decodes it to its pixels, uint8 `(height, width, 3)`.
 
     Traced once: the tracing would take as long as decoding a hundred photos.
@@ -135,19 +138,22 @@ def image_reader(height: int, width: int) -> Callable[[tf.Tensor, tf.Tensor], tf
 
     # Nothing here is Python control flow; to look for it would take longer than the tracing.
     def read(path: tf.Tensor, plain: tf.Tensor) -> tf.Tensor:
-        return crop_and_resize(_decode(path, plain, height, width), height, width)
+        image = _decode(path, plain, height, width, value_range)
+        return crop_and_resize(image, height, width)
 
     signature = (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.bool))
     traced = tf.function(read, autograph=False, input_signature=signature)
     return traced.get_concrete_function()
 
 
-def _decode(path: tf.Tensor, plain: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def _decode(
+    path: tf.Tensor, plain: tf.Tensor, height: int, width: int, value_range: ValueRange | None
+) -> tf.Tensor:
     return _checked(
         tf.cond(
             plain,
             lambda: _decode_plain(tf.io.read_file(path), height, width),
-            lambda: _decode_other(path),
+            lambda: _decode_other(path, value_range),
         )
     )
 
@@ -158,7 +164,7 @@ def row_reader(
     """From the position of an image, an integer scalar, to its pixels, for `Dataset.map`."""
     if not isinstance(images, ImageFiles):
         return lambda row: crop_and_resize(_decode_held(images, row, height, width), height, width)
-    read, plain = image_reader(height, width), images.plain
+    read, plain = image_reader(height, width, images.value_range), images.plain
 
     def where(row: int) -> tuple[bytes, bool]:
         return images.raw_path(row), plain[row]
@@ -183,13 +189,9 @@ def _held_images(images: HeldImages, height: int, width: int) -> tf.data.Dataset
 
 def _decode_held(images: HeldImages, index: tf.Tensor, height: int, width: int) -> tf.Tensor:
     def read(at: int) -> tuple[np.int32, np.ndarray, bytes]:
-        kind = images.kind(at)
-        if kind == "pixels":
-            return np.int32(0), images.pixels(at), b""
-        content = images.content(at).tobytes()
-        if kind == "tensorflow":
-            return np.int32(1), _NO_PIXELS, content
-        return np.int32(0), _pixels_or_none(lambda: decode_bytes(content)), b""
+        if images.kind(at) == "tensorflow":
+            return np.int32(1), _NO_PIXELS, images.content(at).tobytes()
+        return np.int32(0), _pixels_or_none(lambda: images.full_size(at)), b""
 
     encoded, pixels, content = tf.numpy_function(read, [index], (tf.int32, tf.uint8, tf.string))
     pixels = tf.ensure_shape(pixels, (None, None, 3))
@@ -228,13 +230,13 @@ def _jpeg_decoder(contents: tf.Tensor, ratio: int) -> Callable[[], tf.Tensor]:
     )
 
 
-def _decode_other(path: tf.Tensor) -> tf.Tensor:
-    image = tf.numpy_function(_pillow_pixels, [path], tf.uint8)
+def _decode_other(path: tf.Tensor, value_range: ValueRange | None) -> tf.Tensor:
+    def read(path: bytes) -> np.ndarray:
+        file = ImageFile(os.fsdecode(path), "pillow", value_range)
+        return _pixels_or_none(lambda: decode_image(file))
+
+    image = tf.numpy_function(read, [path], tf.uint8)
     return tf.ensure_shape(image, (None, None, 3))
-
-
-def _pillow_pixels(path: bytes) -> np.ndarray:
-    return _pixels_or_none(lambda: decode_image(ImageFile(os.fsdecode(path), "pillow")))
 
 
 def _pixels_or_none(decode: Callable[[], np.ndarray]) -> np.ndarray:

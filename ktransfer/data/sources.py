@@ -22,6 +22,7 @@ from ktransfer.data import catalog
 from ktransfer.data.arrays import held_array
 from ktransfer.data.classes import Reading, checked_classes, read_classes
 from ktransfer.data.datasets import read_dataset
+from ktransfer.data.depth import check_deep, with_value_range
 from ktransfer.data.dividing import check_split, splits_from
 from ktransfer.data.duplicates import duplicate_notes
 from ktransfer.data.folder import (
@@ -43,6 +44,7 @@ from ktransfer.data.layout import (
 from ktransfer.data.listing import listing_of_table
 from ktransfer.data.parts import Part, Splits, listed
 from ktransfer.data.tables import read_table, readings
+from ktransfer.data.value_range import AUTO, ValueRange, given_range
 
 ACCEPTED = (
     "expected a folder, a CSV file or DataFrame, a TFDS name (tfds:NAME) or builder, arrays "
@@ -74,6 +76,7 @@ def read_data(
     validation_fraction: float = 0.2,
     seed: int = 0,
     class_names: Sequence[str] | None = None,
+    value_range: str | ValueRange | None = AUTO,
 ) -> Splits:
     """Reads labelled images from any source and divides them into parts.
 
@@ -87,6 +90,10 @@ def read_data(
         seed: of that split. The same images in the same order give the same split.
         class_names: the names of the labels, where the source has none or another order is wanted.
             None: those of the source, sorted, or "0", "1", ...
+        value_range: the values that are black and white in grey images of more than 8 bits (files,
+            uint16 arrays): `(low, high)`; `"auto"`: measured from all images, as
+            `value_range.choose` says; `"full"`: those of each image's type, such as 65535. Where
+            two values are given, they hold for all arrays but uint8.
 
     Returns:
         The parts, the class names, what was left out with its reason, and notes.
@@ -97,11 +104,18 @@ def read_data(
     """
     check_split(validation_fraction, seed)
     names = check_class_names(class_names) if class_names is not None else None
-    return replace(_read(data, names, validation_fraction, seed), source=source_name(data))
+    splits = _read(data, names, validation_fraction, seed, given_range(value_range))
+    splits = with_value_range(splits, value_range)
+    check_deep(splits.parts)
+    return replace(splits, source=source_name(data))
 
 
 def _read(
-    data: Any, names: tuple[str, ...] | None, validation_fraction: float, seed: int
+    data: Any,
+    names: tuple[str, ...] | None,
+    validation_fraction: float,
+    seed: int,
+    value_range: ValueRange | None,
 ) -> Splits:
     options: dict[str, Any] = {"validation_fraction": validation_fraction, "seed": seed}
     kind = source_kind(data)
@@ -112,7 +126,10 @@ def _read(
         table.check()
         listing = listing_of_table(table.named(names))
         return splits_of(listing, table.where, names, validation_fraction, seed)
-    found = _explicit(data, names) if kind == "parts" else _contents(data, kind, names, "train")
+    if kind == "parts":
+        found = _explicit(data, names, value_range)
+    else:
+        found = _contents(data, kind, names, "train", value_range)
     _check_train(found, "validation" not in found.parts)
     return splits_from(
         found.parts,
@@ -125,7 +142,11 @@ def _read(
 
 
 def read_labelled(
-    data: Any, class_names: Sequence[str], *, preferred: Sequence[str] = EVALUATED
+    data: Any,
+    class_names: Sequence[str],
+    *,
+    preferred: Sequence[str] = EVALUATED,
+    value_range: ValueRange | None = None,
 ) -> Found:
     """Reads labelled images of known classes as one part, to evaluate on.
 
@@ -133,6 +154,8 @@ def read_labelled(
         data: as in `read_data`; of several parts test is taken first, then validation.
         class_names: the names that the model knows; labels are positions in them.
         preferred: which part is taken instead, in this order.
+        value_range: the values that are black and white, those that the model learnt with; None:
+            those of each image's type.
 
     Returns:
         The part, called "train" where the data has no parts, what was left out with its reason, and
@@ -141,16 +164,22 @@ def read_labelled(
     Raises:
         InputError: as `read_data`, or a class is not in `class_names`.
     """
-    return _labelled(data, tuple(class_names), preferred)
+    found = _labelled(data, tuple(class_names), preferred, value_range)
+    part = found[0].with_range(value_range)
+    check_deep([part])
+    return part, *found[1:]
 
 
-def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:
+def read_images(
+    data: Any, *, value_range: ValueRange | None = None
+) -> tuple[Part, tuple[Skipped, ...]]:
     """Reads images without looking at their labels, to predict on.
 
     Args:
         data: a path, or several, of files, folders and CSV files (`read_paths`); else as in
             `read_data`, where labels may be missing. Of several parts test is taken first, then
             validation.
+        value_range: as in `read_labelled`.
 
     Returns:
         The part, named "prediction" and with labels -1, and what was left out with its reason.
@@ -158,6 +187,13 @@ def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:
     Raises:
         InputError: the source is of no known kind, or cannot be read.
     """
+    part, skipped = _unlabelled(data, value_range)
+    part = part.with_range(value_range)
+    check_deep([part])
+    return part, skipped
+
+
+def _unlabelled(data: Any, value_range: ValueRange | None) -> tuple[Part, tuple[Skipped, ...]]:
     if isinstance(data, list | tuple) and len(data) == 1 and _is_path(data[0]):
         data = data[0]
     if isinstance(data, list) and data and all(hasattr(each, "__array__") for each in data):
@@ -171,16 +207,19 @@ def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:
         return read_paths(data) if _is_path(data) else _table_images(data)
     if kind == "parts":
         parts = _named_sources(data)
-        return read_images(parts[next(name for name in EVALUATED if name in parts)])
+        chosen = parts[next(name for name in EVALUATED if name in parts)]
+        return _unlabelled(chosen, value_range)
     if kind == "tfds":
         builder = catalog.builder_of(os.fsdecode(data)) if _is_path(data) else data
         splits, _ = catalog.parts_of(builder)
         split = splits[next(name for name in EVALUATED if name in splits)]
         source = f"{builder.info.full_name} {split}"
         dataset = catalog.dataset_of(builder, split)
-        images, labels, skipped = read_dataset(dataset, source, labelled=False)
+        images, labels, skipped = read_dataset(
+            dataset, source, labelled=False, value_range=value_range
+        )
     elif kind == "arrays":
-        images, skipped = held_array(data[0], "the array"), ()
+        images, skipped = held_array(data[0], "the array", value_range), ()
         if np.ndim(data[1]) not in (1, 2) or len(data[1]) != len(images):
             raise InputError(
                 f"two arrays are images and labels, got the shapes {np.shape(data[0])} and "
@@ -188,7 +227,9 @@ def read_images(data: Any) -> tuple[Part, tuple[Skipped, ...]]:
             )
         labels = np.full(len(images), -1)
     else:
-        images, labels, skipped = read_dataset(data, "the dataset", labelled=False)
+        images, labels, skipped = read_dataset(
+            data, "the dataset", labelled=False, value_range=value_range
+        )
     return Part("prediction", images, labels.astype(np.int32)), skipped
 
 
@@ -265,22 +306,32 @@ def _short(data: Any) -> str:
     return f"{type(data).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
-def _contents(data: Any, kind: str, class_names: tuple[str, ...] | None, name: str) -> _Contents:
+def _contents(
+    data: Any,
+    kind: str,
+    class_names: tuple[str, ...] | None,
+    name: str,
+    value_range: ValueRange | None,
+) -> _Contents:
     if kind == "tfds":
         builder = catalog.builder_of(os.fsdecode(data)) if _is_path(data) else data
-        return _of_builder(builder, class_names)
+        return _of_builder(builder, class_names, value_range)
     source = "the data" if name == "train" else f"the {name} data"
     if kind == "arrays":
-        return _of_arrays(data[0], data[1], class_names, source)
-    images, given, skipped = read_dataset(data, source)
+        return _of_arrays(data[0], data[1], class_names, source, value_range)
+    images, given, skipped = read_dataset(data, source, value_range=value_range)
     labels, names = positions(given, class_names, source)
     return _Contents({"train": Part("train", images, labels)}, names, skipped)
 
 
 def _of_arrays(
-    images: Any, given: Any, class_names: tuple[str, ...] | None, source: str
+    images: Any,
+    given: Any,
+    class_names: tuple[str, ...] | None,
+    source: str,
+    value_range: ValueRange | None,
 ) -> _Contents:
-    held = held_array(images, source)
+    held = held_array(images, source, value_range)
     labels, names = positions(given, class_names, source)
     if len(labels) != len(held):
         raise InputError(
@@ -290,7 +341,9 @@ def _of_arrays(
     return _Contents({"train": Part("train", held, labels)}, names)
 
 
-def _of_builder(builder: Any, class_names: tuple[str, ...] | None) -> _Contents:
+def _of_builder(
+    builder: Any, class_names: tuple[str, ...] | None, value_range: ValueRange | None
+) -> _Contents:
     own = catalog.class_names_of(builder)
     splits, others = catalog.parts_of(builder)
     parts: dict[str, Part] = {}
@@ -299,7 +352,8 @@ def _of_builder(builder: Any, class_names: tuple[str, ...] | None) -> _Contents:
     notes = [f"the splits {listed(list(others))} of {name} are not read"] if others else []
     for part, split in splits.items():
         source = f"{name} {split}"
-        images, given, lost = read_dataset(catalog.dataset_of(builder, split), source)
+        dataset = catalog.dataset_of(builder, split)
+        images, given, lost = read_dataset(dataset, source, value_range=value_range)
         skipped += lost
         # So TFDS says that the labels of a part were never published.
         if part != "train" and (given == -1).all():
@@ -328,21 +382,26 @@ def _named_sources(data: Any) -> dict[str, Any]:
     return {part: found[part] for part in _PARTS if part in found}
 
 
-def _explicit(data: Any, class_names: tuple[str, ...] | None) -> _Contents:
+def _explicit(
+    data: Any, class_names: tuple[str, ...] | None, value_range: ValueRange | None
+) -> _Contents:
     sources = _named_sources(data)
     if "train" not in sources:
         raise InputError(f"the data has the parts {listed(list(sources))} but no train; {ACCEPTED}")
-    train = _train_of(sources.pop("train"), class_names)
+    train = _train_of(sources.pop("train"), class_names, value_range)
     parts, skipped, notes = {"train": train.parts["train"]}, [*train.skipped], [*train.notes]
     for name, source in sources.items():
-        part, lost, remarks = _labelled(source, train.class_names, (name, *EVALUATED), name)
+        preferred = (name, *EVALUATED)
+        part, lost, remarks = _labelled(source, train.class_names, preferred, value_range, name)
         parts[name] = replace(part, name=name)
         skipped += lost
         notes += remarks
     return _Contents(parts, train.class_names, tuple(skipped), tuple(notes))
 
 
-def _train_of(data: Any, class_names: tuple[str, ...] | None) -> _Contents:
+def _train_of(
+    data: Any, class_names: tuple[str, ...] | None, value_range: ValueRange | None
+) -> _Contents:
     """The training part of a source, alone."""
     kind = source_kind(data)
     if kind == "parts":
@@ -355,7 +414,7 @@ def _train_of(data: Any, class_names: tuple[str, ...] | None) -> _Contents:
         table.check()
         reading = readings(table.named(class_names))["train"]
     else:
-        found = _contents(data, kind, class_names, "train")
+        found = _contents(data, kind, class_names, "train", value_range)
         if "train" not in found.parts:
             raise InputError(f"the train part has no train, but {listed(list(found.parts))}")
         return replace(found, parts={"train": found.parts["train"]})
@@ -364,20 +423,24 @@ def _train_of(data: Any, class_names: tuple[str, ...] | None) -> _Contents:
 
 
 def _labelled(
-    data: Any, class_names: tuple[str, ...], preferred: Sequence[str], name: str = "train"
+    data: Any,
+    class_names: tuple[str, ...],
+    preferred: Sequence[str],
+    value_range: ValueRange | None,
+    name: str = "train",
 ) -> Found:
     """The first of the preferred parts that a source has."""
     kind = source_kind(data)
     if kind == "parts":
         sources = _named_sources(data)
         own = next(each for each in preferred if each in sources)
-        part, skipped, notes = _labelled(sources[own], class_names, preferred, own)
+        part, skipped, notes = _labelled(sources[own], class_names, preferred, value_range, own)
         return replace(part, name=own), skipped, notes
     if kind in ("folder", "table"):
         chosen, reading = _chosen_reading(data, kind, class_names, preferred)
         part, skipped, notes = labelled_part(reading, class_names, chosen or "train")
         return part, skipped, ((f"read from {reading.where}", *notes) if chosen else notes)
-    found = _contents(data, kind, class_names, name)
+    found = _contents(data, kind, class_names, name, value_range)
     part = next(found.parts[each] for each in preferred if each in found.parts)
     absent = [each for at, each in enumerate(class_names) if not (part.labels == at).any()]
     missed = [f"no images of {listed(absent)}"] if absent else []

@@ -14,6 +14,7 @@ import numpy as np
 
 from ktransfer._checks import RunError
 from ktransfer._worker import Worker
+from ktransfer.data.value_range import ValueRange
 from ktransfer.doctor.looking import LOOK, look
 from ktransfer.doctor.worker import BIG
 
@@ -30,6 +31,7 @@ def look_at_all(
     processes: int | None = None,
     file_limit_s: float = FILE_LIMIT_S,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    value_range: ValueRange | None = None,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Looks at every file.
 
@@ -38,6 +40,7 @@ def look_at_all(
         processes: how many decode at a time; None: one for each core that this process may use.
         file_limit_s: seconds after which a file is given up.
         progress: called with how many are done, and of how many.
+        value_range: as of `look`.
 
     Returns:
         Records `LOOK` `(n,)`, and by position why an image cannot be decoded.
@@ -62,7 +65,7 @@ def look_at_all(
             progress(done, len(paths))
 
     def work() -> None:
-        worker = _Watched(one_big, file_limit_s)
+        worker = _Watched(one_big, file_limit_s, value_range)
         with contextlib.closing(worker), contextlib.suppress(queue.Empty):
             while True:
                 worker.look(paths, chunks.get_nowait(), note)
@@ -76,7 +79,10 @@ def look_at_all(
 
 
 def look_in_threads(
-    paths: Sequence[str], *, progress: Callable[[int, int], None] = lambda done, of: None
+    paths: Sequence[str],
+    *,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    value_range: ValueRange | None = None,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """`look_at_all` in this process: it starts at once, and a crash of a decoder is its own.
 
@@ -90,7 +96,7 @@ def look_in_threads(
             def before_big() -> None:
                 held.enter_context(one_big)
 
-            return look(path, before_big)
+            return look(path, before_big, value_range)
 
     with warnings.catch_warnings():
         # Once for all threads: filters belong to the process.
@@ -107,8 +113,11 @@ def look_in_threads(
 class _Watched:
     """One process, started anew where it died."""
 
-    def __init__(self, one_big: threading.Lock, file_limit_s: float) -> None:
+    def __init__(
+        self, one_big: threading.Lock, file_limit_s: float, value_range: ValueRange | None
+    ) -> None:
         self._one_big = one_big
+        self._value_range = value_range
         self._limit_s = file_limit_s
         self._worker: Worker | None = None
 
@@ -120,7 +129,7 @@ class _Watched:
         while rest:
             worker = self._worker = self._worker or self._start()
             try:
-                worker.ask.send([paths[index] for index in rest])
+                worker.ask.send(([paths[index] for index in rest], self._value_range))
                 while rest:
                     note(rest[0], self._answer(worker))
                     rest.pop(0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,16 @@ from ktransfer.data.layout import TFDS_PREFIX
 from ktransfer.data.listing import read_listing
 from ktransfer.data.parts import Splits
 from ktransfer.data.sources import read_data
+from ktransfer.data.value_range import AUTO, ValueRange, choose, given_range
 from ktransfer.doctor.checks import check_all
 from ktransfer.doctor.crew import look_at_all, look_in_threads
 from ktransfer.doctor.estimate import estimate
 from ktransfer.doctor.findings import Report, in_order
-from ktransfer.doctor.looking import look_at_held
+from ktransfer.doctor.looking import extremes_of, look_at_held
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
+
+Look = Callable[..., tuple[np.ndarray, dict[int, str]]]
 
 #: The search for near duplicates compares all with all: beyond, it would take hours.
 MOST_COMPARED = 400_000
@@ -44,15 +49,29 @@ class Examined:
         verbose: bool,
         seconds: dict[str, float] | None = None,
         before_training: bool = False,
+        measure: bool = False,
     ) -> None:
-        self.subject = subject
+        """Looks at all images.
+
+        Args:
+            subject: the images.
+            data: what they come from, in words.
+            verbose: show progress on standard error.
+            seconds: where wall times are noted, by phase.
+            before_training: in this process, and without a forecast.
+            measure: measure which values are black and white in grey of more than 8 bits.
+        """
         seconds = {} if seconds is None else seconds
         with timed(seconds, "look"), progress_bar("looking", len(subject), shown=verbose) as bar:
-            if isinstance(subject.files, HeldImages):
-                self.looks, faults = look_at_held(subject.files)
-            else:
-                look = look_in_threads if before_training else look_at_all
-                self.looks, faults = look(subject.paths(range(len(subject))), progress=bar)
+            look = look_in_threads if before_training else look_at_all
+            self.looks, faults = _looks(subject, look, bar)
+            measured = choose(extremes_of(self.looks)) if measure else None
+            if measured:
+                # What was seen of them was black.
+                subject = subject.measured_as(measured)
+                deep = np.flatnonzero(self.looks["depth"])
+                self.looks[deep], _ = _looks(subject, look, bar, deep)
+        self.subject = subject
         with timed(seconds, "compare"):
             self.same: Sameness = find_same(self.looks, near=len(subject) <= MOST_COMPARED)
             findings = check_all(subject, self.looks, faults, self.same)
@@ -61,8 +80,21 @@ class Examined:
         self.report = Report(data, in_order(findings), subject.counts(usable), seconds)
 
 
-def look_through(data: Any, *, verbose: bool = False) -> Examined:
+def _looks(
+    subject: Subject, look: Look, bar: Callable[[int, int], None], rows: np.ndarray | None = None
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Looks at some of the images, or all, and faults by position."""
+    files, rows = subject.files, np.arange(len(subject)) if rows is None else rows
+    if isinstance(files, HeldImages):
+        return look_at_held(files.select(rows))
+    return look(subject.paths(rows), progress=bar, value_range=files.value_range)
+
+
+def look_through(
+    data: Any, *, verbose: bool = False, value_range: str | ValueRange | None = AUTO
+) -> Examined:
     """`examine`, with all that it is made of."""
+    given, measure = given_range(value_range), value_range == AUTO
     seconds: dict[str, float] = {}
     with timed(seconds, "scan"):
         is_path = isinstance(data, str | os.PathLike)
@@ -70,12 +102,19 @@ def look_through(data: Any, *, verbose: bool = False) -> Examined:
         if (is_path and not name.startswith(TFDS_PREFIX)) or hasattr(data, "columns"):
             # Leniently: what training would refuse is to be reported.
             subject = of_listing(read_listing(data))
+            subject = replace(subject, files=subject.files.with_range(given))
+        elif isinstance(data, Splits):
+            subject, measure = of_splits(data), False
         else:
-            subject = of_splits(data if isinstance(data, Splits) else read_data(data))
-    return Examined(subject, data=name, verbose=verbose, seconds=seconds)
+            splits = read_data(data, value_range=value_range)
+            subject = replace(of_splits(splits), measured=measure and bool(splits.value_range))
+            measure = False
+    return Examined(subject, data=name, verbose=verbose, seconds=seconds, measure=measure)
 
 
-def examine(data: Any, *, verbose: bool = False) -> Report:
+def examine(
+    data: Any, *, verbose: bool = False, value_range: str | ValueRange | None = AUTO
+) -> Report:
     """Look at every image of a data set and report what is wrong with it.
 
     All pixels are decoded, in processes of their own, so that a file that crashes or hangs a
@@ -85,6 +124,7 @@ def examine(data: Any, *, verbose: bool = False) -> Report:
         data: a folder of class folders, or of parts with such folders; a CSV file or DataFrame with
             the columns path, label and perhaps split; or all else that `fit` takes, and `Splits`.
         verbose: show progress on standard error.
+        value_range: which values are black and white in grey of more than 8 bits, as in `fit`.
 
     Returns:
         A `Report`: print it, or take its `findings`.
@@ -107,4 +147,4 @@ def examine(data: Any, *, verbose: bool = False) -> Report:
         ...     print(finding.kind, finding.count, finding.reasons[0])
         unreadable 2 not an image: HTML text named .jpg
     """
-    return look_through(data, verbose=verbose).report
+    return look_through(data, verbose=verbose, value_range=value_range).report

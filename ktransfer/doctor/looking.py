@@ -1,7 +1,7 @@
 """One look at one image: its header, its pixels made small, its perceptual hash, its bytes' digest.
 
 All pixels are decoded, as a truncated file shows itself only there, but a JPEG at an eighth of its
-size and everything at once made a thumbnail: what is kept of an image are 1,120 bytes.
+size and everything at once made a thumbnail: what is kept of an image are 1,130 bytes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from ktransfer.data.decoding import fault_in_words, full_scale
+from ktransfer.data.decoding import deep_kind, fault_in_words, full_scale
 from ktransfer.data.held import HeldImages
 from ktransfer.data.images import FORMATS, TURNS, orientation, quietly, raw_mode, too_large
+from ktransfer.data.value_range import KINDS, SHORT, Extremes, ValueRange, scaled
 
 #: Side of a thumbnail, which is squeezed into a square.
 THUMBNAIL_PX = 32
@@ -43,6 +44,10 @@ LOOK = np.dtype(
         ("height", np.int32),
         ("mode", np.uint8),
         ("deep", np.bool_),
+        # Of grey of more than 8 bits: 1 + the position in `value_range.KINDS`, and its extremes.
+        ("depth", np.uint8),
+        ("low", np.float64),
+        ("high", np.float64),
         ("grey", np.bool_),
         ("alpha", np.bool_),
         ("animated", np.bool_),
@@ -50,12 +55,18 @@ LOOK = np.dtype(
 )
 
 
-def look(path: str, before_big: Callable[[], None] = lambda: None) -> tuple[np.ndarray, str | None]:
+def look(
+    path: str,
+    before_big: Callable[[], None] = lambda: None,
+    value_range: ValueRange | None = None,
+) -> tuple[np.ndarray, str | None]:
     """Looks at one regular file.
 
     Args:
         path: the file.
         before_big: called before more than `BIG_PIXELS` are decoded.
+        value_range: the values that are black and white in grey of more than 8 bits; None: those of
+            its type.
 
     Returns:
         A record `LOOK` of shape `()`, and why the image cannot be decoded; None if it can.
@@ -65,7 +76,7 @@ def look(path: str, before_big: Callable[[], None] = lambda: None) -> tuple[np.n
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, _blake2b).digest()
             found["digest"] = np.frombuffer(digest, np.uint8)
-            return found, _look_at_encoded(stream, found, before_big)
+            return found, _look_at_encoded(stream, found, before_big, value_range)
     except OSError as error:
         return found, fault_in_words("image", error)
 
@@ -75,12 +86,16 @@ def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
     looks, faults = np.zeros(len(images), LOOK), dict[int, str]()
     for index in range(len(images)):
         record = np.zeros((), LOOK)
-        if images.kind(index) == "pixels":
+        if images.kind(index) in ("pixels", "deep"):
             image = Image.fromarray(np.ascontiguousarray(images.pixels(index)))
             _note(image, record)
             record["seen"] = True
+            if images.kind(index) == "deep":
+                values = images.values(index)
+                _note_depth(record, Extremes(values.min(), values.max(), SHORT))
         else:
-            fault = _look_at_encoded(io.BytesIO(images.content(index).tobytes()), record)
+            content = io.BytesIO(images.content(index).tobytes())
+            fault = _look_at_encoded(content, record, value_range=images.value_range)
             if fault:
                 faults[index] = fault
         looks[index] = record
@@ -89,13 +104,16 @@ def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
 
 
 def _look_at_encoded(
-    stream: BinaryIO, found: np.ndarray, before_big: Callable[[], None] = lambda: None
+    stream: BinaryIO,
+    found: np.ndarray,
+    before_big: Callable[[], None] = lambda: None,
+    value_range: ValueRange | None = None,
 ) -> str | None:
     image_format = "image"
     try:
         with quietly(lambda: _opened(stream)) as image:
             image_format = str(image.format)
-            quietly(lambda: _note(image, found, before_big))
+            quietly(lambda: _note(image, found, before_big, value_range))
     # Damaged files make Pillow raise nearly anything: SyntaxError, struct.error, zlib.error.
     except Exception as error:
         return fault_in_words(image_format, error)
@@ -113,7 +131,10 @@ def _opened(stream: BinaryIO) -> Image.Image:
 
 
 def _note(
-    image: Image.Image, found: np.ndarray, before_big: Callable[[], None] = lambda: None
+    image: Image.Image,
+    found: np.ndarray,
+    before_big: Callable[[], None] = lambda: None,
+    value_range: ValueRange | None = None,
 ) -> None:
     fault = too_large(image.size)
     if fault:
@@ -127,12 +148,16 @@ def _note(
     found["animated"] = image_format in ("GIF", "WEBP", "PNG") and getattr(
         image, "is_animated", False
     )
+    kind = deep_kind(image)
     # A JPEG is decoded at a fraction of its size, which still reads all of its data.
     image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
     image.load()
     found["alpha"] = image.has_transparency_data
     turn = TURNS.get(orientation(image))
-    small = _small(image)
+    if kind:
+        low, high = _extremes(image)
+        _note_depth(found, Extremes(low, high, kind))
+    small = _small(image, value_range)
     if turn is not None:
         small = small.transpose(turn)
     channels = np.asarray(small, np.int16)
@@ -143,11 +168,23 @@ def _note(
     found["hash"] = np.packbits(bits).view(np.uint64)[0]
 
 
-def _small(image: Image.Image) -> Image.Image:
+def _note_depth(found: np.ndarray, extremes: Extremes) -> None:
+    found["deep"] = True
+    found["depth"] = 1 + KINDS.index(extremes.kind)
+    found["low"], found["high"] = extremes.low, extremes.high
+
+
+def extremes_of(looks: np.ndarray) -> list[Extremes]:
+    """Of all images of more than 8 bits that were seen."""
+    rows = looks[looks["seen"] & (looks["depth"] > 0)]
+    return [Extremes(float(r["low"]), float(r["high"]), KINDS[r["depth"] - 1]) for r in rows]
+
+
+def _small(image: Image.Image, value_range: ValueRange | None) -> Image.Image:
     """The image as RGB, as training sees it, squeezed into the thumbnail's square."""
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
     if image.mode[0] in "IF":
-        return _small_deep(image, size)
+        return _small_deep(image, size, value_range)
     if image.has_transparency_data:
         rgba = _resized(_as(image, "RGBA"), size)
         return Image.alpha_composite(Image.new("RGBA", size, "white"), rgba).convert("RGB")
@@ -176,7 +213,9 @@ def _extremes(image: Image.Image) -> np.ndarray:
     return np.array([low.min(), high.max()])
 
 
-def _small_deep(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    scale = 255.0 / full_scale(_extremes(image), image.mode)
+def _small_deep(
+    image: Image.Image, size: tuple[int, int], value_range: ValueRange | None
+) -> Image.Image:
+    by = value_range or (0.0, full_scale(_extremes(image), image.mode))
     small = np.asarray(_as(image, "F").resize(size, Image.Resampling.BOX))
-    return Image.fromarray((small * scale + 0.5).astype(np.uint8)).convert("RGB")
+    return Image.fromarray(scaled(small, by)).convert("RGB")

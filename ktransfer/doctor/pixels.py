@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ktransfer.data.value_range import KINDS, SHORT, Extremes, ValueRange, choose, in_words
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.looking import MODES, THUMBNAIL_PX
 from ktransfer.doctor.subject import Subject
@@ -17,6 +18,8 @@ TINY_PX = 16
 LONGEST_STRIP = 10
 #: Grey levels between the darkest and the lightest pixel of a thumbnail that shows anything.
 _BLANK_LEVELS = 4
+#: Of the range from black to white; 14 bits in 16 use a quarter.
+_LEAST_USED = 0.25
 
 _CHANNELS = {"CMYK": "CMYK", "LAB": "Lab colours", "YCbCr": "YCbCr"}
 
@@ -25,7 +28,9 @@ def pixel_findings(subject: Subject, looks: np.ndarray) -> Iterator[Finding]:
     """Of the images that were decoded."""
     seen = looks["seen"].astype(np.bool_)
     yield from _tiny(subject, looks, seen)
-    yield from _values(subject, looks, seen)
+    depth = list(_depth(subject, looks, seen))
+    yield from depth
+    yield from _values(subject, looks, seen, said=bool(depth))
     yield from _channels(subject, looks, seen)
     yield from _grey(subject, looks, seen)
     yield from _animated(subject, np.flatnonzero(seen & looks["animated"].astype(np.bool_)))
@@ -53,7 +58,74 @@ def _tiny(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Fin
     )
 
 
-def _values(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
+def _depth(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
+    """Images that use so little of their 16 bits that by these they are all but black."""
+    grey = np.flatnonzero(seen & (looks["depth"] > 0))
+    short = grey[looks["depth"][grey] == 1 + KINDS.index(SHORT)]
+    chosen = subject.files.value_range
+    if subject.measured and chosen:
+        yield _measured(looks, grey, chosen)
+    low, white = chosen or (0.0, 65535.0)
+    used = (looks["high"][short] - low) / (white - low)
+    dark = short[(used <= _LEAST_USED) & (looks["high"][short] > 0)]
+    if len(dark):
+        yield _dark(subject, looks, dark, white, every=len(dark) == len(short))
+    colour = seen & looks["deep"].astype(np.bool_) & (looks["depth"] == 0)
+    brightest = looks["thumbnail"][colour].max(initial=0)
+    if colour.any() and brightest <= 255 * _LEAST_USED:
+        yield Finding(
+            "bit_depth",
+            "warning",
+            int(colour.sum()),
+            f"{int(colour.sum()):,} images have 16 bits a colour and nothing lighter than "
+            f"{brightest} of 255",
+            "of 16-bit colour the upper 8 bits are read: if white is less than 65535 in them, save "
+            "them with 8 bits",
+        )
+
+
+def _measured(looks: np.ndarray, grey: np.ndarray, chosen: ValueRange) -> Finding:
+    low, high = looks["low"][grey].min(), looks["high"][grey].max()
+    short = (looks["depth"][grey] == 1 + KINDS.index(SHORT)).any()
+    return Finding(
+        "bit_depth",
+        "warning" if short or low < 0 else "info",
+        len(grey),
+        f"{len(grey):,} image{'s' if len(grey) > 1 else ''} of 16 or 32 bits hold values from "
+        f"{low:.6g} to {high:.6g}: by the range of their type they would be all but black, or "
+        "each be scaled otherwise",
+        f"training takes them so that {in_words(chosen)} (value_range='auto', --value-range auto), "
+        "and keeps that with the model; give value_range=(LOW, HIGH), --value-range LOW,HIGH, if "
+        "the device says otherwise",
+    )
+
+
+def _dark(
+    subject: Subject, looks: np.ndarray, dark: np.ndarray, white: float, *, every: bool
+) -> Finding:
+    highest = float(looks["high"][dark].max())
+    way_out = choose([Extremes(0.0, highest, SHORT)])
+    shown = f"({way_out[0]:g}, {way_out[1]:g})" if way_out else "(LOW, HIGH)"
+    option = shown.strip("()").replace(" ", "")
+    return Finding(
+        "bit_depth",
+        "warning",
+        len(dark),
+        f"{'all ' if every else ''}{len(dark):,} 16-bit image{'s' if len(dark) > 1 else ''} with "
+        f"values up to {highest:,.0f}, where {white:,.0f} is white: they are all but black",
+        f"value_range='auto' (--value-range auto) measures what is white in them, value_range="
+        f"{shown} (--value-range {option}) says it"
+        if every
+        else "among 16-bit images that are not: of another device, or another depth? Save them so "
+        "that the same value is white in all",
+        () if every else tuple((path,) for path in subject.paths(dark)),
+        () if every else tuple(f"values up to {looks['high'][at]:,.0f}" for at in dark),
+    )
+
+
+def _values(
+    subject: Subject, looks: np.ndarray, seen: np.ndarray, *, said: bool
+) -> Iterator[Finding]:
     thumbnails = looks["thumbnail"].reshape(len(looks), THUMBNAIL_PX**2)
     low, high = thumbnails.min(axis=1), thumbnails.max(axis=1)
     blank = seen & (high.astype(np.int16) - low <= _BLANK_LEVELS)
@@ -68,18 +140,20 @@ def _values(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[F
             f"{len(at):,} image{'s are' if len(at) > 1 else ' is'} blank, or of 16 or 32 bits "
             "among images of 8",
             "remove blank ones; save deep ones with 8 bits as the others were, or make sure that "
-            "their white is 65535: they are scaled by that",
+            "their white is right: they are scaled by value_range, or where there is none by 65535",
             tuple((path,) for path in subject.paths(at)),
             tuple(_range(int(index), low, high, blank, looks) for index in at),
         )
-    elif deep.any():
+    elif deep.any() and not said:
         yield Finding(
             "value_range",
             "info",
             int(deep.sum()),
             "all images have 16 or 32 bits",
-            "they are scaled to 8, white being 65535 (floats: 1, 255 or 65535, the smallest that "
-            "holds all values)",
+            f"they are scaled to 8: {in_words(chosen)} (value_range)"
+            if (chosen := subject.files.value_range)
+            else "they are scaled to 8, white being 65535 (floats: 1, 255 or 65535, the smallest "
+            "that holds all values)",
         )
 
 

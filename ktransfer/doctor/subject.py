@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ktransfer.data.held import HeldImages
 from ktransfer.data.images import Skipped
 from ktransfer.data.listing import Listing
 from ktransfer.data.parts import Splits
+from ktransfer.data.value_range import ValueRange
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Subject:
         root: the folder that all of it lies in; None where there is none.
         from_table: whether it is a table that names the files.
         drawn: whether the validation part was drawn from train.
+        measured: whether the `value_range` of the files was measured for this look: then it is
+            news.
     """
 
     files: ImageFiles | HeldImages
@@ -45,6 +48,7 @@ class Subject:
     root: str | None = None
     from_table: bool = False
     drawn: bool = False
+    measured: bool = False
 
     def __len__(self) -> int:
         return len(self.files)
@@ -52,6 +56,10 @@ class Subject:
     def paths(self, indices: Sequence[int] | np.ndarray) -> tuple[str, ...]:
         """The paths of some images."""
         return tuple(self.files.name(int(index)) for index in indices)
+
+    def measured_as(self, value_range: ValueRange) -> Subject:
+        """The same, read by a range that was measured."""
+        return replace(self, files=self.files.with_range(value_range), measured=True)
 
     def all_paths(self) -> Iterator[str]:
         """The paths of all images and of all that was skipped."""

@@ -16,7 +16,7 @@ BIG = b"big"
 
 
 def main(read_end: int, write_end: int) -> None:
-    """Answers every list of paths with a look and a fault for each path, until there are no more.
+    """Answers paths and the `value_range` to read them by with a look and a fault for each path.
 
     The bytes of a look are followed by the fault, if there is one.
     """
@@ -27,9 +27,10 @@ def main(read_end: int, write_end: int) -> None:
         asked.recv_bytes()
 
     answered.send_bytes(READY)
-    while paths := asked.recv():
+    while message := asked.recv():
+        paths, value_range = message
         for path in paths:
-            found, fault = look(path, before_big)
+            found, fault = look(path, before_big, value_range)
             answered.send_bytes(found.tobytes() + (fault or "").encode("utf-8", "backslashreplace"))
 
 

@@ -10,8 +10,10 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer.data import Part, read_data, read_images
+from ktransfer.data.held_back import range_of
 from ktransfer.data.host import read_on_host
 from ktransfer.data.layout import TFDS_PREFIX
+from ktransfer.data.value_range import ValueRange
 from ktransfer.export.images import spread
 
 #: Images that are used at most.
@@ -47,7 +49,7 @@ def calibration_images(
         InputError: there are none to be had, or none can be read.
     """
     if calibration is not None:
-        part = _of_source(calibration, class_names)
+        part = _of_source(calibration, class_names, range_of(record))
     elif kept is not None:
         part = kept
     else:
@@ -66,20 +68,20 @@ def check_calibration(calibration: Any, record: Mapping[str, Any]) -> None:
         _recorded_source(record)
 
 
-def _of_source(source: Any, class_names: Sequence[str]) -> Part:
+def _of_source(source: Any, class_names: Sequence[str], value_range: ValueRange | None) -> Part:
     if hasattr(source, "__array__") and not hasattr(source, "columns"):
         images = np.asarray(source)  # images alone, as `predict` takes them
         source = (images, np.zeros(len(images), np.int32)) if images.ndim == 4 else source
-        return read_images(source)[0]
+        return read_images(source, value_range=value_range)[0]
     try:
-        return read_data(source, class_names=class_names).train
+        return read_data(source, class_names=class_names, value_range=value_range).train
     except InputError:  # no labels, or others: any sample of them will do
-        return read_images(source)[0]
+        return read_images(source, value_range=value_range)[0]
 
 
 def _of_record(class_names: Sequence[str], record: Mapping[str, Any]) -> Part:
     source = _recorded_source(record)
-    splits = read_data(source, class_names=class_names)
+    splits = read_data(source, class_names=class_names, value_range=range_of(record))
     held = record.get("held_back")
     if not held:
         return splits.train

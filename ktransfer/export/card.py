@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ktransfer.data.value_range import ValueRange, in_words
 from ktransfer.export.calling import example, packages
 from ktransfer.export.markdown import bullets, code, table, text
 from ktransfer.export.proven import how_it_agrees, what_it_cost
@@ -34,7 +35,7 @@ def write_card(trained: Trained, export: ExportResult, metadata: Mapping[str, An
     """
     sections = [
         [f"# {text(export.path.name)}", "", _summary(trained, metadata)],
-        ["## Call it", "", *_call(export)],
+        ["## Call it", "", *_call(export, trained.value_range)],
         ["## How good it is", "", *_accuracy(trained)],
         ["## What it learnt from", "", *_data(trained, metadata)],
         ["## How it was trained", "", *_training(trained)],
@@ -69,7 +70,7 @@ def _right(result: FitResult | None) -> str:
     )
 
 
-def _call(export: ExportResult) -> list[str]:
+def _call(export: ExportResult, value_range: ValueRange | None) -> list[str]:
     height, width = export.input_size
     takes = (
         f"any height and width (the network sees {height} x {width}: the largest centred part of "
@@ -85,6 +86,20 @@ def _call(export: ExportResult) -> list[str]:
         "It takes `images`, uint8 RGB in [0, 255] of shape `(batch, height, width, 3)`: any number "
         f"of them, of {takes}. It gives `probabilities`, float32 `(batch, classes)`, whose rows "
         "sum to 1. Preprocessing and softmax are inside.",
+        *_deep(value_range),
+    ]
+
+
+def _deep(value_range: ValueRange | None) -> list[str]:
+    if value_range is None:
+        return []
+    low, high = value_range
+    return [
+        "",
+        f"It learnt from images of more than 8 bits of which {in_words(value_range)}. Other "
+        "programs make them uint8 so, before they call it: "
+        f"`np.floor(np.clip((values - {low:.10g}) * (255 / {high - low:.10g}), 0, 255) + 0.5)`. "
+        "`OnnxClassifier` does this itself for files and for arrays that are not uint8.",
     ]
 
 

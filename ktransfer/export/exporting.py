@@ -62,6 +62,7 @@ def export(
             trained.data_sha256,
             trained.learnt,
             sealed=name == "onnx",
+            value_range=trained.value_range,
         )
         with timed(seconds, "convert"), working(f"writing {name}", shown=verbose):
             _write(trained, request, written, as_json(metadata))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ktransfer._checks import InputError, RunError
 from ktransfer.data import Part, read_images, read_labelled
-from ktransfer.data.held_back import held_back
+from ktransfer.data.held_back import held_back, range_of
 from ktransfer.data.layout import TFDS_PREFIX
 from ktransfer.probes import even_sample
 
@@ -67,14 +67,15 @@ def check_images(validation: Any, record: Mapping[str, Any]) -> None:
 def _of_source(
     source: Any, class_names: Sequence[str], record: Mapping[str, Any]
 ) -> tuple[Part, tuple[str, ...]]:
+    value_range = range_of(record)
     if hasattr(source, "__array__") and not hasattr(source, "columns"):
         images = np.asarray(source)  # images alone, as `predict` takes them
         source = (images, np.zeros(len(images), np.int32)) if images.ndim == 4 else source
-        return read_images(source)[0], ()
+        return read_images(source, value_range=value_range)[0], ()
     try:
-        part, _, _ = read_labelled(source, class_names)
+        part, _, _ = read_labelled(source, class_names, value_range=value_range)
     except InputError as error:
-        part, _ = read_images(source)
+        part, _ = read_images(source, value_range=value_range)
         return part, (f"the images to compare on are taken without labels: {error}",)
     return held_back(source, part, dict(record))
 
@@ -84,7 +85,12 @@ def _of_record(
 ) -> tuple[Part, tuple[str, ...]]:
     source = _recorded_source(record)
     # The test part is not looked at. Where there is no other, what was held back lies in train.
-    part, _, _ = read_labelled(source, class_names, preferred=("validation", "train", "test"))
+    part, _, _ = read_labelled(
+        source,
+        class_names,
+        preferred=("validation", "train", "test"),
+        value_range=range_of(record),
+    )
     part, _ = held_back(source, part, dict(record))
     return part, ()
 

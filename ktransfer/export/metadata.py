@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from ktransfer import __version__
 from ktransfer.data.learnt import Learnt
-from ktransfer.serving.metadata import FORMAT, RESIZING
+from ktransfer.data.value_range import ValueRange
+from ktransfer.serving.metadata import FORMAT, FORMAT_WITH_RANGE, RESIZING
 
 #: Images whose digests an export carries along, 11 bytes each: about 100 kB.
 MOST_CARRIED = 10_000
@@ -27,6 +28,7 @@ def metadata_of(
     quantisation: str | None = None,
     *,
     sealed: bool = False,
+    value_range: ValueRange | None = None,
 ) -> dict[str, Any]:
     """The metadata, as plain data.
 
@@ -37,10 +39,13 @@ def metadata_of(
         learnt: digests of these images; None where they are not known.
         quantisation: None, `"float16"` or `"int8"`.
         sealed: whether the file will end with a checksum, as of `ktransfer._sealing`.
+        value_range: the values that are black and white in images of more than 8 bits; None: those
+            of their type.
     """
     now = datetime.datetime.now(datetime.UTC)
     return {
-        "format": FORMAT,
+        # A reader that does not know of ranges must not read such a file: it would see black.
+        "format": FORMAT if value_range is None else FORMAT_WITH_RANGE,
         "versions": {
             "ktransfer": __version__,
             "keras": keras.__version__,
@@ -49,6 +54,7 @@ def metadata_of(
         "class_names": list(class_names),
         "input_size": list(input_size),
         "resizing": RESIZING,
+        "value_range": None if value_range is None else list(value_range),
         "created": now.isoformat(timespec="seconds"),
         "data_sha256": data_sha256,
         "learnt": _described(learnt),

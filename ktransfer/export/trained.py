@@ -10,7 +10,9 @@ import keras
 import numpy as np
 
 from ktransfer.data import Part
+from ktransfer.data.held_back import range_of
 from ktransfer.data.learnt import Learnt
+from ktransfer.data.value_range import ValueRange
 from ktransfer.export.agreement import Predict
 from ktransfer.results import FitResult
 
@@ -47,6 +49,11 @@ class Trained:
     def data_sha256(self) -> str | None:
         """Of the training and validation images together, in any order; None if not known."""
         return self.data.get("contents")
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """Which values it takes for black and white in images of more than 8 bits."""
+        return range_of(self.data)
 
 
 @dataclass(frozen=True, eq=False)

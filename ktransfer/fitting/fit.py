@@ -263,6 +263,8 @@ class Fit:
                 "weights": prefix_digest(self.backbone, len(self.backbone.blocks)),
             },
             "plan": plan.to_dict(),
+            # None in a run of before there was such a choice: what it means is the same.
+            "value_range": source.splits.value_range,
             "settings": {
                 "seed": self.settings.seed,
                 "dropout": self.settings.dropout,

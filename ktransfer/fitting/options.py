@@ -11,6 +11,7 @@ import keras
 from ktransfer._checks import InputError, RunError, unknown_name
 from ktransfer.advisor import check_fine_tuning
 from ktransfer.data.balance import check_balance
+from ktransfer.data.value_range import AUTO, ValueRange, check_value_range
 from ktransfer.features import DEFAULT_BUDGET_MB
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
@@ -32,6 +33,7 @@ class FitOptions:
     patience: int | None = None
     validation_fraction: float = 0.2
     class_names: Sequence[str] | None = None
+    value_range: str | ValueRange | None = AUTO
     out: str | os.PathLike[str] | None = None
     resume: bool = False
     overwrite: bool = False
@@ -54,6 +56,7 @@ class FitOptions:
                 whole("fit", name, value, 1)
         check_cache_mode(self.cache)
         check_balance(self.balance)
+        check_value_range(self.value_range)
         check_fine_tuning(self.fine_tuning)
         if self.fine_tuning != "auto" and not self.decides:
             raise InputError(

@@ -19,6 +19,7 @@ from ktransfer.data import (
     image_dataset,
     read_data,
 )
+from ktransfer.data.value_range import ValueRange
 from ktransfer.looking.page import Block, Cell, Page, check_target, write_page
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def look(
     validation_fraction: float = 0.2,
     seed: int = 0,
     overwrite: bool = False,
+    value_range: str | ValueRange | None = "auto",
 ) -> Look:
     """Draw a page of training images before and after augmentation, as a PNG file.
 
@@ -84,6 +86,7 @@ def look(
         validation_fraction: as in `fit`.
         seed: of the images that are chosen, and of the views.
         overwrite: replace a file that is there; never one of the images.
+        value_range: as in `fit`.
 
     Returns:
         What is on the page.
@@ -97,7 +100,9 @@ def look(
     if augmentation is not None:
         policy_of(augmentation)
         names = (augmentation,)
-    splits = read_data(data, validation_fraction=validation_fraction, seed=seed)
+    splits = read_data(
+        data, validation_fraction=validation_fraction, seed=seed, value_range=value_range
+    )
     chosen, failed = _chosen(splits.train, ROWS if augmentation else ROWS_OF_EACH, input_size, seed)
     blocks = tuple(_block(name, splits, chosen, input_size, seed) for name in names)
     page = Page(_title(data), _subtitle(splits, input_size, seed), blocks)

@@ -110,7 +110,7 @@ class OnnxClassifier:
             learnt = Learnt.read(io.BytesIO(base64.b64decode(digests, validate=True)))
         except (TypeError, ValueError) as error:
             raise RunError(f"the digests of images in its metadata are damaged: {error}") from error
-        held, _, _ = _read(images)
+        held, _, _ = self._read(images)
         part = Part("prediction", held, np.full(len(held), -1, np.int32))
         return None if learnt.differs_from(part) else learnt.look_up(part) != UNSEEN
 
@@ -137,7 +137,7 @@ class OnnxClassifier:
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
-        held, skipped, named = _read(images)
+        held, skipped, named = self._read(images)
         return self._stream(held, skipped, named, batch_size, on_progress)
 
     def _stream(
@@ -163,12 +163,13 @@ class OnnxClassifier:
     def _no_rows(self) -> np.ndarray:
         return np.empty((0, len(self.class_names)), np.float32)
 
-
-def _read(images: Any) -> tuple[Images, tuple[Skipped, ...], bool]:
-    """The images, what was skipped, and whether they have names."""
-    if hasattr(images, "__array__") and not hasattr(images, "columns"):
-        array = np.asarray(images)
-        held = held_array(array[np.newaxis] if array.ndim == 3 else array, "the array")
-        return held, (), False
-    part, skipped = read_images(images)
-    return part.images, skipped, True
+    def _read(self, images: Any) -> tuple[Images, tuple[Skipped, ...], bool]:
+        """The images, what was skipped, and whether they have names."""
+        value_range = self.metadata.value_range
+        if hasattr(images, "__array__") and not hasattr(images, "columns"):
+            array = np.asarray(images)
+            array = array[np.newaxis] if array.ndim == 3 else array
+            held = held_array(array, "the array", value_range)
+            return held.with_range(value_range), (), False
+        part, skipped = read_images(images, value_range=value_range)
+        return part.images, skipped, True

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ktransfer._checks import InputError
+from ktransfer.data.value_range import ValueRange, given_range
+
 FORMAT = 1
+#: Of files that read images of more than 8 bits by a range of their own.
+FORMAT_WITH_RANGE = 2
 KEY = "ktransfer"
 
 #: How images come to the input size: as of `data.resizing.crop_and_resize`.
@@ -29,7 +34,11 @@ _OPTIONAL: dict[str, Any] = {
     "learnt": dict,
     "quantisation": str,
     "sealed": bool,
+    "value_range": list,
 }
+
+
+_PLAIN = _OPTIONAL.keys() - {"versions", "value_range"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class ModelMetadata:
             where they are too many.
         quantisation: "float16" or "int8"; None: its numbers are float32.
         sealed: whether the file ends with a checksum, as of `ktransfer._sealing`.
+        value_range: the values that are black and white in images of more than 8 bits; None: those
+            of their type.
     """
 
     class_names: tuple[str, ...]
@@ -59,6 +70,7 @@ class ModelMetadata:
     learnt: Mapping[str, Any] | None = None
     quantisation: str | None = None
     sealed: bool = False
+    value_range: ValueRange | None = None
 
     @classmethod
     def parse(cls, text: bytes) -> ModelMetadata:
@@ -82,16 +94,25 @@ class ModelMetadata:
             input_size=(record["input_size"][0], record["input_size"][1]),
             resizing=record["resizing"],
             versions=record.get("versions") or {},
-            **{name: record[name] for name in _OPTIONAL.keys() & record.keys() - {"versions"}},
+            value_range=_value_range(record.get("value_range")),
+            **{name: record[name] for name in _PLAIN & record.keys()},
         )
 
 
 def _check_format(found: Any) -> None:
-    if type(found) is not int or found != FORMAT:
+    if type(found) is not int or found not in (FORMAT, FORMAT_WITH_RANGE):
         raise ValueError(
-            f"it has format {found!r}; this version of ktransfer reads format {FORMAT}: install "
-            "the version of ktransfer that exported it, or a newer one"
+            f"it has format {found!r}; this version of ktransfer reads format {FORMAT} and "
+            f"{FORMAT_WITH_RANGE}: install the version of ktransfer that exported it, or a newer "
+            "one"
         )
+
+
+def _value_range(found: list[Any] | None) -> ValueRange | None:
+    try:
+        return given_range(found)
+    except InputError as error:
+        raise ValueError(f"the value_range of its metadata is none: {error}") from error
 
 
 def _check_fields(record: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from ktransfer._keras_settings import own_settings
 from ktransfer._progress import say
 from ktransfer.data import Splits, read_data
 from ktransfer.data.dividing import in_fold, with_test
+from ktransfer.data.value_range import ValueRange
 from ktransfer.finetuner import FineTuner
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
@@ -206,6 +207,7 @@ class UnfreezeTuner(BaseTuner):
         validation_fraction: float = 0.2,
         test_fraction: float = 0.2,
         class_names: Sequence[str] | None = None,
+        value_range: str | ValueRange | None = "auto",
     ) -> SearchResult | None:
         """Carry out the trials that are left, and choose.
 
@@ -215,6 +217,7 @@ class UnfreezeTuner(BaseTuner):
             test_fraction: share of each class of the training images that no trial sees, where the
                 data has no test part.
             class_names: as in `FineTuner.fit`.
+            value_range: as in `FineTuner.fit`.
 
         Returns:
             What was found; it is also kept as `result`. None of a worker: the chief has it.
@@ -233,6 +236,7 @@ class UnfreezeTuner(BaseTuner):
                 validation_fraction=validation_fraction,
                 seed=self.search_seed,
                 class_names=class_names,
+                value_range=value_range,
             )
         splits = with_test(splits, test_fraction, self.search_seed)
         request = self._request(splits)
