@@ -91,7 +91,7 @@ def test_model_is_named_by_its_checksum(tmp_path):
         read_record(written(tmp_path, {**VALID, "model_file": "model-11111111.keras"}))
 
 
-@pytest.mark.parametrize("version", ["1", 1.0, True, None, 2])
+@pytest.mark.parametrize("version", ["1", 1.0, True, None, 3])
 def test_unknown_version_is_named(tmp_path, version):
     with pytest.raises(RunError, match=rf"has format {version!r}; this version .* reads format 1"):
         read_record(written(tmp_path, {**VALID, "format": version}))

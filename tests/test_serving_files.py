@@ -72,7 +72,7 @@ def test_a_file_made_of_countless_parts_is_given_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "it has format 2; this version of ktransfer reads format 1"),
+        ({"format": 3}, "it has format 3; this version of ktransfer reads format 1"),
         ({"format": True}, "it has format True"),
         ({"class_names": "abc"}, "'class_names' of its metadata is missing or no list"),
         ({"class_names": ["a", 2, "c"]}, "are no names"),
