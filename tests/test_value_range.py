@@ -13,7 +13,7 @@ from ktransfer.cli import main
 from ktransfer.data import depth, image_dataset, read_data, read_images
 from ktransfer.data.host import read_on_host
 from ktransfer.data.value_range import Extremes, check_value_range, choose, scaled
-from ktransfer.doctor import look_through
+from ktransfer.doctor import look_through, preflight
 from ktransfer.serving.metadata import ModelMetadata
 
 CLASSES = ("clear", "shadow")
@@ -113,6 +113,15 @@ def test_every_deep_grey_is_read_as_its_8_bit_twin(tmp_path, folders, dtype, shi
         for row in range(len(part)):
             expected = read_on_host(other.images, row, (16, 16))
             np.testing.assert_array_equal(read_on_host(part.images, row, (16, 16)), expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_fractions_that_are_no_numbers_are_named(tmp_path, value):
+    values = np.full((8, 8), 0.5, np.float32)
+    values[3, 3] = value
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    part, _ = read_images(tmp_path / "x.tif", value_range=(0, 1))
+    assert "some of its values are no numbers" in part.images.fault(0)
 
 
 def test_a_note_says_what_was_measured_and_full_reads_the_whole_of_16_bits(folders):
@@ -313,7 +322,7 @@ def test_dark_colours_of_16_bits_are_found(tmp_path, monkeypatch):
     assert depth_findings(examine(root)) == []
     # Pillow writes no 16-bit colour; it reads such a file as these, and says so only in its tiles.
     monkeypatch.setattr(looking, "raw_mode", lambda image: "RGB;16B")
-    (found,) = depth_findings(examine(read_data(root)))
+    (found,) = [each for each in preflight(read_data(root)) if each.kind == "bit_depth"]
     assert "16 bits a colour and nothing lighter than 15 of 255" in found.message
 
 

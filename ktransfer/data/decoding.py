@@ -174,7 +174,7 @@ def _deep_grey_to_rgb(image: Image.Image, value_range: ValueRange | None) -> np.
     # Pillow's own convert("RGB") clips these modes at 255: nearly all of a 16-bit image becomes
     # white.
     values = np.asarray(image)
-    if not np.isfinite(values).all():
+    if value_range and not np.isfinite(values).all():
         raise ValueError("some of its values are no numbers (NaN or infinite)")
     grey = scaled(values, value_range or (0.0, full_scale(values, image.mode)))
     transparent = image.info.get("transparency")
