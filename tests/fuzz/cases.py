@@ -27,11 +27,12 @@ from training_networks import make_plan, make_stage, three_blocks
 from ktransfer import FineTuner, InputError, RunError
 from ktransfer.backbones.weights import load_weights_file
 from ktransfer.cli import early, terminal
+from ktransfer.data.learnt import KINDS, Learnt
 from ktransfer.plan import named_plan
 from ktransfer.profile import FEATURE_SETS, Profile
 from ktransfer.profile.gap import DomainGap
 from ktransfer.profile.profile import Columns
-from ktransfer.runs import read_command, write_command
+from ktransfer.runs import read_command, read_learnt, write_command
 from ktransfer.training import Checkpoints
 from ktransfer.tuner.records import DONE, Journal, Record
 
@@ -97,6 +98,8 @@ def _write_others(folder: Path, plan: Any) -> None:
         folder / "profile.npz"
     )
     (folder / "plan.json").write_text(named_plan("lp_ft").to_json())
+    digests = np.arange(7, dtype=np.uint64)
+    (folder / "learnt.npz").write_bytes(Learnt(digests[:5], digests[5:], KINDS[:1]).to_bytes())
     # Last: it deletes what an earlier training left, which the checkpoint is not.
     kept = {each: each.read_bytes() for each in checkpoints.folder.iterdir()}
     write_command(folder, {"data": "photos", "backbone": "VGG16", "weights": None, "epochs": 3})
@@ -120,6 +123,17 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=lambda each: each.tolist()))
 
 
+def _learnt(folder: Path) -> Any:
+    # As in a run whose record has the checksum of what lies there now.
+    contents = (folder / "learnt.npz").read_bytes()
+    digest = hashlib.sha256(contents).hexdigest()
+    name = f"learnt-{digest[:8]}.npz"
+    (folder / name).write_bytes(contents)
+    found = read_learnt(folder, {"learnt": {"file": name, "sha256": digest}})
+    assert found is not None
+    return found.train.tolist(), found.validation.tolist(), found.kinds
+
+
 _OTHERS: dict[str, Callable[[Path], Any]] = {
     "training/state.npz": _checkpoint,
     "training/request.json": lambda folder: Checkpoints(folder).read_request(),
@@ -128,6 +142,7 @@ _OTHERS: dict[str, Callable[[Path], Any]] = {
         (each.row(), each.to_plan().to_dict()) for each in Journal(folder).all()
     ],
     "profile.npz": _profile,
+    "learnt.npz": _learnt,
     "plan.json": lambda folder: early.plan(str(folder / "plan.json")),
 }
 
