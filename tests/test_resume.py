@@ -215,7 +215,7 @@ def test_ctrl_c_keeps_the_best_and_can_be_gone_on_from(folder, tmp_path, uninter
     found = fit(folder, out=out, resume=True)
     assert not found.result.interrupted
     check_same(found, uninterrupted)
-    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras"]
+    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras", ".npz"]
 
 
 def test_ctrl_c_before_the_first_epoch_goes_on_upwards(folder, tmp_path, uninterrupted):
@@ -400,7 +400,7 @@ def survive_kills(folder, tmp_path, kills, longest_s, uninterrupted):
     process = start(folder, out, weights)
     _, errors = process.communicate()
     assert process.returncode == 0, errors[-2000:]
-    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras"]
+    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras", ".npz"]
     with np.load(f"{weights}.npz") as found:
         for name, expected in zip(found.files, uninterrupted.model.get_weights(), strict=True):
             np.testing.assert_array_equal(found[name], expected)
