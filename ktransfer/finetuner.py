@@ -17,7 +17,7 @@ from ktransfer._keras_settings import own_settings
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, advise, check_similarity
-from ktransfer.backbones import Backbone, check_rgb_range, load_backbone
+from ktransfer.backbones import Backbone, check_no_nan, check_rgb_range, load_backbone
 from ktransfer.data import (
     Part,
     Skipped,
@@ -763,6 +763,7 @@ class FineTuner:
             seed=record["seed"],
             verbose=verbose,
         )
+        check_no_nan(model, "its model")
         tuner._use(model)
         tuner.class_names = tuple(record["class_names"])
         tuner._blocks = tuple(tuple(block) for block in record["blocks"])
@@ -833,6 +834,7 @@ class FineTuner:
         """Begin with the weights that the backbone came with, whatever a training made of them."""
         weights = self.backbone.model.weights
         if self._pretrained is None:
+            check_no_nan(self.backbone.model, self.backbone.name)
             self._pretrained = values_of(weights)
         else:
             assign(weights, self._pretrained)

@@ -48,6 +48,18 @@ def test_a_stage_that_lost_most_of_what_was_known_ends_after_two_epochs(accuraci
     assert other.state() == best.state()
 
 
+@pytest.mark.parametrize(("loss", "kept"), [(9.0, True), (11.0, False)])
+def test_an_epoch_whose_training_loss_flew_apart_is_not_kept(loss, kept):
+    start = Standing(loss=0.5, calibrated_loss=0.5, accuracy=0.9)
+    best = KeepBest((), None, start, 0.3, guessing_loss=1.0)
+    best.set_model(SimpleNamespace(stop_training=False))
+    lucky = {"val_loss": 0.1, "val_calibrated_loss": 0.1, "val_accuracy": 1.0}
+    for epoch in range(2):
+        best.on_epoch_end(epoch, {"loss": loss, **lucky})
+    assert best.best_epoch == (1 if kept else 0)
+    assert best.collapsed == best.model.stop_training == (not kept)
+
+
 def test_a_first_stage_has_nothing_to_lose():
     best = KeepBest((), None, None, 0.5)
     best.set_model(SimpleNamespace(stop_training=False))
@@ -60,5 +72,5 @@ def test_a_first_stage_has_nothing_to_lose():
 def test_a_collapse_is_said_with_the_rate_that_was_too_much():
     row = {"loss": 1.0, "val_loss": 2.0}
     outcome = Outcome((row, row), 0, Standing(0.5, 0.5, 0.9), (), False, False, collapsed=True)
-    (note,) = _remarks(make_stage(name="wild", learning_rate=0.5), outcome)
+    (note,) = _remarks(make_stage(name="wild", learning_rate=0.5), outcome, np.log(2))
     assert "ended after epoch 2; those of before are kept. learning_rate=0.5 is too much" in note

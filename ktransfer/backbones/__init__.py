@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ktransfer.backbones.backbone import Backbone
+    from ktransfer.backbones.backbone import Backbone, check_no_nan
     from ktransfer.backbones.blocks import Block
     from ktransfer.backbones.catalog import BackboneInfo, list_backbones
     from ktransfer.backbones.graph import Call, trace
@@ -22,6 +22,7 @@ __all__ = [
     "BackboneInfo",
     "Block",
     "Call",
+    "check_no_nan",
     "check_rgb_range",
     "list_backbones",
     "load_backbone",
@@ -33,6 +34,7 @@ _HOME = {
     "BackboneInfo": "catalog",
     "Block": "blocks",
     "Call": "graph",
+    "check_no_nan": "backbone",
     "check_rgb_range": "preprocessing",
     "list_backbones": "catalog",
     "load_backbone": "loading",

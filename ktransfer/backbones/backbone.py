@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer.backbones.blocks import Block, find_blocks
@@ -120,7 +121,11 @@ def build_backbone(
 
     Returns:
         The backbone.
+
+    Raises:
+        InputError: A weight is NaN.
     """
+    check_no_nan(network, name)
     images = network.inputs[0]
     calls, outputs = trace(network, [images])
     spans = find_spans(calls, outputs[0])
@@ -137,6 +142,26 @@ def build_backbone(
         options=dict(options or {}),
         preprocessed=preprocessed,
     )
+
+
+def check_no_nan(model: keras.Model, name: str) -> None:
+    """Raises an `InputError` that names the layer where a weight is NaN: nothing can be learned.
+
+    Infinite ones are let through: masks of attention may be so.
+
+    Args:
+        model: The model.
+        name: What it is called.
+    """
+    for weight in model.weights:
+        values = np.asarray(keras.ops.convert_to_numpy(weight))
+        # NaN is the only number that is not itself.
+        if count := int(np.count_nonzero(values != values)):
+            layer, _, kind = weight.path.rpartition("/")
+            raise InputError(
+                f"{count:,} of {values.size:,} weights are NaN in layer {layer!r} ({kind}) of "
+                f"{name}: what it was trained by or saved with has damaged it; load other weights"
+            )
 
 
 def count_preprocessing(spans: Sequence[Span]) -> int:

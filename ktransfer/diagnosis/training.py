@@ -20,6 +20,8 @@ RISE_THAT_MATTERS = 0.10
 LEAST_RISE = 0.02
 #: A loss still falls if it falls by this share from one quarter of the epochs to the next.
 STILL_FALLING = 0.02
+#: A training loss of so many times that of guessing is the weights flying apart.
+EXPLODED_TIMES = 10.0
 #: How many last epochs say where the losses ended; as many must follow the kept one.
 LAST_EPOCHS = 3
 

@@ -15,7 +15,13 @@ from typing import Any
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer.diagnosis.suggestions import suggestions_for
-from ktransfer.diagnosis.training import GAP_THAT_MATTERS, Row, Training, check_history
+from ktransfer.diagnosis.training import (
+    EXPLODED_TIMES,
+    GAP_THAT_MATTERS,
+    Row,
+    Training,
+    check_history,
+)
 
 #: Of the way from guessing to no error: under the first nothing was learned, under the second the
 #: training images are not fitted (85 % of two equal classes, 73 % of ten).
@@ -76,7 +82,8 @@ def diagnose(
 ) -> Diagnosis:
     """Judge a training by its history; the first of these that holds is the verdict.
 
-    - diverged: a loss is not finite, or the training loss ends at over twice its first value;
+    - diverged: a loss is not finite, or the training loss ends at over twice its first value, or
+      at over ten times that of guessing;
     - too_short: fewer than 3 epochs;
     - not_learning: hardly better than guessing, under a tenth of the way to no error;
     - overfitting: the gap between training and validation accuracy in the kept epoch is more than
@@ -128,7 +135,7 @@ def diagnose(
     _check_settings(trained, learning_rate, guessing)
     kept = check_history(history, best_epoch)
     training = Training(history, num_train, num_validation, guessing, trained, learning_rate)
-    verdict, reasons = _verdict(training, kept)
+    verdict, reasons = _verdict(training, kept, math.log(num_classes))
     tries = suggestions_for(verdict, training)
     if kept is None:
         return Diagnosis(verdict, None, None, None, None, reasons, tries)
@@ -147,9 +154,11 @@ def _check_settings(trained: str, learning_rate: float, guessing: float) -> None
         raise InputError(f"majority_share must lie between 0 and 1, got {guessing}")
 
 
-def _verdict(training: Training, kept: Row | None) -> tuple[str, tuple[str, ...]]:
+def _verdict(
+    training: Training, kept: Row | None, guessing_loss: float
+) -> tuple[str, tuple[str, ...]]:
     """The verdict and the reasons but the sentence about the gap."""
-    broken = _divergence(training.rows)
+    broken = _divergence(training.rows, guessing_loss)
     if broken:
         if kept is not None and training.after(kept):
             broken += f" The kept epoch {kept['epoch']} is from before."
@@ -168,7 +177,7 @@ def _verdict(training: Training, kept: Row | None) -> tuple[str, tuple[str, ...]
     return _fit(training, kept)
 
 
-def _divergence(rows: Sequence[Row]) -> str:
+def _divergence(rows: Sequence[Row], guessing_loss: float) -> str:
     """A sentence that says how the training broke; empty if it did not."""
     for row in rows:
         if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
@@ -176,6 +185,8 @@ def _divergence(rows: Sequence[Row]) -> str:
     first, last = rows[0]["loss"], rows[-1]["loss"]
     if last > DIVERGED_TIMES * first:
         return f"The training loss rose from {first:.3g} to {last:.3g}."
+    if last > EXPLODED_TIMES * guessing_loss:
+        return f"The training loss ended at {last:.3g}; guessing has {guessing_loss:.3g}."
     return ""
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ktransfer.diagnosis.training import EXPLODED_TIMES
+
 Logs = dict[str, Any] | None
 
 #: A stage has collapsed where so many epochs leave less than this share of what the model knew
@@ -46,7 +48,8 @@ class KeepBest(keras.callbacks.Callback):
     Better is a lower validation loss at the best temperature (`CalibratedLoss`): of a few dozen
     images the accuracy has ties and lucky jumps, and the plain loss rises as soon as a network is
     more certain than it should be, also where it gets more images right. But an epoch with fewer
-    right images than the stage began with is not kept, whatever its loss.
+    right images than the stage began with is not kept, whatever its loss. Nor is one in which the
+    training loss flew up to many times that of guessing, which the best temperature would hide.
 
     Args:
         variables: what is kept.
@@ -54,6 +57,7 @@ class KeepBest(keras.callbacks.Callback):
         start: how good the model was before the stage; None: it has learned nothing yet.
         chance: the accuracy of guessing. A stage that loses most of what the model was better than
             that, and has not won it back after `COLLAPSE_EPOCHS` epochs, has collapsed and ends.
+        guessing_loss: the cross entropy of guessing.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class KeepBest(keras.callbacks.Callback):
         patience: int | None,
         start: Standing | None,
         chance: float = 0.0,
+        guessing_loss: float = math.inf,
     ) -> None:
         super().__init__()
         self.variables = tuple(variables)
@@ -69,6 +74,8 @@ class KeepBest(keras.callbacks.Callback):
         self.collapsed_below = (
             chance + COLLAPSE_SHARE * (start.accuracy - chance) if start else -math.inf
         )
+        # What knows nothing yet has nothing to lose.
+        self.exploded_above = EXPLODED_TIMES * max(guessing_loss, start.loss) if start else math.inf
         self.lowest_loss = start.calibrated_loss if start else math.inf
         self.accuracy_to_hold = start.accuracy if start else 0.0
         self.best_epoch = 0
@@ -79,13 +86,16 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare the epoch with the best one so far."""
         now = Standing.from_logs(logs or {}, "val_")
+        exploded = float((logs or {}).get("loss", 0.0)) > self.exploded_above
+        better = now.calibrated_loss < self.lowest_loss and now.accuracy >= self.accuracy_to_hold
         # NaN is not below anything.
-        if now.calibrated_loss < self.lowest_loss and now.accuracy >= self.accuracy_to_hold:
+        if better and not exploded:
             self.lowest_loss, self.best_epoch, self.waited = now.calibrated_loss, epoch + 1, 0
             self.weights = values_of(self.variables)
             return
         self.waited += 1
-        self.collapsed = epoch + 1 >= COLLAPSE_EPOCHS and now.accuracy < self.collapsed_below
+        lost = now.accuracy < self.collapsed_below or exploded
+        self.collapsed = epoch + 1 >= COLLAPSE_EPOCHS and lost
         if self.collapsed or (self.patience and self.waited >= self.patience):
             self.model.stop_training = True
 
@@ -99,6 +109,7 @@ class KeepBest(keras.callbacks.Callback):
             "lowest_loss",
             "accuracy_to_hold",
             "collapsed_below",
+            "exploded_above",
             "collapsed",
             "best_epoch",
             "waited",

@@ -17,6 +17,7 @@ from ktransfer._checks import InputError, RunError
 from ktransfer._progress import say
 from ktransfer.data.balance import class_weights
 from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_batches
+from ktransfer.diagnosis.training import EXPLODED_TIMES
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
@@ -52,6 +53,12 @@ MOST_SOLVED_IMAGES = 4_000
 
 #: Images that the scale of the features is measured on where no stage asks for all features.
 _SCALE_SAMPLE = 256
+
+
+_ALL_ALIKE = (
+    "the network says the same of every training image, so that a head on it can only guess: are "
+    "the images all alike, or are the weights damaged?"
+)
 
 
 @dataclass(frozen=True)
@@ -191,12 +198,13 @@ class Training:
         self._say(f"stage {stage.name!r}: {decision.reason}")
         data = self._data(stage, decision)
         solved = self._solve_head(stage)
-        self._scale_features(stage, decision)
+        about = self._scale_features(stage, decision)
         with self._as_trained():
             outcome, batch_size, notes = self._with_memory(stage, decision, data, solved)
         self._decision = None
         self._say(f"stage {stage.name!r}: {outcome}")
         proof = watch.prove().verify() if watch else None
+        guessing_loss = math.log(self.network.head.units)
         self._say(f"stage {stage.name!r}: {proof or 'nothing was frozen'}")
         return StageResult(
             name=stage.name,
@@ -211,7 +219,7 @@ class Training:
             val_accuracy=outcome.standing.accuracy if outcome.standing else None,
             groups=outcome.groups,
             proof=proof,
-            notes=(*notes, *_remarks(stage, outcome, solved=solved)),
+            notes=(*about, *notes, *_remarks(stage, outcome, guessing_loss, solved=solved)),
             solved=solved,
             diverged=outcome.diverged,
             interrupted=outcome.interrupted,
@@ -341,18 +349,24 @@ class Training:
         network.head.set_weights(list(ridge_head(rows, labels, weights)))
         return True
 
-    def _scale_features(self, stage: Stage, decision: CacheDecision) -> None:
+    def _scale_features(self, stage: Stage, decision: CacheDecision) -> list[str]:
+        """Bring the features to one size, where the stage wants that; returns notes on them."""
+        notes: list[str] = []
         if not stage.scale_features:
             self.network.scale_features(1.0)
-        elif not self._scaled:
-            self.network.scale_features(*self._unit_features(stage, decision))
+        elif not (self._scaled and self.results):
+            features = self._some_features(stage, decision)
+            # Also after a resume, which finds them scaled.
+            if not self._scaled:
+                self.network.scale_features(*self._unit_features(features))
+            if not np.any(deviations(features)[1]):
+                notes.append(_ALL_ALIKE)
+                self._say(_ALL_ALIKE)
         self._scaled = stage.scale_features
+        return notes
 
-    def _unit_features(
-        self, stage: Stage, decision: CacheDecision
-    ) -> tuple[np.ndarray | float, np.ndarray | float]:
+    def _unit_features(self, features: np.ndarray) -> tuple[np.ndarray | float, np.ndarray | float]:
         """The scale and the offset that bring the training features to the size of 1."""
-        features = self._some_features(stage, decision)
         if self.network.features == "last":
             return 1.0 / root_mean_square(features), 0.0
         return standardizing(features)
@@ -505,15 +519,22 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
         InputError: they are not finite.
     """
     root_mean_square(values)  # an error where they are not finite
-    sums = (piece.sum(axis=0, dtype=np.float64) for piece in in_pieces(values, rows_at_once))
-    mean = sum(sums) / len(values)
-    squares = (((piece - mean) ** 2).sum(axis=0) for piece in in_pieces(values, rows_at_once))
-    variance = sum(squares) / len(values)
-    deviation = np.sqrt(variance)
-    alive = deviation > 1e-6 * (1.0 + np.abs(mean))
+    deviation, alive, mean = deviations(values, rows_at_once)
     least = _LEAST_DEVIATION * np.median(deviation[alive]) if alive.any() else 1.0
     scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, np.maximum(deviation, least), 1.0)
     return scale.astype(np.float32), (-mean * scale).astype(np.float32)
+
+
+def deviations(
+    values: np.ndarray, rows_at_once: int = 4_096
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The standard deviation of each feature, whether it varies at all, and its mean."""
+    sums = (piece.sum(axis=0, dtype=np.float64) for piece in in_pieces(values, rows_at_once))
+    mean = sum(sums) / len(values)
+    squares = (((piece - mean) ** 2).sum(axis=0) for piece in in_pieces(values, rows_at_once))
+    deviation = np.sqrt(sum(squares) / len(values))
+    # What is left of rounding is no variation.
+    return deviation, deviation > 1e-6 * (1.0 + np.abs(mean)), mean
 
 
 def _array_or_number(value: list[float] | float) -> np.ndarray | float:
@@ -533,7 +554,9 @@ def _validation_batch(rows: Rows) -> int:
     return int(np.clip(2**24 // max(1, rows[:1].nbytes), 32, 1_024))
 
 
-def _remarks(stage: Stage, outcome: Outcome, *, solved: bool = False) -> Iterator[str]:
+def _remarks(
+    stage: Stage, outcome: Outcome, guessing_loss: float, *, solved: bool = False
+) -> Iterator[str]:
     kept = f"the weights of epoch {outcome.best_epoch}" if outcome.best_epoch else "those of before"
     if outcome.diverged:
         blocks = ", or block_multiplier" if stage.unfreeze else ""
@@ -541,6 +564,12 @@ def _remarks(stage: Stage, outcome: Outcome, *, solved: bool = False) -> Iterato
             f"the loss of stage {stage.name!r} became NaN in epoch {len(outcome.history)}, so the "
             f"training stopped and {kept} are kept: lower learning_rate from "
             f"{stage.learning_rate:g} to {stage.learning_rate / 10:g}{blocks}"
+        )
+    elif (loss := outcome.final_loss) > EXPLODED_TIMES * guessing_loss:
+        yield (
+            f"stage {stage.name!r} diverged: after epoch {len(outcome.history)} its loss was "
+            f"{loss:.3g}, and guessing has {guessing_loss:.3g}; {kept} are kept. "
+            f"learning_rate={stage.learning_rate:g} is too much for these images"
         )
     elif outcome.collapsed:
         yield (

@@ -93,6 +93,11 @@ class Outcome:
     collapsed: bool = False
     before: str = "the weights of before"
 
+    @property
+    def final_loss(self) -> float:
+        """The training loss of the last epoch."""
+        return self.history[-1]["loss"] if self.history else 0.0
+
     def __str__(self) -> str:
         kept = f"epoch {self.best_epoch}" if self.best_epoch else self.before
         right = f", {self.standing.accuracy:.1%} of validation right" if self.standing else ""
@@ -332,7 +337,8 @@ class Running:
         for at, generator in enumerate(reversed(self._groups["generators"])):
             generator.assign([task.network.seed + at, 0])
         chance = task.data.majority_share
-        self.best = KeepBest(self._weights, task.stage.patience, start, chance)
+        guessing_loss = math.log(task.network.head.units)
+        self.best = KeepBest(self._weights, task.stage.patience, start, chance, guessing_loss)
         self.record = EpochRecord()
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         last = AtEpochEnd(lambda epoch: task.on_epoch(self.state), self._resume_callbacks)
