@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ktransfer._checks import InputError
-
-#: Of a name as long as file systems allow, so that there is room for what is put around it.
-_MOST_NAME_BYTES = 200
+from ktransfer._scratch import scratch
 
 
 def check_new_file(
@@ -87,20 +84,15 @@ def write_file(
 def aside(target: Path, what: str, *, overwrite: bool = False) -> Iterator[Path]:
     """A path to write to in a `with` block, at whose end the file takes its place in one step.
 
-    Nothing is left of it where the block ends by an error. A link is replaced, and not what it
-    leads to.
+    Nothing is left of it where the block ends by an error; after a kill, the next one that is
+    written there removes what is left. A link is replaced, and not what it leads to.
     """
-    name = os.fsdecode(os.fsencode(target.name)[:_MOST_NAME_BYTES])
-    # By chance, so that two programs do not write into the same file, nor over one that is there.
-    partial = target.with_name(f".{name}.{secrets.token_hex(4)}.partial")
-    try:
+    with scratch(target.absolute().parent) as folder:
+        partial = folder / target.name
         yield partial
         flush_to_disk(partial)
         check_free(target, f"{what} {str(target)!r}", overwrite=overwrite)
         partial.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def flush_to_disk(path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path):
 def test_places_that_cannot_be_written_to_are_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "folder.txt").mkdir()
     os.mkfifo(tmp_path / "pipe.txt")
-    long = "n" * 240 + ".txt"
+    long = "n" * 251 + ".txt"
     write_file(tmp_path / long, "the text", lambda partial: partial.write_text("a long name"))
     for name, ending, said in (
         ("folder.txt", "", r"the text '.*folder\.txt' is a folder; name a file"),
