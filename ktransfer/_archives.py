@@ -21,6 +21,7 @@ from ktransfer._reading import open_plain, parse_json
 
 MODEL_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 MOST_CONFIG_MB = 16
+_LONGEST_CAUSE = 2_000
 _ENCRYPTED = 0x1 | 0x40
 
 
@@ -77,7 +78,10 @@ def _as_damage() -> Iterator[None]:
     except (RunError, DamageError):
         raise
     except Exception as error:
-        raise DamageError(f"{error or type(error).__name__}") from error
+        cause = f"{error or type(error).__name__}"
+        # zipfile, for one, repeats what it found in the place of a name: all of the archive.
+        cause = cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]} ..."
+        raise DamageError(cause) from error
 
 
 def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from training_networks import three_blocks
 
 from ktransfer._archives import (
     DamageError,
+    _as_damage,
     check_config,
     check_heaps,
     check_model_file,
@@ -164,3 +165,8 @@ def test_heap_in_which_hdf5_would_go_round_for_ever_is_refused():
         check_weights(io.BytesIO(contents))
     with pytest.raises(DamageError, match="a heap of it is cut off"):
         check_heaps(bytes(contents[: start - 16]))
+
+
+def test_long_cause_is_cut():
+    with pytest.raises(DamageError, match=r"^x{2000} \.\.\.$"), _as_damage():
+        raise ValueError("x" * 10_000)

@@ -248,7 +248,7 @@ def test_command_line_and_import_say_it_without_a_traceback(tmp_path):
     photos = write_pictures(tmp_path / "photos", 2)
     environment = {**os.environ, "KERAS_BACKEND": "torhc"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    words = ["plan", str(photos), "--weights", "mini"]
+    words = ["train", str(photos), "--weights", "mini", "--out", str(tmp_path / "run")]
     found = subprocess.run(
         [sys.executable, "-m", "ktransfer", *words],
         env=environment,
@@ -259,6 +259,7 @@ def test_command_line_and_import_say_it_without_a_traceback(tmp_path):
     assert found.returncode == 2
     assert found.stderr.startswith("error: KERAS_BACKEND is 'torhc', and ktransfer runs on")
     assert found.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
     found = subprocess.run(
         [sys.executable, "-c", "from ktransfer import FineTuner"],
         env=environment,

@@ -130,7 +130,7 @@ def train(
     seconds: dict[str, float] = {}
     begun = functools.partial(early.has_begun, out)
     forget = functools.partial(early.forget, out)
-    with at_work(seconds), resumable("train", out, begun, forget):
+    with resumable("train", out, begun, forget), at_work(seconds):
         result, name = _trained(command, out, resume=resume is not None, seconds=seconds)
     seconds["total"] = elapsed()
     if as_json:

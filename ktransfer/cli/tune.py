@@ -137,7 +137,7 @@ def tune(
         early.check_only_resume(context)
         out, command = resume, _search_to_resume(resume, data)
     seconds: dict[str, float] = {}
-    with at_work(seconds), _resumable(out):
+    with _resumable(out), at_work(seconds):
         result, name = _searched(command, out, seconds)
     if as_json:
         extra = {"out": out, "backbone": name, "phases": seconds, "seconds": elapsed()}
@@ -312,6 +312,8 @@ def _resumable(out: str) -> Iterator[None]:
     def forget() -> None:
         for name in (COMMAND_NAME, ADVICE_NAME):
             (Path(out) / name).unlink(missing_ok=True)
+        if os.path.isdir(out) and not os.listdir(out):
+            os.rmdir(out)
 
     with resumable("tune", out, (Path(out) / REQUEST_NAME).is_file, forget):
         yield
