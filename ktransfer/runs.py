@@ -136,7 +136,7 @@ def write_run(
         whole.
     """
     path = check_output_folder(folder, overwrite=overwrite)
-    created = not path.exists()
+    created, was_run = not path.exists(), (path / RECORD_NAME).is_file()
     partial_model, partial_record, partial_learnt = (path / name for name in _PARTIAL_NAMES)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def write_run(
         # h5py reports a full disk as a RuntimeError. Ctrl-C, for one, goes on as it is.
         if not isinstance(error, OSError | RuntimeError):
             raise
-        kept = "" if created else "; the run that was there before is untouched"
+        kept = "; the run that was there before is untouched" if was_run else ""
         raise RunError(f"the run could not be saved to {path}: {error}{kept}") from error
     weights = record.get("backbone", {}).get("weights")
     new = (model_file.name, (record["learnt"] or {}).get("file"))
@@ -232,7 +232,7 @@ def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> No
     What an earlier training left to resume is deleted.
 
     Raises:
-        RunError: the folder cannot be written to.
+        RunError: the folder cannot be written to; nothing of it is left.
     """
     path = Path(folder) / CHECKPOINT_FOLDER
     try:
@@ -241,7 +241,15 @@ def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> No
         text = json.dumps({"format": FORMAT, **command}, indent=1)
         write_whole(path / COMMAND_NAME, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            forget_command(folder)
         raise RunError(f"cannot write to {path}: {error.strerror or error}") from error
+
+
+def is_unfinished(folder: str | os.PathLike[str]) -> bool:
+    """Whether a training was noted there that can be gone on with; an empty folder is none."""
+    path = Path(folder) / CHECKPOINT_FOLDER
+    return any((path / name).is_file() for name in (COMMAND_NAME, REQUEST_NAME))
 
 
 def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -284,11 +292,17 @@ def clear_training(folder: str | os.PathLike[str]) -> None:
 def write_whole(path: Path, contents: bytes) -> None:
     """Write a file so that at every moment it is either the old or the new one."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        # Half a file would keep a full disk full.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,21 @@ def test_longest_unused_makes_room(tmp_path):
     store.load(keys[0], budget_mb=1)
     put(store, keys[3], megabyte)
     assert names_in(tmp_path) == sorted([keys[0], keys[2], keys[3]])
+
+
+def test_a_clock_that_goes_back_changes_nothing_of_the_order(tmp_path, monkeypatch):
+    store = Store(tmp_path, limit_mb=3.5)
+    keys = [content_key(number=number) for number in range(4)]
+    megabyte = np.ones((1, 2**18), np.float32)
+    for key in keys[:3]:
+        put(store, key, megabyte)
+    monkeypatch.setattr(time, "time_ns", lambda: 10**9)  # of 1970
+    store.load(keys[0], budget_mb=1)
+    put(store, keys[3], megabyte)
+    assert names_in(tmp_path) == sorted([keys[0], keys[2], keys[3]])
+    store.load(keys[2], budget_mb=1)
+    put(store, keys[1], megabyte)
+    assert names_in(tmp_path) == sorted([keys[1], keys[2], keys[3]])
 
 
 def test_entry_just_written_stays_when_it_is_the_oldest(tmp_path):

@@ -1,6 +1,7 @@
 """The command line: what it prints, writes and refuses."""
 
 import csv
+import functools
 import json
 import os
 import shlex
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from ktransfer import FineTuner, cli
 from ktransfer.backbones import list_backbones
+from ktransfer.cli.session import resumable
 from ktransfer.cli.terminal import print_evaluation, print_json, printable
 from ktransfer.demo import draw_demo_photos
 from ktransfer.metrics import score
@@ -345,3 +347,17 @@ def test_real_errors_pass_the_sieve():
         b"F0000 00:00:17.5   99 check.cc:1] Check failed",
         b"from Python",
     ]
+
+
+@pytest.mark.parametrize(("resumed", "forgotten"), [(False, 1), (True, 0)])
+def test_what_was_noted_is_forgotten_unless_it_could_be_resumed_before(resumed, forgotten):
+    calls = []
+
+    def begin():
+        forget = functools.partial(calls.append, 1)
+        with resumable("train", "run", lambda: False, forget, resumed=resumed):
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        begin()
+    assert len(calls) == forgotten

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -11,10 +12,12 @@ import pytest
 from hostile import members_of, packed
 
 from ktransfer import RunError
+from ktransfer.cli.early import check_no_training
 from ktransfer.runs import (
     check_output_folder,
     clear_training,
     forget_command,
+    is_unfinished,
     read_command,
     read_run,
     write_command,
@@ -286,6 +289,47 @@ def test_damaged_command_is_one_clear_error(tmp_path, text):
     (tmp_path / "training" / "command.json").write_text(text)
     with pytest.raises(RunError, match=r"command\.json is damaged"):
         read_command(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["write", "fsync"])
+def test_first_write_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch, where):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if where == "write":
+        monkeypatch.setattr("ktransfer.runs.write_whole", full)
+    else:
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"cannot write to .*training: No space left on device"):
+        write_command(tmp_path / "run", {"data": "photos"})
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    write_command(tmp_path / "run", {"data": "photos"})
+    assert is_unfinished(tmp_path / "run")
+
+
+def test_what_a_kill_before_the_first_write_leaves_is_no_training(tmp_path):
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / ".command.json.partial").write_text("{")
+    assert not is_unfinished(tmp_path)
+    assert check_output_folder(tmp_path) == tmp_path
+    check_no_training(str(tmp_path), overwrite=False)
+    write_command(tmp_path, {})
+    with pytest.raises(RunError, match="holds a training that was not finished"):
+        check_no_training(str(tmp_path), overwrite=False)
+
+
+def test_a_full_disk_speaks_of_a_run_before_only_where_there_is_one(run, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    new = tmp_path / "new"
+    write_command(new, {})
+    monkeypatch.setattr("ktransfer.runs.save_model", full)
+    for folder, kept in ((run, "; the run that was there before is untouched"), (new, "")):
+        model, record = read_run(run)
+        with pytest.raises(RunError, match=rf"{folder}: .*No space left on device{kept}$"):
+            write_run(folder, model, record, overwrite=True)
 
 
 def test_model_with_code_in_it_is_refused(tmp_path):

@@ -172,6 +172,15 @@ def test_a_full_disk_is_an_error_and_leaves_the_old_states(checkpoints, monkeypa
     assert epoch_of(checkpoints.load()) == 4
 
 
+def test_half_a_state_does_not_keep_a_full_disk_full(checkpoints, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(RunError, match=r"No space left on device\. Free some space and resume"):
+        checkpoints.save(*numbered(1))
+    with pytest.raises(RunError, match="No space left on device"):
+        checkpoints.write_request({"seed": 1})
+    assert os.listdir(checkpoints.folder) == []
+
+
 def test_a_request_on_a_full_disk_is_an_error(checkpoints, monkeypatch):
     checkpoints.write_request({"seed": 1})
     monkeypatch.setattr(os, "fsync", full_disk)

@@ -79,7 +79,12 @@ def _load(network: keras.Model, path: Path, suffix: str) -> None:
         network.load_weights(str(path))
         return
     with tempfile.TemporaryDirectory() as folder:
-        network.load_weights(shutil.copyfile(path, Path(folder) / f"renamed{suffix}"))
+        renamed = Path(folder) / f"renamed{suffix}"
+        try:
+            renamed.symlink_to(path.absolute())
+        except OSError:  # Windows allows links to few users
+            shutil.copyfile(path, renamed)
+        network.load_weights(str(renamed))
 
 
 def _is_legacy(path: Path) -> bool:

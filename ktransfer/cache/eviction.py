@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
+import time
 from pathlib import Path
 
 from ktransfer.cache.key import KEY
@@ -21,6 +23,22 @@ def entries_in(store: Path) -> list[tuple[Path, int, int]]:
                 size = sum(each.stat().st_size for each in folder.iterdir())
                 found.append((folder, folder.stat().st_mtime_ns, size))
     return sorted(found, key=operator.itemgetter(1))
+
+
+def mark_used(folder: Path) -> None:
+    """Take note that an entry is used now, after all others, whatever the clock says.
+
+    A clock that was wrong for a day, or begins in 1970 each time, would otherwise have new entries
+    evicted before old ones.
+    """
+    with contextlib.suppress(OSError):  # a store that is only readable keeps no record of use
+        latest = max(
+            each.stat(follow_symlinks=False).st_mtime_ns
+            for each in os.scandir(folder.parent)
+            if KEY.fullmatch(each.name)
+        )
+        now = max(time.time_ns(), latest + 1)
+        os.utime(folder, ns=(now, now))
 
 
 def size_mb(store: Path) -> float:

@@ -15,7 +15,13 @@ import numpy as np
 
 from ktransfer.cache.draft import Draft
 from ktransfer.cache.entry import DamageError, Entry, new_record, read_entry
-from ktransfer.cache.eviction import entries_in, keep_to_limit, make_room, size_mb
+from ktransfer.cache.eviction import (
+    entries_in,
+    keep_to_limit,
+    make_room,
+    mark_used,
+    size_mb,
+)
 from ktransfer.cache.key import check_key
 from ktransfer.cache.partial import (
     discard,
@@ -99,8 +105,7 @@ class Store:
             if _identity(folder) == seen:
                 self._handle(folder, error)
             return None
-        with contextlib.suppress(OSError):  # a store that is only readable keeps no record of use
-            os.utime(folder)
+        mark_used(folder)
         return entry
 
     def has(self, key: str) -> bool:
@@ -186,6 +191,7 @@ class Store:
         with self._explained(num_bytes):
             yield
             put_in_place(partial, self.folder / key)
+            mark_used(self.folder / key)
             keep_to_limit(self.folder, self.limit_mb, keep=key)
 
     def _handle(self, folder: Path, error: Exception) -> None:

@@ -191,9 +191,9 @@ def plan(value: str) -> str | dict[str, Any]:
 
 def check_no_training(folder: str, *, overwrite: bool) -> None:
     """Raises a `RunError` if a training that was not finished lies there."""
-    from ktransfer.runs import CHECKPOINT_FOLDER
+    from ktransfer.runs import is_unfinished
 
-    if os.path.isdir(os.path.join(folder, CHECKPOINT_FOLDER)) and not overwrite:
+    if is_unfinished(folder) and not overwrite:
         raise RunError(
             f"{folder} holds a training that was not finished: --resume {folder} goes on with it, "
             "--overwrite starts anew"
@@ -202,9 +202,9 @@ def check_no_training(folder: str, *, overwrite: bool) -> None:
 
 def is_complete(folder: str) -> bool:
     """Whether a folder holds a run, and no training that was not finished."""
-    from ktransfer.runs import CHECKPOINT_FOLDER
+    from ktransfer.runs import is_unfinished
 
-    return holds_run(folder) and not os.path.isdir(os.path.join(folder, CHECKPOINT_FOLDER))
+    return holds_run(folder) and not is_unfinished(folder)
 
 
 def holds_run(folder: str) -> bool:

@@ -31,7 +31,12 @@ def at_work(seconds: dict[str, float]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def resumable(
-    command: str, out: str, has_begun: Callable[[], bool], forget: Callable[[], None]
+    command: str,
+    out: str,
+    has_begun: Callable[[], bool],
+    forget: Callable[[], None],
+    *,
+    resumed: bool = False,
 ) -> Iterator[None]:
     """Leaves nothing of work that could not begin; says how to go on with what did.
 
@@ -40,11 +45,12 @@ def resumable(
         out: the folder that it goes on from.
         has_begun: whether there is something to go on from.
         forget: deletes what was noted in the folder.
+        resumed: whether it was noted before, and so stays noted.
     """
     try:
         yield
     except BaseException as error:
-        if not has_begun():
+        if not has_begun() and not resumed:
             forget()
         elif isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(

@@ -130,8 +130,9 @@ def train(
     seconds: dict[str, float] = {}
     begun = functools.partial(early.has_begun, out)
     forget = functools.partial(early.forget, out)
-    with resumable("train", out, begun, forget), at_work(seconds):
-        result, name = _trained(command, out, resume=resume is not None, seconds=seconds)
+    again = resume is not None
+    with resumable("train", out, begun, forget, resumed=again), at_work(seconds):
+        result, name = _trained(command, out, resume=again, seconds=seconds)
     seconds["total"] = elapsed()
     if as_json:
         extra = {"out": out, "backbone": name, "seconds": seconds}

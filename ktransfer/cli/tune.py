@@ -137,7 +137,7 @@ def tune(
         early.check_only_resume(context)
         out, command = resume, _search_to_resume(resume, data)
     seconds: dict[str, float] = {}
-    with _resumable(out), at_work(seconds):
+    with _resumable(out, resumed=resume is not None), at_work(seconds):
         result, name = _searched(command, out, seconds)
     if as_json:
         extra = {"out": out, "backbone": name, "phases": seconds, "seconds": elapsed()}
@@ -305,7 +305,7 @@ def narrowed(given: Sequence[tuple[str, Sequence[Any]]]) -> Any:
 
 
 @contextlib.contextmanager
-def _resumable(out: str) -> Iterator[None]:
+def _resumable(out: str, *, resumed: bool) -> Iterator[None]:
     """Leaves nothing of a search that could not begin; says how to go on with one that did."""
     from ktransfer.tuner.records import REQUEST_NAME
 
@@ -315,5 +315,6 @@ def _resumable(out: str) -> Iterator[None]:
         if os.path.isdir(out) and not os.listdir(out):
             os.rmdir(out)
 
-    with resumable("tune", out, (Path(out) / REQUEST_NAME).is_file, forget):
+    begun = (Path(out) / REQUEST_NAME).is_file
+    with resumable("tune", out, begun, forget, resumed=resumed):
         yield

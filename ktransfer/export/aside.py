@@ -35,8 +35,9 @@ def run_aside(module: str, folder: Path, job: Mapping[str, Any], what: str) -> d
     """
     (folder / JOB_NAME).write_text(json.dumps(job), encoding="utf-8")
     with (folder / "log").open("w+b") as log:
-        # Little is computed there: the accelerator stays the caller's.
-        others = {"CUDA_VISIBLE_DEVICES": "-1"}
+        # Little is computed there: the accelerator stays the caller's. And what converters put
+        # aside lies in the folder, too: a full disk is then the one that is named.
+        others = {"CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": str(folder)}
         process = start(module, [str(folder)], output=log, environment=others)
         try:
             code = process.wait()

@@ -11,6 +11,7 @@ is pickled; its bytes are checked (CRC-32, by zip) when it is read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -93,7 +94,7 @@ class Checkpoints:
         described = {"format": FORMAT, "arrays": list(arrays), **plain}
         text = np.frombuffer(json.dumps(described).encode(), np.uint8)
         partial = self.folder / f".{STATE_NAME}.partial"
-        with _as_run_error(self.folder):
+        with _as_run_error(self.folder, partial):
             self.folder.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, **{_PLAIN_DATA: text, **arrays})
@@ -151,15 +152,23 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 class _as_run_error:  # noqa: N801 - used as a statement
     """Turns errors of the file system into a `RunError` that says what is safe."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, partial: Path | None = None) -> None:
         self._folder = folder
+        self._partial = partial
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, OSError):
-            raise RunError(
-                f"the checkpoint could not be written to {self._folder}: "
-                f"{error.strerror or error}; the one before is whole. Free some space and resume"
-            ) from error
+        if not isinstance(error, OSError):
+            return
+        if self._partial:
+            # Half a file would keep a full disk full.
+            with contextlib.suppress(OSError):
+                self._partial.unlink(missing_ok=True)
+        whole = (self._folder / STATE_NAME).exists()
+        kept = "; the one before is whole" if whole else ""
+        raise RunError(
+            f"the checkpoint could not be written to {self._folder}: {error.strerror or error}"
+            f"{kept}. Free some space and resume"
+        ) from error
