@@ -16,6 +16,7 @@ from ktransfer import FineTuner, InputError
 from ktransfer import _keras_settings as settings
 from ktransfer._keras_settings import check_keras, own_settings
 from ktransfer.backbones import load_backbone
+from ktransfer.tuner import UnfreezeTuner
 
 PLAIN = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 
@@ -119,6 +120,17 @@ def test_training_under_hostile_settings_is_the_training_without(ending, tmp_pat
     )
     probabilities = np.load(tmp_path / "run.npy")
     np.testing.assert_array_equal(probabilities, expected.predict(photos).probabilities)
+
+
+@pytest.mark.parametrize("each", [FineTuner, UnfreezeTuner], ids=lambda each: each.__name__)
+def test_public_methods_that_build_or_run_a_network_have_our_settings(each):
+    # Of these of KerasTuner none builds anything here.
+    others = {"on_trial_begin", "run_trial", "load_model", "save", "results_summary"}
+    others |= {"get_best_hyperparameters"}
+    methods = {name: getattr(method, "__func__", method) for name, method in vars(each).items()}
+    public = [name for name in methods if not name.startswith("_") and callable(methods[name])]
+    bare = {name for name in [*public, "__init__"] if not hasattr(methods[name], "__wrapped__")}
+    assert bare == (others if each is UnfreezeTuner else set())
 
 
 def test_named_backbone_is_float32_with_channels_last(hostile):
