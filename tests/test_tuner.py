@@ -282,7 +282,7 @@ def test_what_lies_in_the_place_of_the_best_model_is_not_overwritten(photos, tmp
     tuner = make(tmp_path / "search")
     (tmp_path / "search" / "best").mkdir(parents=True)
     (tmp_path / "search" / "best" / "diary.txt").write_text("mine")
-    with pytest.raises(RunError, match=r"best is not empty and holds no run\.json"):
+    with pytest.raises(RunError, match=r"best exists, and is of no search"):
         tuner.search(photos)
 
 
