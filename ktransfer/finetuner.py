@@ -17,7 +17,7 @@ from ktransfer._keras_settings import own_settings
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, advise, check_similarity
-from ktransfer.backbones import Backbone, check_no_nan, check_rgb_range, load_backbone
+from ktransfer.backbones import Backbone, check_no_nan, load_backbone
 from ktransfer.data import (
     Part,
     Skipped,
@@ -26,9 +26,9 @@ from ktransfer.data import (
     read_data,
     read_images,
     read_labelled,
-    resize_array,
 )
 from ktransfer.data.held_back import held_back, range_of, record_of
+from ktransfer.data.items import is_array
 from ktransfer.data.learnt import Learnt
 from ktransfer.data.value_range import ValueRange
 from ktransfer.doctor import check_name, preflight
@@ -46,7 +46,6 @@ from ktransfer.export.images import MOST_IMAGES, MOST_JUDGED
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
-    FORWARD_BATCH_SIZE,
     Forward,
     compile_forward,
     extract_part,
@@ -227,8 +226,9 @@ class FineTuner:
         Args:
             data: a folder `train/ val/ [test/]` of class folders, or class folders alone, which are
                 split; or any other source of `ktransfer.data.read_data`: a CSV file or DataFrame,
-                `"tfds:NAME"`, arrays `(images, labels)`, a dataset of (image, label), or a dict of
-                such with the keys train, validation and test.
+                `"tfds:NAME"`, `(images, labels)` with images as an array or in a list, a `.npz`
+                file of these, a dataset of (image, label), or a dict of such with the keys train,
+                validation and test.
             plan: what trains when: `"auto"` (what `plan` decides by looking at the images),
                 `"textbook"` (what the 2x2 rule says by itself), the name of a plan (`"lp_ft"`,
                 `"gradual_unfreeze"`, ...: `ktransfer.plan.PLAN_NAMES`), or a `Plan`.
@@ -515,10 +515,12 @@ class FineTuner:
         """The class probabilities of images.
 
         Args:
-            images: RGB images in [0, 255], uint8 or float `(batch, height, width, 3)` or one
-                `(height, width, 3)` of any size; a path, or several, of image files, folders and
-                CSV files with the column path; or any other source that `fit` takes, labelled or
-                not.
+            images: what `fit` takes, labelled or not; a path, or several, of image files, folders
+                and CSV files with the column path; an image, or several in a list or a generator:
+                arrays of any size, PIL images, the bytes of image files, open binary files, paths,
+                also mixed; or an array of images, RGB, RGBA or grey: `(batch, height, width, 3)`,
+                `(batch, height, width)` or one `(height, width[, 3])`, uint8, uint16 (65535 is
+                white, or what `value_range` says) or other numbers in [0, 255], which are rounded.
 
         Returns:
             `Predictions`: one row for each readable image, in order; unreadable files are named in
@@ -527,11 +529,9 @@ class FineTuner:
         Raises:
             InputError: a path does not exist, or an array is not RGB in [0, 255].
         """
-        if hasattr(images, "__array__") and not hasattr(images, "columns"):
-            return Predictions(self.class_names, self._predict_array(np.asarray(images)), (), ())
         part, skipped = read_images(images, value_range=self.value_range)
         probabilities, rows, failed = self._probabilities(part)
-        paths = tuple(part.images.name(row) for row in rows)
+        paths = () if is_array(images) else tuple(part.images.name(row) for row in rows)
         return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
 
     @own_settings()
@@ -852,15 +852,6 @@ class FineTuner:
         return calibration_images(
             source, self._train, self.class_names, self._data, self.backbone.input_size
         )
-
-    def _predict_array(self, images: np.ndarray) -> np.ndarray:
-        images = images[np.newaxis] if images.ndim == 3 else images
-        check_rgb_range(images)
-        if images.shape[1:3] != self.backbone.input_size:
-            images = resize_array(images, self.backbone.input_size)
-        starts = range(0, len(images), FORWARD_BATCH_SIZE)
-        rows = [self._infer(images[start : start + FORWARD_BATCH_SIZE]) for start in starts]
-        return np.concatenate(rows)
 
 
 def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:

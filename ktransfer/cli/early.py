@@ -54,12 +54,13 @@ def similarity(value: str | None) -> float | str | None:
 
 
 def check_labelled(data: str) -> None:
-    """Raises the error of `read_data` for what is no folder, CSV file or TFDS name.
+    """Raises the error of `read_data` for what is no folder, CSV file, .npz file or TFDS name.
 
     Of a CSV file the rows are looked at, too, but no image. TensorFlow is not imported.
     """
     from ktransfer.data import catalog
     from ktransfer.data.layout import existing_source
+    from ktransfer.data.numpy_files import check_keys
     from ktransfer.data.tables import read_table
 
     kind = existing_source(data)
@@ -67,6 +68,8 @@ def check_labelled(data: str) -> None:
         catalog.check_installed(data)
     elif kind == "table":
         read_table(data).check(needs_train=False)
+    elif kind == "numpy":
+        check_keys(data)
 
 
 def absolute(data: str) -> str:

@@ -24,7 +24,7 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     """Measure how good RUN is on the labelled images in DATA.
 
     DATA holds a folder for each class, or test/ (taken first) or val/ with such folders inside; or
-    it is a CSV file with the columns path, label[, split], or tfds:NAME.
+    it is a CSV file with the columns path, label[, split], an .npz file, or tfds:NAME.
     """
     early.check_run(run)
     early.check_labelled(data)

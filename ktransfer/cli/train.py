@@ -117,7 +117,8 @@ def train(
     """Train a classifier of the images in DATA.
 
     DATA holds a folder for each class, or train/, val/ and perhaps test/ with such folders inside;
-    or it is a CSV file with the columns path, label[, split], or tfds:NAME (TensorFlow Datasets).
+    or it is a CSV file with the columns path, label[, split], an .npz file of images and labels, or
+    tfds:NAME (TensorFlow Datasets).
     A training that was killed goes on with `ktransfer train --resume RUN`.
     """
     if resume is None:

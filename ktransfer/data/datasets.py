@@ -5,13 +5,13 @@ A dataset that shuffles, or is a generator, gives another order, or nothing, whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ktransfer._checks import InputError
-from ktransfer.data.arrays import Limits, check_pixel_type
+from ktransfer.data.arrays import CHANNELS, Limits, as_images, check_pixel_type
 from ktransfer.data.held import HeldBuilder, HeldImages
 from ktransfer.data.images import Skipped
 from ktransfer.data.value_range import ValueRange
@@ -59,11 +59,25 @@ def read_dataset(
         labels.append(label)
         if len(rows) > MOST_IMAGES:
             raise _endless(source, f"it has given more than {MOST_IMAGES:,} images")
-    if not labels:
+    if not labels and labelled:
         raise InputError(f"{source} is empty: {_EXPECTED}")
     limits.check()
     kept = [labels[number] for number in rows.numbers]
     return rows.build(), _stacked(kept, source), tuple(rows.skipped)
+
+
+def class_names_of(data: Any) -> tuple[str, ...] | None:
+    """The names that a dataset has for its labels, in their order; None where it has none.
+
+    `image_dataset_from_directory` says `class_names`, Keras' older iterators say `class_indices`.
+    """
+    names = getattr(data, "class_names", None)
+    numbers = getattr(data, "class_indices", None)
+    if names is None and isinstance(numbers, Mapping):
+        names = sorted(numbers, key=lambda name: numbers[name])
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
+        return None
+    return tuple(names) or None
 
 
 def _check_finite(data: Any, source: str) -> None:
@@ -144,20 +158,20 @@ def _is_batch(images: np.ndarray, labels: np.ndarray | None) -> bool:
     if images.ndim != 3:
         return images.ndim > 3
     # (height, width, channels), or a batch of grey images: then there is a label for each.
-    return images.shape[-1] not in (1, 3) and (labels is None or labels.ndim > 0)
+    return images.shape[-1] not in CHANNELS and (labels is None or labels.ndim > 0)
 
 
 def _image(image: Any, source: str) -> np.ndarray | bytes:
     if isinstance(image, bytes):
         return image
     check_pixel_type(image.dtype, source)
-    image = image[..., np.newaxis] if image.ndim == 2 else image
-    if image.ndim != 3 or image.shape[-1] not in (1, 3) or not image.size:
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[-1] not in CHANNELS):
         raise InputError(
-            f"{source} has an image of shape {image.shape}; expected (height, width, 3) or grey "
-            "(height, width[, 1])"
+            f"{source} has an image of shape {image.shape}; expected (height, width, 3), RGBA or "
+            "grey (height, width[, 1])"
         )
-    return image
+    (single,) = as_images(image, source)
+    return single
 
 
 def _stacked(labels: list[Any], source: str) -> np.ndarray:

@@ -126,26 +126,58 @@ def _decode(
         if to_fill:
             height, width = to_fill
             image.draft(None, (width, height))
-        _scale_transparency(image)
-        image.load()
-        # After loading: a TIFF turns itself then and drops the tag, and a PNG's EXIF may follow the
-        # pixels.
-        turn = TURNS.get(orientation(image))
-        pixels = _to_rgb(image, value_range)
+        return _pixels(image, value_range)
+
+
+def pixels_of(image: Image.Image, value_range: ValueRange | None = None) -> np.ndarray:
+    """The pixels of a PIL image, as `decode_image` reads its file; the image stays as it is.
+
+    Args:
+        image: of any mode; its EXIF orientation is applied.
+        value_range: as of `ImageFile`.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+    """
+    return quietly(lambda: _pixels(image, value_range))
+
+
+def values_of(image: Image.Image) -> np.ndarray:
+    """The values of a grey PIL image of 16 bits as they are, uint16 `(height, width, 1)`."""
+    image.load()
+    turn = TURNS.get(orientation(image))
+    values = np.asarray(image).astype(np.uint16)
+    # Pillow itself turns no 16-bit image of the other order of bytes.
+    turned = values if turn is None else np.asarray(Image.fromarray(values).transpose(turn))
+    return turned[..., np.newaxis]
+
+
+def _pixels(image: Image.Image, value_range: ValueRange | None) -> np.ndarray:
+    transparent = _transparent(image)
+    image.load()
+    # After loading: a TIFF turns itself then and drops the tag, and a PNG's EXIF may follow the
+    # pixels.
+    turn = TURNS.get(orientation(image))
+    if transparent is not None:
+        image = image.copy()
+        image.info["transparency"] = transparent
+    pixels = _to_rgb(image, value_range)
     if turn is None:
         return pixels
     return np.ascontiguousarray(Image.fromarray(pixels).transpose(turn))
 
 
-def _scale_transparency(image: Image.Image) -> None:
+def _transparent(image: Image.Image) -> int | tuple[int, ...] | None:
+    """The transparent colour on the scale of the pixels; None where Pillow has it right."""
     # Pillow widens 2- and 4-bit grey to 8 bits and narrows 16-bit colour, yet leaves the
     # transparent colour as the file has it, so that it would match no pixel, or the wrong ones.
     transparent = image.info.get("transparency")
     factor = {"L;2": 85, "L;4": 17}.get(raw_mode(image))
     if factor and isinstance(transparent, int):
-        image.info["transparency"] = transparent * factor
+        return transparent * factor
     if raw_mode(image) == "RGB;16B" and isinstance(transparent, tuple):
-        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+        return tuple(value >> 8 for value in transparent)
+    return None
 
 
 def deep_kind(image: Image.Image) -> str | None:

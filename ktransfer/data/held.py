@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -46,6 +46,7 @@ class HeldImages:
         kinds: np.ndarray,
         sources: tuple[str, ...],
         value_range: ValueRange | None = None,
+        names: tuple[Mapping[int, str], ...] = (),
     ) -> None:
         """Takes bytes, and where in them each image lies.
 
@@ -57,7 +58,10 @@ class HeldImages:
             kinds: uint8 `(n,)`, positions in `KINDS`.
             sources: what each of the contents was read from, in words.
             value_range: as of the attribute.
+            names: for each of the contents, what images that have a name are called, by number;
+                none at all where no image has one.
         """
+        self._names = names or ({},) * len(contents)
         self.value_range = value_range
         self._contents = contents
         self._where = where
@@ -96,6 +100,7 @@ class HeldImages:
             np.concatenate([each._kinds for each in several]),
             tuple(source for each in several for source in each._sources),
             several[0].value_range,
+            tuple(names for each in several for names in each._names),
         )
 
     def __len__(self) -> int:
@@ -110,6 +115,7 @@ class HeldImages:
             self._kinds[indices],
             self._sources,
             self.value_range,
+            self._names,
         )
         if self._digests is not None:
             chosen._digests = self._digests[indices]
@@ -120,12 +126,12 @@ class HeldImages:
         if value_range == self.value_range:
             return self
         rows = (self._contents, self._where, self._shapes, self._kinds, self._sources)
-        return HeldImages(*rows, value_range)
+        return HeldImages(*rows, value_range, self._names)
 
     def name(self, index: int) -> str:
-        """What an image is called in messages: its number in its source, from 0."""
+        """What an image is called in messages: its path, or its number in its source, from 0."""
         home, _, _, number = self._where[index]
-        return f"image {number} of {self._sources[home]}"
+        return self._names[home].get(number) or f"image {number} of {self._sources[home]}"
 
     def kind(self, index: int) -> str:
         """How an image is held: one of `KINDS`."""
@@ -199,6 +205,7 @@ class HeldBuilder:
         self._rows = array("q")
         self._shapes = array("i")
         self._kinds = bytearray()
+        self._names: dict[int, str] = {}
         self._seen = 0
 
     def __len__(self) -> int:
@@ -209,14 +216,20 @@ class HeldBuilder:
         content = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
         self._add(content.data, _kind_of(image), image.shape)
 
-    def add_encoded(self, content: bytes) -> None:
-        """Adds an encoded image; one that is none is added to `skipped`."""
-        found = inspect_bytes(f"image {self._seen} of {self.source}", content)
+    def add_encoded(self, content: bytes, name: str | None = None) -> None:
+        """Adds an encoded image, and its name if it has one; what is none is `skipped`."""
+        found = inspect_bytes(name or f"image {self._seen} of {self.source}", content)
         if isinstance(found, Inspected):
+            if name:
+                self._names[self._seen] = name
             self._add(memoryview(content), found.file.route, (0, 0, 0))
         else:
-            self.skipped.append(found)
-            self._seen += 1
+            self.skip(found.path, found.reason)
+
+    def skip(self, name: str, reason: str) -> None:
+        """Notes what cannot be taken, in its place."""
+        self.skipped.append(Skipped(name, reason))
+        self._seen += 1
 
     def _add(self, content: memoryview, kind: str, shape: tuple[int, ...]) -> None:
         start = self._bytes.append(content)
@@ -234,6 +247,7 @@ class HeldBuilder:
             np.array(self._shapes, np.int32).reshape(-1, 3),
             np.frombuffer(bytes(self._kinds), np.uint8),
             (self.source,),
+            names=(self._names,),
         )
 
 

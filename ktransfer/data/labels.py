@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def positions(
     """Labels as positions in the class names.
 
     Args:
-        labels: integers `(n,)` or `(n, 1)`, from 0; one-hot rows `(n, classes)`; or names `(n,)`.
+        labels: integers `(n,)` or `(n, 1)`, from 0, or booleans, also as Python objects; one-hot
+            rows `(n, classes)`; or names `(n,)`.
         class_names: what the positions are called. None: "0", "1", ... or the names, sorted. Where
             they are "0", "1", ... in another order, integers count as names.
         source: what the labels come from, in words.
@@ -43,6 +45,8 @@ def positions(
     values = np.asarray(labels)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    if values.dtype.kind == "O":
+        values = _unboxed(values, source)
     if values.dtype.kind in "SUO":
         return _of_names(values, class_names, source)
     if values.dtype.kind not in "fiub" or values.ndim not in (1, 2):
@@ -58,6 +62,21 @@ def positions(
         at_name = np.array([names.index(str(at)) for at in range(len(names))], np.int32)
         return at_name[found], names
     return found.astype(np.int32), names
+
+
+def _unboxed(values: np.ndarray, source: str) -> np.ndarray:
+    """Python's numbers as an array of numbers: a column of a table holds them so."""
+    each = values.ravel().tolist()
+    others = [at for at, one in enumerate(each) if not isinstance(one, Real | np.bool_)]
+    if not each or any(isinstance(each[at], str | bytes) for at in others):
+        return values
+    if others:
+        raise InputError(
+            f"label {others[0]} of {source} is {each[others[0]]!r}: expected a name, or whole "
+            "numbers alone"
+        )
+    whole = all(isinstance(one, Integral | np.bool_) for one in each)
+    return values.astype(np.int64 if whole else np.float64)
 
 
 def _check_numbers(values: np.ndarray, source: str) -> None:
@@ -144,7 +163,9 @@ def _of_names(
     ]
     for at, each in enumerate(texts):
         if not isinstance(each, str) or each.casefold() in ("", "nan"):
-            raise InputError(f"label {at} of {source} is {each!r}: expected a name")
+            raise InputError(
+                f"label {at} of {source} is {each!r}: expected a name, or whole numbers alone"
+            )
     names = tuple(class_names) if class_names else tuple(sorted(set(texts)))
     at_name = {name: at for at, name in enumerate(names)}
     for each in dict.fromkeys(texts):

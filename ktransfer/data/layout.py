@@ -7,6 +7,7 @@ import os
 from ktransfer._checks import InputError, near_names
 from ktransfer.data.classes import LAYOUT
 from ktransfer.data.images import Skipped
+from ktransfer.data.numpy_files import is_numpy
 from ktransfer.data.parts import listed
 from ktransfer.data.walking import list_folder, subfolders
 
@@ -31,12 +32,14 @@ _TFDS_FILES = ("dataset_info.json", "features.json")
 
 
 def path_kind(path: str) -> str:
-    """What a path is: "tfds" (a name, or a prepared directory), "folder", "table" or "file"."""
+    """What a path is: "tfds" (name or prepared directory), "folder", "table", "numpy", "file"."""
     if path.startswith(TFDS_PREFIX):
         return "tfds"
     if os.path.isdir(path):
         prepared = all(os.path.isfile(os.path.join(path, each)) for each in _TFDS_FILES)
         return "tfds" if prepared else "folder"
+    if is_numpy(path):
+        return "numpy"
     return "table" if is_table(path) else "file"
 
 
@@ -47,13 +50,13 @@ def existing_source(path: str) -> str:
         InputError: there is nothing of that name, or neither a folder nor a CSV file.
     """
     kind = path_kind(path)
-    if kind == "file" or (kind == "table" and not os.path.lexists(path)):
+    if kind == "file" or (kind in ("table", "numpy") and not os.path.lexists(path)):
         if os.path.lexists(path):
             raise InputError(
                 f"{path!r} is neither a folder nor a .csv file with the columns path, label"
-                f"[, split]; {LAYOUT}"
+                f"[, split], nor a .npz file; {LAYOUT}"
             )
-        raise missing("file" if kind == "table" else "folder", path)
+        raise missing("folder" if kind == "file" else "file", path)
     return kind
 
 

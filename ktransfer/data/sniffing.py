@@ -12,6 +12,13 @@ _IMAGE_STARTS = {
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
 }
+
+
+def starts_as_image(content: bytes) -> bool:
+    """Whether bytes begin as those of an image file do."""
+    return content.startswith(tuple(_IMAGE_STARTS)) or content.startswith(b"RIFF")
+
+
 _OTHER_STARTS = {
     b"PK\x03\x04": "ZIP archive",
     b"PK\x05\x06": "ZIP archive",

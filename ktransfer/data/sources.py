@@ -3,25 +3,28 @@
 read_data("photos/")                                   # a folder
 read_data("photos.csv"), read_data(frame)              # a table: path, label[, split]
 read_data("tfds:beans"), read_data(builder)            # TensorFlow Datasets
-read_data((images, labels)), read_data(dataset)        # arrays; (image, label) of tf.data, Keras
+read_data((images, labels)), read_data("digits.npz")   # arrays, and files of them
+read_data(dataset)                                     # (image, label) of tf.data, Keras
 read_data({"train": one, "validation": another})       # parts, each of any kind above
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer.data import catalog
-from ktransfer.data.arrays import held_array
+from ktransfer.data.arrays import CHANNELS, as_array, held_array
 from ktransfer.data.classes import Reading, checked_classes, read_classes
-from ktransfer.data.datasets import read_dataset
+from ktransfer.data.datasets import class_names_of, read_dataset
 from ktransfer.data.depth import check_deep, with_value_range
 from ktransfer.data.dividing import check_split, splits_from
 from ktransfer.data.duplicates import duplicate_notes
@@ -32,7 +35,9 @@ from ktransfer.data.folder import (
     read_paths,
     splits_of,
 )
+from ktransfer.data.held import HeldImages
 from ktransfer.data.images import Skipped
+from ktransfer.data.items import is_array, is_item, is_path, read_items
 from ktransfer.data.labels import check_class_names, positions
 from ktransfer.data.layout import (
     PART_NAMES,
@@ -42,14 +47,15 @@ from ktransfer.data.layout import (
     path_kind,
 )
 from ktransfer.data.listing import listing_of_table
+from ktransfer.data.numpy_files import read_numpy
 from ktransfer.data.parts import Part, Splits, listed
 from ktransfer.data.tables import read_table, readings
 from ktransfer.data.value_range import AUTO, ValueRange, given_range
 
 ACCEPTED = (
     "expected a folder, a CSV file or DataFrame, a TFDS name (tfds:NAME) or builder, arrays "
-    "(images, labels), a tf.data.Dataset or PyDataset of (image, label), or a dict of such with "
-    "the keys train, validation and test"
+    "(images, labels) or a .npz file of them, a tf.data.Dataset or PyDataset of (image, label), or "
+    "a dict of such with the keys train, validation and test"
 )
 
 _PARTS = ("train", "validation", "test")
@@ -83,9 +89,11 @@ def read_data(
     Args:
         data: a folder (`read_folder`); a CSV file or DataFrame with the columns path, label and
             perhaps split (`tables.read_table`); `"tfds:NAME"`, `"tfds:NAME/config:version"`, a
-            builder or a prepared directory of TFDS; arrays `(images, labels)`; a `tf.data.Dataset`
-            or Keras `PyDataset` of (image, label), which is read once; or, for explicit parts, a
-            dict with the keys train, validation and test, or a tuple in this order.
+            builder or a prepared directory of TFDS; `(images, labels)`, where images are an array,
+            or a list of arrays, PIL images, encoded images and paths; a `.npz` file of such arrays
+            (`numpy_files`); a `tf.data.Dataset` or Keras `PyDataset` of (image, label), which is
+            read once; or, for explicit parts, a dict with the keys train, validation and test, or a
+            tuple in this order.
         validation_fraction: the share of each class held back where there is no validation part.
         seed: of that split. The same images in the same order give the same split.
         class_names: the names of the labels, where the source has none or another order is wanted.
@@ -118,7 +126,7 @@ def _read(
     value_range: ValueRange | None,
 ) -> Splits:
     options: dict[str, Any] = {"validation_fraction": validation_fraction, "seed": seed}
-    kind = source_kind(data)
+    data, kind = _opened(data)
     if kind == "folder":
         return read_folder(data, **options, class_names=names)
     if kind == "table":
@@ -176,9 +184,11 @@ def read_images(
     """Reads images without looking at their labels, to predict on.
 
     Args:
-        data: a path, or several, of files, folders and CSV files (`read_paths`); else as in
-            `read_data`, where labels may be missing. Of several parts test is taken first, then
-            validation.
+        data: a path, or several, of files, folders and CSV files (`read_paths`); an image, or
+            several in a list, a tuple, a generator or the like, each as it comes: an array, a PIL
+            image, the bytes of an image file, an open binary file, a path; an array of images; else
+            as in `read_data`, where labels may be missing. Of several parts test is taken first,
+            then validation. None at all are no error.
         value_range: as in `read_labelled`.
 
     Returns:
@@ -194,47 +204,112 @@ def read_images(
 
 
 def _unlabelled(data: Any, value_range: ValueRange | None) -> tuple[Part, tuple[Skipped, ...]]:
-    if isinstance(data, list | tuple) and len(data) == 1 and _is_path(data[0]):
-        data = data[0]
-    if isinstance(data, list) and data and all(hasattr(each, "__array__") for each in data):
-        data = (data, np.zeros(len(data)))
-    if not _is_known(data) and isinstance(data, Iterable):
-        return read_paths(data)
-    kind = source_kind(data, labelled=False)
+    if is_array(data) and not _is_one_array(data):  # of paths, or of encoded images
+        data = as_array(data, "the array").ravel().tolist()
+    if _is_one_array(data):
+        return _prediction(held_array(data, "the array", value_range, several=False), ())
+    if is_item(data):
+        return _of_items([data], value_range)
+    several = _one_by_one(data)
+    if several is None:
+        return _of_source(data, value_range)
+    paths: list[Any] = []
+    for each in several:
+        if not is_path(each):
+            return _of_items(itertools.chain(paths, [each], several), value_range)
+        paths.append(each)
+    return _of_source(paths[0], value_range) if len(paths) == 1 else read_paths(paths)
+
+
+def _prediction(
+    images: HeldImages, skipped: tuple[Skipped, ...]
+) -> tuple[Part, tuple[Skipped, ...]]:
+    return Part("prediction", images, np.full(len(images), -1, np.int32)), skipped
+
+
+def _of_items(
+    given: Iterable[Any], value_range: ValueRange | None
+) -> tuple[Part, tuple[Skipped, ...]]:
+    found = read_items(given, "the images", value_range)
+    return _prediction(found.images, found.skipped)
+
+
+def _one_by_one(data: Any) -> Iterator[Any] | None:
+    """The images or paths of a list, a generator or the like; None: it is another source."""
+    source = is_path(data) or hasattr(data, "columns") or isinstance(data, Mapping)
+    if source or _is_dataset(data) or catalog.is_builder(data) or not isinstance(data, Iterable):
+        return None
+    if isinstance(data, list | tuple) and data:
+        nested = isinstance(data, list) and isinstance(data[0], list)
+        if _are_labelled(data) or not (is_item(data[0]) or is_path(data[0]) or nested):
+            return None
+    return iter(data)
+
+
+def _are_labelled(data: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether they are (images, labels), and not two images."""
+    if not (isinstance(data, tuple) and len(data) == 2 and _holds_images(data[0])):
+        return False
+    images, labels = data
+    if isinstance(images, list):
+        return not is_item(labels) or is_array(labels)
+    shape, axes = np.shape(images), np.ndim(labels) if is_array(labels) else 1
+    # Of one-hot rows and a grey image only what stands before them tells which they are.
+    several = len(shape) == 4 or (len(shape) == 3 and shape[-1] not in CHANNELS)
+    return not isinstance(labels, Image.Image) and (axes == 1 or (axes == 2 and several))
+
+
+def _of_source(data: Any, value_range: ValueRange | None) -> tuple[Part, tuple[Skipped, ...]]:
+    """Images of a source that `fit` takes, too, with labels or without."""
+    data, kind = _opened(data, labelled=False)
+    if kind == "images":
+        return _unlabelled(data, value_range)
     if kind in ("folder", "file"):
         return read_paths(data)
     if kind == "table":
-        return read_paths(data) if _is_path(data) else _table_images(data)
+        return read_paths(data) if is_path(data) else _table_images(data)
     if kind == "parts":
         parts = _named_sources(data)
         chosen = parts[next(name for name in EVALUATED if name in parts)]
         return _unlabelled(chosen, value_range)
+    if kind == "arrays":
+        return _of_labelled(data, value_range)
     if kind == "tfds":
-        builder = catalog.builder_of(os.fsdecode(data)) if _is_path(data) else data
+        builder = catalog.builder_of(os.fsdecode(data)) if is_path(data) else data
         splits, _ = catalog.parts_of(builder)
         split = splits[next(name for name in EVALUATED if name in splits)]
-        source = f"{builder.info.full_name} {split}"
-        dataset = catalog.dataset_of(builder, split)
-        images, labels, skipped = read_dataset(
-            dataset, source, labelled=False, value_range=value_range
-        )
-    elif kind == "arrays":
-        images, skipped = held_array(data[0], "the array", value_range), ()
-        if np.ndim(data[1]) not in (1, 2) or len(data[1]) != len(images):
-            raise InputError(
-                f"two arrays are images and labels, got the shapes {np.shape(data[0])} and "
-                f"{np.shape(data[1])}: give images as one array or as a list"
-            )
-        labels = np.full(len(images), -1)
+        dataset, source = catalog.dataset_of(builder, split), f"{builder.info.full_name} {split}"
     else:
-        images, labels, skipped = read_dataset(
-            data, "the dataset", labelled=False, value_range=value_range
+        dataset, source = data, "the dataset"
+    images, _, skipped = read_dataset(dataset, source, labelled=False, value_range=value_range)
+    return _prediction(images, skipped)
+
+
+def _of_labelled(data: Any, value_range: ValueRange | None) -> tuple[Part, tuple[Skipped, ...]]:
+    """The images of (images, labels)."""
+    images, labels = data
+    if not _is_one_array(images):
+        return _of_items(images, value_range)
+    held = held_array(images, "the array", value_range)
+    if np.ndim(labels) not in (1, 2) or len(labels) != len(held):
+        raise InputError(
+            f"two arrays are images and labels, got the shapes {np.shape(images)} and "
+            f"{np.shape(labels)}: give images as one array or as a list"
         )
-    return Part("prediction", images, labels.astype(np.int32)), skipped
+    return _prediction(held, ())
+
+
+def _opened(data: Any, *, labelled: bool = True) -> tuple[Any, str]:
+    """A source and its kind; of a file of NumPy what it holds."""
+    kind = source_kind(data, labelled=labelled)
+    if kind != "numpy":
+        return data, kind
+    held = read_numpy(os.fsdecode(data), labelled=labelled)
+    return held, "images" if is_array(held) else source_kind(held, labelled=labelled)
 
 
 def source_kind(data: Any, *, labelled: bool = True) -> str:
-    """What a source is: "folder", "table", "tfds", "arrays", "dataset" or "parts"; or "file".
+    """What a source is: "folder", "table", "numpy", "tfds", "arrays", "dataset", "parts", "file".
 
     Args:
         data: the source.
@@ -243,7 +318,7 @@ def source_kind(data: Any, *, labelled: bool = True) -> str:
     Raises:
         InputError: it is none of them, or a path that does not exist.
     """
-    if _is_path(data):
+    if is_path(data):
         return existing_source(os.fsdecode(data)) if labelled else path_kind(os.fsdecode(data))
     if hasattr(data, "columns") and hasattr(data, "itertuples"):
         return "table"
@@ -253,25 +328,21 @@ def source_kind(data: Any, *, labelled: bool = True) -> str:
         return "dataset"
     if isinstance(data, Mapping):
         return "parts"
-    if isinstance(data, tuple) and len(data) == 2 and _is_array(data[0]):
+    if isinstance(data, tuple) and len(data) == 2 and _holds_images(data[0]):
         return "arrays"
     if isinstance(data, tuple) and len(data) in (2, 3):
         return "parts"
-    if hasattr(data, "__array__"):
+    if is_array(data):
         raise InputError(f"images of shape {np.shape(data)} come without labels; {ACCEPTED}")
     raise InputError(f"cannot read images from {_short(data)}; {ACCEPTED}")
 
 
 def source_name(data: Any) -> str | None:
     """What tells a source again in a later run: a path, or a TFDS name; None for all in memory."""
-    if not _is_path(data):
+    if not is_path(data):
         return data.info.full_name if catalog.is_builder(data) else None
     path = os.fsdecode(data)
     return path if path.startswith(TFDS_PREFIX) else os.path.realpath(path)
-
-
-def _is_path(data: Any) -> bool:
-    return isinstance(data, str | bytes | os.PathLike)
 
 
 def _is_dataset(data: Any) -> bool:
@@ -282,23 +353,16 @@ def _is_dataset(data: Any) -> bool:
     return keras is not None and isinstance(data, keras.utils.PyDataset)
 
 
-def _is_array(value: Any) -> bool:
+def _holds_images(value: Any) -> bool:
+    """Whether it may be the images of (images, labels): an array, or a list of images."""
     if hasattr(value, "itertuples") or _is_dataset(value):
         return False
-    return hasattr(value, "__array__") or (
-        isinstance(value, list) and not any(_is_path(each) for each in value)
-    )
+    return is_array(value) or isinstance(value, list)
 
 
-def _is_known(data: Any) -> bool:
-    """Whether it is a source, and not several paths."""
-    if isinstance(data, tuple | list) and all(_is_path(each) for each in data):
-        return False
-    try:
-        source_kind(data, labelled=False)
-    except InputError:
-        return _is_path(data)
-    return True
+def _is_one_array(images: Any) -> bool:
+    """Whether images come as one array of numbers, and not one by one."""
+    return is_array(images) and as_array(images, "the array").dtype.kind not in "SUO"
 
 
 def _short(data: Any) -> str:
@@ -314,14 +378,27 @@ def _contents(
     value_range: ValueRange | None,
 ) -> _Contents:
     if kind == "tfds":
-        builder = catalog.builder_of(os.fsdecode(data)) if _is_path(data) else data
+        builder = catalog.builder_of(os.fsdecode(data)) if is_path(data) else data
         return _of_builder(builder, class_names, value_range)
     source = "the data" if name == "train" else f"the {name} data"
     if kind == "arrays":
         return _of_arrays(data[0], data[1], class_names, source, value_range)
     images, given, skipped = read_dataset(data, source, value_range=value_range)
-    labels, names = positions(given, class_names, source)
+    own = class_names_of(data)
+    if own and not _only_numbers(class_names):
+        given = _named(given, own, source)
+    labels, names = positions(given, class_names or own, source)
     return _Contents({"train": Part("train", images, labels)}, names, skipped)
+
+
+def _named(given: np.ndarray, own: tuple[str, ...], source: str) -> np.ndarray:
+    """Labels by the names that their source has for them, of which others have another order."""
+    return np.array(own, object)[positions(given, own, source)[0]]
+
+
+def _only_numbers(class_names: tuple[str, ...] | None) -> bool:
+    """Whether classes are called "0", "1", ...: then a model was trained without names."""
+    return class_names is not None and class_names == tuple(map(str, range(len(class_names))))
 
 
 def _of_arrays(
@@ -331,14 +408,22 @@ def _of_arrays(
     source: str,
     value_range: ValueRange | None,
 ) -> _Contents:
-    held = held_array(images, source, value_range)
     labels, names = positions(given, class_names, source)
-    if len(labels) != len(held):
+    if _is_one_array(images):
+        held, numbers = held_array(images, source, value_range), None
+        skipped: tuple[Skipped, ...] = ()
+        count, shape = len(held), f" of shape {np.shape(images)[1:]}"
+    else:
+        found = read_items(images, source, value_range)
+        held, numbers, skipped = found.images, found.numbers, found.skipped
+        count, shape = len(held) + len(skipped), ""
+    if len(labels) != count:
         raise InputError(
-            f"{source} has {len(held)} images of shape {np.shape(images)[1:]} and {len(labels)} "
-            "labels: expected a label for each image"
+            f"{source} has {count} images{shape} and {len(labels)} labels: expected a label for "
+            "each image"
         )
-    return _Contents({"train": Part("train", held, labels)}, names)
+    kept = labels if numbers is None else labels[numbers]
+    return _Contents({"train": Part("train", held, kept)}, names, skipped)
 
 
 def _of_builder(
@@ -360,7 +445,7 @@ def _of_builder(
             notes.append(f"{source} has no labels: not used")
             continue
         if own:
-            given = np.array(own, object)[positions(given, own, source)[0]]
+            given = _named(given, own, source)
         labels, class_names = positions(given, class_names or own, source)
         parts[part] = Part(part, images, labels)
     return _Contents(parts, class_names or own or (), tuple(skipped), tuple(notes))
@@ -403,7 +488,7 @@ def _train_of(
     data: Any, class_names: tuple[str, ...] | None, value_range: ValueRange | None
 ) -> _Contents:
     """The training part of a source, alone."""
-    kind = source_kind(data)
+    data, kind = _opened(data)
     if kind == "parts":
         raise InputError(f"the train part is made of parts again: {_short(data)}")
     if kind == "folder":
@@ -430,7 +515,7 @@ def _labelled(
     name: str = "train",
 ) -> Found:
     """The first of the preferred parts that a source has."""
-    kind = source_kind(data)
+    data, kind = _opened(data)
     if kind == "parts":
         sources = _named_sources(data)
         own = next(each for each in preferred if each in sources)

@@ -14,6 +14,7 @@ from ktransfer._timing import timed
 from ktransfer.data.held import HeldImages
 from ktransfer.data.layout import TFDS_PREFIX
 from ktransfer.data.listing import read_listing
+from ktransfer.data.numpy_files import is_numpy
 from ktransfer.data.parts import Splits
 from ktransfer.data.sources import read_data
 from ktransfer.data.value_range import AUTO, ValueRange, choose, given_range
@@ -99,7 +100,8 @@ def look_through(
     with timed(seconds, "scan"):
         is_path = isinstance(data, str | os.PathLike)
         name = os.fsdecode(data) if is_path else "the " + type(data).__name__
-        if (is_path and not name.startswith(TFDS_PREFIX)) or hasattr(data, "columns"):
+        held = name.startswith(TFDS_PREFIX) or is_numpy(name)
+        if (is_path and not held) or hasattr(data, "columns"):
             # Leniently: what training would refuse is to be reported.
             subject = of_listing(read_listing(data))
             subject = replace(subject, files=subject.files.with_range(given))

@@ -12,6 +12,7 @@ from ktransfer._checks import InputError
 from ktransfer.data import Part, read_data, read_images
 from ktransfer.data.held_back import range_of
 from ktransfer.data.host import read_on_host
+from ktransfer.data.items import is_array
 from ktransfer.data.layout import TFDS_PREFIX
 from ktransfer.data.value_range import ValueRange
 from ktransfer.export.images import spread
@@ -69,9 +70,7 @@ def check_calibration(calibration: Any, record: Mapping[str, Any]) -> None:
 
 
 def _of_source(source: Any, class_names: Sequence[str], value_range: ValueRange | None) -> Part:
-    if hasattr(source, "__array__") and not hasattr(source, "columns"):
-        images = np.asarray(source)  # images alone, as `predict` takes them
-        source = (images, np.zeros(len(images), np.int32)) if images.ndim == 4 else source
+    if is_array(source):  # images alone, as `predict` takes them
         return read_images(source, value_range=value_range)[0]
     try:
         return read_data(source, class_names=class_names, value_range=value_range).train

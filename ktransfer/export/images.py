@@ -11,6 +11,7 @@ import numpy as np
 from ktransfer._checks import InputError, RunError
 from ktransfer.data import Part, read_images, read_labelled
 from ktransfer.data.held_back import held_back, range_of
+from ktransfer.data.items import is_array
 from ktransfer.data.layout import TFDS_PREFIX
 from ktransfer.probes import even_sample
 
@@ -68,9 +69,7 @@ def _of_source(
     source: Any, class_names: Sequence[str], record: Mapping[str, Any]
 ) -> tuple[Part, tuple[str, ...]]:
     value_range = range_of(record)
-    if hasattr(source, "__array__") and not hasattr(source, "columns"):
-        images = np.asarray(source)  # images alone, as `predict` takes them
-        source = (images, np.zeros(len(images), np.int32)) if images.ndim == 4 else source
+    if is_array(source):  # images alone, as `predict` takes them
         return read_images(source, value_range=value_range)[0], ()
     try:
         part, _, _ = read_labelled(source, class_names, value_range=value_range)

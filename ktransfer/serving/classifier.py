@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ktransfer._checks import InputError, RunError
-from ktransfer.data.arrays import held_array
 from ktransfer.data.images import Skipped
+from ktransfer.data.items import is_array
 from ktransfer.data.learnt import UNSEEN, Learnt
 from ktransfer.data.parts import Part
 from ktransfer.data.sources import read_images
@@ -68,10 +68,8 @@ class OnnxClassifier:
         """The class probabilities of images.
 
         Args:
-            images: RGB images in [0, 255], uint8 or float (which are rounded) `(batch, height,
-                width, 3)` or one `(height, width, 3)` of any size; a path, or several, of image
-                files, folders and CSV files with the column path; or any other source that
-                `FineTuner.predict` takes.
+            images: as `FineTuner.predict` takes them: paths, an array, images one by one, or any
+                other source.
             on_progress: called with (images done, images in all) after each batch.
 
         Returns:
@@ -165,11 +163,5 @@ class OnnxClassifier:
 
     def _read(self, images: Any) -> tuple[Images, tuple[Skipped, ...], bool]:
         """The images, what was skipped, and whether they have names."""
-        value_range = self.metadata.value_range
-        if hasattr(images, "__array__") and not hasattr(images, "columns"):
-            array = np.asarray(images)
-            array = array[np.newaxis] if array.ndim == 3 else array
-            held = held_array(array, "the array", value_range)
-            return held.with_range(value_range), (), False
-        part, skipped = read_images(images, value_range=value_range)
-        return part.images, skipped, True
+        part, skipped = read_images(images, value_range=self.metadata.value_range)
+        return part.images, skipped, not is_array(images)
