@@ -27,6 +27,7 @@ from ktransfer.data import (
     read_images,
     read_labelled,
 )
+from ktransfer.data.held import HeldImages
 from ktransfer.data.held_back import held_back, range_of, record_of
 from ktransfer.data.items import is_array
 from ktransfer.data.learnt import Learnt
@@ -46,6 +47,7 @@ from ktransfer.export.images import MOST_IMAGES, MOST_JUDGED
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
+    FORWARD_BATCH_SIZE,
     Forward,
     compile_forward,
     extract_part,
@@ -59,6 +61,7 @@ from ktransfer.rates import SWEEP_RATES, RangeTest, Sweep
 from ktransfer.results import Evaluation, FitResult, Summary, SummaryRow
 from ktransfer.runs import read_learnt, read_run, write_run
 from ktransfer.serving import Predictions
+from ktransfer.serving.decoding import decoded_batches
 from ktransfer.shift import predict_under_shift
 from ktransfer.training import (
     CacheMode,
@@ -841,12 +844,30 @@ class FineTuner:
 
     def _probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
         """Class probabilities, the index of the file of each row, and the files that have none."""
+        if isinstance(part.images, HeldImages):
+            return self._of_held(part.images)
         with progress_bar("predicting", len(part), shown=self.verbose) as show:
             features, _, failed = extract_part(
                 self._infer, part, self.backbone.input_size, on_progress=show
             )
         values = features.values.reshape(len(features.indices), len(self.class_names))
         return values, features.indices, failed
+
+    def _of_held(self, images: HeldImages) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
+        """`_probabilities` of images in memory, decoded on the host.
+
+        To the same pixels as in a pipeline, which takes longer to build than one image to predict.
+        """
+        values = [np.empty((0, len(self.class_names)), np.float32)]
+        rows: list[int] = []
+        failed: list[Skipped] = []
+        with progress_bar("predicting", len(images), shown=self.verbose) as show:
+            for batch in decoded_batches(images, self.backbone.input_size, FORWARD_BATCH_SIZE):
+                values += [self._infer(batch.pixels)] if batch.rows else []
+                rows += batch.rows
+                failed += batch.skipped
+                show(batch.done, len(images))
+        return np.concatenate(values), np.array(rows, np.int64), tuple(failed)
 
     def _calibration_images(self, source: Any) -> np.ndarray:
         return calibration_images(

@@ -223,12 +223,14 @@ def test_images_to_predict_need_no_labels(arrays):
         assert (part.name, set(part.labels), skipped) == ("prediction", {-1}, ())
 
 
-def test_list_of_arrays_is_a_batch_and_two_arrays_are_not(arrays):
+def test_lists_and_pairs_of_arrays_are_images(arrays):
     images = arrays["test"][0]
     np.testing.assert_array_equal(pixels(read_images(list(images))[0], (20, 24)), images)
-    match = r"two arrays are images and labels, got the shapes \(20, 24, 3\) and \(20, 24, 3\)"
+    pair = read_images((images[0], images[1]))[0]
+    np.testing.assert_array_equal(pixels(pair, (20, 24)), images[:2])
+    match = r"two arrays are images and labels, got the shapes \(\d+, 20, 24, 3\) and \(2,\)"
     with pytest.raises(InputError, match=match):
-        read_images((images[0], images[1]))
+        read_images((images, [0, 1]))
 
 
 X, Y = np.full((6, 8, 8, 3), 200, np.uint8), np.array([0, 1] * 3)
@@ -236,10 +238,10 @@ HALF = np.linspace(0, 1, 6 * 192, dtype=np.float32).reshape(6, 8, 8, 3)
 
 BAD_ARRAYS = {
     "rank": ((X[0, 0], Y), r"has the shape \(8, 3\); expected RGB \(n, height, width, 3\)"),
-    "channels": ((np.zeros((6, 8, 8, 4), np.uint8), Y), r"has the shape \(6, 8, 8, 4\)"),
+    "channels": ((np.zeros((6, 8, 8, 2), np.uint8), Y), r"has the shape \(6, 8, 8, 2\)"),
     "empty": ((X[:0], Y[:0]), r"has the shape \(0, 8, 8, 3\)"),
     "dtype": ((X.astype(str), Y), "has the dtype <U3; expected RGB .*uint8 or float"),
-    "ragged": (([X[0], X[0, :4]], [0, 1]), "holds images of different sizes"),
+    "ragged": (([X[0], [[1], [2, 3]]], [0, 1]), "image 1 of the data holds images of different"),
     "scaled": ((HALF, Y), r"values from 0 to 1: they look scaled to \[0, 1\]; multiply by 255"),
     "centred": ((HALF * 2 - 1, Y), r"values from -1 to 1: they look scaled to \[-1, 1\]"),
     "too large": ((X.astype(int) + 100, Y), r"must be RGB in \[0, 255\], got values from 300"),

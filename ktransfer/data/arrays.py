@@ -49,7 +49,7 @@ def held_array(
     check_pixel_type(values.dtype, source)
     values = as_images(values, source, of=images, several=several)
     if several and not len(values):
-        raise InputError(f"{source} has no images: its shape is {np.shape(images)}; {_EXPECTED}")
+        raise InputError(f"{source} has the shape {np.shape(images)}, no images; {_EXPECTED}")
     if values.dtype in (np.uint8, np.uint16):
         return HeldImages.of_pixels(values, source)
     limits, rows = Limits(source, value_range), HeldBuilder(source)

@@ -361,8 +361,11 @@ def _holds_images(value: Any) -> bool:
 
 
 def _is_one_array(images: Any) -> bool:
-    """Whether images come as one array of numbers, and not one by one."""
-    return is_array(images) and as_array(images, "the array").dtype.kind not in "SUO"
+    """Whether images come as one array, and not one by one: paths or encoded, or a list."""
+    if not is_array(images):
+        return False
+    values = as_array(images, "the array")
+    return values.dtype.kind not in "SUO" or values.ndim != 1
 
 
 def _short(data: Any) -> str:
@@ -408,7 +411,6 @@ def _of_arrays(
     source: str,
     value_range: ValueRange | None,
 ) -> _Contents:
-    labels, names = positions(given, class_names, source)
     if _is_one_array(images):
         held, numbers = held_array(images, source, value_range), None
         skipped: tuple[Skipped, ...] = ()
@@ -417,6 +419,7 @@ def _of_arrays(
         found = read_items(images, source, value_range)
         held, numbers, skipped = found.images, found.numbers, found.skipped
         count, shape = len(held) + len(skipped), ""
+    labels, names = positions(given, class_names, source)
     if len(labels) != count:
         raise InputError(
             f"{source} has {count} images{shape} and {len(labels)} labels: expected a label for "
