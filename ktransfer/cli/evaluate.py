@@ -25,6 +25,8 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
 
     DATA holds a folder for each class, or test/ (taken first) or val/ with such folders inside; or
     it is a CSV file with the columns path, label[, split], an .npz file, or tfds:NAME.
+
+    Images that RUN was trained on are counted, and those that it never saw scored apart.
     """
     early.check_run(run)
     early.check_labelled(data)
