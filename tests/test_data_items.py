@@ -14,6 +14,7 @@ from PIL import Image
 from ktransfer import FineTuner, InputError, OnnxClassifier, examine
 from ktransfer.cli import main
 from ktransfer.data import decode_image, image_dataset, read_data, read_images, read_paths
+from ktransfer.data.inputs import check_not_read
 from ktransfer.data.items import is_path
 from ktransfer.data.labels import positions
 from ktransfer.data.sources import read_labelled
@@ -463,3 +464,12 @@ def test_an_npz_file_is_trained_on_and_evaluated_as_its_arrays(tmp_path):
     assert "few_images" in kinds
     shown = CliRunner().invoke(main, ["evaluate", "run", str(tmp_path / "absent.npz")])
     assert shown.exit_code == 2
+
+
+def test_encoded_images_are_no_inputs_that_a_picture_could_replace(file, tmp_path):
+    (tmp_path / "page.png").write_bytes(b"")
+    encoded = file.read_bytes()
+    for each in (encoded, bytearray(encoded), [encoded, str(file)], ([encoded], [0])):
+        check_not_read(tmp_path / "page.png", "the page", each)
+    with pytest.raises(InputError, match=r"photo.png', which is read here"):
+        check_not_read(file, "the page", [encoded, str(file)])

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ktransfer._checks import InputError
+from ktransfer.data.items import is_path
 from ktransfer.data.layout import path_kind
 from ktransfer.data.sniffing import NO_IMAGE, describe_content
 from ktransfer.data.tables import read_table
@@ -53,7 +54,9 @@ def _refuse(target: str | os.PathLike[str], what: str, path: str) -> NoReturn:
 
 def _sources(images: Any) -> Iterator[Any]:
     """Paths and tables, out of lists and of parts."""
-    if isinstance(images, str | bytes | os.PathLike) or hasattr(images, "columns"):
+    if isinstance(images, bytes | bytearray | memoryview) and not is_path(images):
+        return  # an encoded image
+    if is_path(images) or hasattr(images, "columns"):
         yield images
     elif isinstance(images, Mapping | Sequence):
         several = images.values() if isinstance(images, Mapping) else images
