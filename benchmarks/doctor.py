@@ -7,29 +7,35 @@ classes), and faults are planted by seed: files cut short, web pages named .jpg,
 bytes, copies resized, encoded anew, brightened and cropped, copies in another part and under
 another label. `ktransfer doctor --json` looks at them in a process of its own; its wall time and
 the memory of all its processes together (resident, sampled 10 times a second) are noted, and what
-it found is compared with what was planted. It takes about 4 minutes on 2 CPU cores and writes
-benchmarks/results/doctor.md and .json.
+it found is compared with what was planted.
+
+Then sets in which every image looks like many others (`look_alikes.py`): 300 spectrograms under the
+same axes, line drawings, tiles of one surface and slices of volumes, and 300 each of the real sets
+in the shared folder; in each 60 copies are hidden, changed in the four ways.
+How many of them are found, and which other groups are called copies, is noted by set. It takes
+about 6 minutes on 2 CPU cores and writes benchmarks/results/doctor.md and .json.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageEnhance
-from reporting import results_folder, table, write_results
+from look_alikes import CHANGES, LOOK_ALIKES, write_with_copies
+from PIL import Image
+from reporting import results_folder, shared_folder, table, write_results
 
 CLASSES = ("birch", "fir", "lime", "oak", "yew")
 SIZE = (500, 375)
@@ -48,6 +54,13 @@ PLANTED = {
     "near leak": 60,
     "label": 40,
 }
+
+REAL_SETS = ("steel_defects", "chest_xray", "ants_bees", "flowers")
+_LOOK_ALIKES = (
+    "Sets in which images look alike, with copies hidden in them, a pair each: how many pairs were "
+    "found as they are, how many other groups were called copies, how many findings on copies were "
+    "errors, and seconds to compare.\n\n"
+)
 
 _Groups = dict[str, set[tuple[str, ...]]]
 
@@ -79,25 +92,6 @@ def draw_all(root: Path, count: int) -> list[Path]:
     with ProcessPoolExecutor() as pool:
         list(pool.map(draw, [(str(path), at) for at, path in enumerate(paths)], chunksize=50))
     return paths
-
-
-def _jpeg(image: Image.Image, quality: int = 80) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
-    return stream.getvalue()
-
-
-def _cropped(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    return image.crop((width // 33, height // 33, width * 32 // 33, height * 32 // 33))
-
-
-CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
-    "resized": lambda image: _jpeg(image.resize((image.width // 2, image.height // 2))),
-    "encoded": lambda image: _jpeg(image, 40),
-    "brightened": lambda image: _jpeg(ImageEnhance.Brightness(image).enhance(1.2)),
-    "cropped": lambda image: _jpeg(_cropped(image)),
-}
 
 
 def plant(paths: list[Path], share: float) -> _Groups:
@@ -141,10 +135,10 @@ def _plant(fault: str, path: Path, planted: _Groups) -> None:
         planted["conflicting_labels"].add(group)
 
 
-def examined(root: Path) -> tuple[dict[str, Any], float, float]:
-    """What the command says, its wall time in seconds, and the most memory it had, in MB."""
+def examined(root: Path) -> tuple[dict[str, Any], float, float, float]:
+    """What the command says, its wall and processor time in seconds, and its most memory in MB."""
     command = [sys.executable, "-m", "ktransfer", "doctor", str(root), "--json"]
-    started = time.perf_counter()
+    started, before_s = time.perf_counter(), _processor_s()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak, ended = [0.0], threading.Event()
 
@@ -158,7 +152,13 @@ def examined(root: Path) -> tuple[dict[str, Any], float, float]:
         seconds = time.perf_counter() - started
         ended.set()
         sampler.join()
-    return json.loads(said.splitlines()[-1]), seconds, peak[0]
+    return json.loads(said.splitlines()[-1]), seconds, _processor_s() - before_s, peak[0]
+
+
+def _processor_s() -> float:
+    """Seconds that the cores have worked for processes that have ended, started by this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _memory_mb(pid: int) -> float:
@@ -196,6 +196,45 @@ def compared(report: dict[str, Any], planted: _Groups) -> dict[str, dict[str, in
     return rows
 
 
+def look_alike_sets(count: int, data: Path | None) -> Iterator[tuple[str, list[Image.Image]]]:
+    """Sets by name, of at most `count` images each: those drawn, and the real ones in a folder."""
+    for name, draw_set in LOOK_ALIKES.items():
+        yield name, list(draw_set(count, 1))
+    for folder in [data / name for name in REAL_SETS] if data else ():
+        paths = sorted(folder.rglob("*.jp*g"))
+        chosen = paths[:: max(1, len(paths) // count)][:count]
+        yield folder.name, [Image.open(path).convert("RGB") for path in chosen]
+
+
+def judged_set(images: list[Image.Image], copies: int) -> dict[str, int | float]:
+    """How many hidden copies are found in a set, and how many other groups are called copies."""
+    with tempfile.TemporaryDirectory(prefix="ktransfer-look-alikes-") as folder:
+        planted = write_with_copies(images, Path(folder), copies)
+        report, *_ = examined(Path(folder))
+    groups = [
+        set(group)
+        for finding in report["findings"]
+        if finding["kind"] == "near_duplicate"
+        for group in finding["paths"]
+    ]
+    found = dict.fromkeys(CHANGES, 0)
+    for change, *pair in planted:
+        found[change] += set(pair) in groups
+    errors = sum(
+        finding["severity"] == "error" and finding["kind"] in KINDS
+        for finding in report["findings"]
+    )
+    return {
+        "images": len(images),
+        "hidden": len(planted),
+        "found": sum(found.values()),
+        **found,
+        "others": len(groups) - sum(found.values()),
+        "errors": errors,
+        "compare_s": report["seconds"]["compare"],
+    }
+
+
 def main() -> None:
     """Measures and reports."""
     parser = argparse.ArgumentParser(
@@ -210,15 +249,22 @@ def main() -> None:
         planted = plant(draw_all(root, count), count / 10_000)
         files = [path for path in root.rglob("*") if path.is_file()]
         size_mb = sum(path.stat().st_size for path in files) / 2**20
-        report, seconds, peak_mb = examined(root)
+        report, seconds, processor_s, peak_mb = examined(root)
     rows = compared(report, planted)
+    data_folder = None if options.smoke else shared_folder() / "data"
+    sets = {
+        name: judged_set(images, 1 if options.smoke else 15)
+        for name, images in look_alike_sets(20 if options.smoke else 300, data_folder)
+    }
     data = {
         "files": len(files),
         "size_mb": size_mb,
         "seconds": seconds,
+        "processor_s": processor_s,
         "phases": report["seconds"],
         "peak_mb": peak_mb,
         "kinds": rows,
+        "look_alikes": sets,
         "other_findings": [
             each["kind"] for each in report["findings"] if each["kind"] not in KINDS
         ],
@@ -226,13 +272,19 @@ def main() -> None:
     phases = ", ".join(f"{name} {value:.1f}" for name, value in report["seconds"].items())
     body = (
         f"{len(files):,} files, {size_mb:,.0f} MB: {seconds:.1f} s of wall time ({phases}), "
-        f"{len(files) / seconds:,.0f} a second; at most {peak_mb:,.0f} MB of memory in all its "
+        f"{len(files) / seconds:,.0f} a second, "
+        f"{processor_s:.1f} s of the cores' time; at most {peak_mb:,.0f} MB of memory in all its "
         f"processes together.\n\n"
         + table(
             ["kind", "planted", "found", "invented"],
             [[kind, *(str(value) for value in row.values())] for kind, row in rows.items()],
         )
-        + f"\n\nOther kinds that were reported: {', '.join(data['other_findings']) or 'none'}."
+        + f"\n\nOther kinds that were reported: {', '.join(data['other_findings']) or 'none'}.\n\n"
+        + _LOOK_ALIKES
+        + table(
+            ["set", *(name.replace("_", " ") for name in next(iter(sets.values())))],
+            [[name, *(f"{value:g}" for value in row.values())] for name, row in sets.items()],
+        )
     )
     write_results(results_folder(options.out, smoke=options.smoke), "doctor", body, data)
 

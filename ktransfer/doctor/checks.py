@@ -12,6 +12,7 @@ from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.names import name_findings
 from ktransfer.doctor.pixels import pixel_findings
 from ktransfer.doctor.sameness import Sameness
+from ktransfer.doctor.sizes import size_findings
 from ktransfer.doctor.subject import Subject
 from ktransfer.doctor.unusable import unusable_findings
 
@@ -34,4 +35,5 @@ def check_all(
         *unusable_findings(subject, faults),
         *name_findings(subject),
         *pixel_findings(subject, looks),
+        *size_findings(subject, looks),
     ]

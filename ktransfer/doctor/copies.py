@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -65,33 +65,40 @@ def _leaks(subject: Subject, same: Sameness) -> Iterator[Finding]:
             "the validation part was drawn from train: with `ktransfer doctor DATA --out "
             "manifest.csv --exclude`, one copy of each is left to be drawn"
         )
+    how = [_how(same, subject.part, group) for group in groups]
     yield Finding(
         "leak",
-        "error",
+        _severity(how),
         len(groups),
         f"{what} ({'; '.join(between)}): the score there is better than it should be",
         advice,
         tuple(subject.paths(group) for group in groups),
-        tuple(_how(same, subject.part, group) for group in groups),
+        tuple(how),
     )
 
 
 def _contradictions(subject: Subject, same: Sameness) -> Iterator[Finding]:
     groups = contradicting(subject, same)
     if groups:
+        how = [_how(same, subject.label, group) for group in groups]
         yield Finding(
             "conflicting_labels",
-            "error",
+            _severity(how),
             len(groups),
             f"{len(groups):,} photo{'s have' if len(groups) > 1 else ' has'} two labels",
             "decide which label is right and remove the others; --exclude leaves out all of them",
             tuple(subject.paths(group) for group in groups),
             tuple(
-                f"{_how(same, subject.label, group)} as "
+                f"{way} as "
                 + ", ".join(subject.classes[label] for label in np.unique(subject.label[group]))
-                for group in groups
+                for way, group in zip(how, groups, strict=True)
             ),
         )
+
+
+def _severity(how: Sequence[str]) -> str:
+    """The same bytes are certain; what only looks the same is for people to judge."""
+    return "error" if BYTES in how else "warning"
 
 
 def _parts(subject: Subject, group: np.ndarray) -> str:

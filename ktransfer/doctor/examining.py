@@ -23,6 +23,7 @@ from ktransfer.doctor.crew import look_at_all, look_in_threads
 from ktransfer.doctor.estimate import estimate
 from ktransfer.doctor.findings import Report, in_order
 from ktransfer.doctor.looking import extremes_of, look_at_held
+from ktransfer.doctor.looking_closely import closer_look_at
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
 
@@ -74,7 +75,11 @@ class Examined:
                 self.looks[deep], _ = _looks(subject, look, bar, deep)
         self.subject = subject
         with timed(seconds, "compare"):
-            self.same: Sameness = find_same(self.looks, near=len(subject) <= MOST_COMPARED)
+            self.same: Sameness = find_same(
+                self.looks,
+                near=len(subject) <= MOST_COMPARED,
+                closer=closer_look_at(subject.files),
+            )
             findings = check_all(subject, self.looks, faults, self.same)
             findings += () if before_training else estimate(subject, self.looks)
         usable = self.looks["seen"].astype(np.bool_)

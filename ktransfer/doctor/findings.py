@@ -26,6 +26,7 @@ KINDS = (
     "few_images",
     "wrong_extension",
     "tiny",
+    "size_outlier",
     "bit_depth",
     "value_range",
     "channel_mismatch",

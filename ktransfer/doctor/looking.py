@@ -111,7 +111,7 @@ def _look_at_encoded(
 ) -> str | None:
     image_format = "image"
     try:
-        with quietly(lambda: _opened(stream)) as image:
+        with quietly(lambda: opened(stream)) as image:
             image_format = str(image.format)
             quietly(lambda: _note(image, found, before_big, value_range))
     # Damaged files make Pillow raise nearly anything: SyntaxError, struct.error, zlib.error.
@@ -125,7 +125,8 @@ def _blake2b() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
 
-def _opened(stream: BinaryIO) -> Image.Image:
+def opened(stream: BinaryIO) -> Image.Image:
+    """An image in one of the formats that are read, of which the header was read."""
     stream.seek(0)
     return Image.open(stream, formats=FORMATS)
 
@@ -139,8 +140,6 @@ def _note(
     fault = too_large(image.size)
     if fault:
         raise ValueError(fault)
-    if image.width * image.height > BIG_PIXELS:
-        before_big()
     found["width"], found["height"] = image.size
     image_format = "JPEG" if image.format == "MPO" else str(image.format)
     found["mode"] = MODES.index(image.mode) if image.mode in MODES else OTHER
@@ -149,17 +148,11 @@ def _note(
         image, "is_animated", False
     )
     kind = deep_kind(image)
-    # A JPEG is decoded at a fraction of its size, which still reads all of its data.
-    image.draft("RGB", (THUMBNAIL_PX, THUMBNAIL_PX))
-    image.load()
+    small = upright(image, THUMBNAIL_PX, before_big, value_range)
     found["alpha"] = image.has_transparency_data
-    turn = TURNS.get(orientation(image))
     if kind:
         low, high = _extremes(image)
         _note_depth(found, Extremes(low, high, kind))
-    small = _small(image, value_range)
-    if turn is not None:
-        small = small.transpose(turn)
     channels = np.asarray(small, np.int16)
     found["grey"] = np.ptp(channels, axis=-1).max() <= _GREY_LEVELS
     grey = small.convert("L")
@@ -180,9 +173,26 @@ def extremes_of(looks: np.ndarray) -> list[Extremes]:
     return [Extremes(float(r["low"]), float(r["high"]), KINDS[r["depth"] - 1]) for r in rows]
 
 
-def _small(image: Image.Image, value_range: ValueRange | None) -> Image.Image:
-    """The image as RGB, as training sees it, squeezed into the thumbnail's square."""
-    size = (THUMBNAIL_PX, THUMBNAIL_PX)
+def upright(
+    image: Image.Image,
+    side: int,
+    before_big: Callable[[], None] = lambda: None,
+    value_range: ValueRange | None = None,
+) -> Image.Image:
+    """The image as RGB, as training sees it, squeezed into a square of so many pixels."""
+    if image.width * image.height > BIG_PIXELS:
+        before_big()
+    # A JPEG is decoded at a fraction of its size, which still reads all of its data.
+    image.draft("RGB", (side, side))
+    image.load()
+    turn = TURNS.get(orientation(image))
+    small = _small(image, (side, side), value_range)
+    return small if turn is None else small.transpose(turn)
+
+
+def _small(
+    image: Image.Image, size: tuple[int, int], value_range: ValueRange | None
+) -> Image.Image:
     if image.mode[0] in "IF":
         return _small_deep(image, size, value_range)
     if image.has_transparency_data:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer.doctor.similar import MAX_DISTANCE, near_pairs
+from ktransfer.doctor.closer import agreements
+from ktransfer.doctor.grouping import around_centres, copies_among
+from ktransfer.doctor.similar import MAX_DISTANCE, Similar, near_pairs
+
+# 64 MB of images looked at closely.
+_MOST_IMAGES = 4_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +33,20 @@ class Sameness:
 
     @property
     def groups(self) -> tuple[np.ndarray, ...]:
-        """Each image in at most one group: the near ones, and the exact ones outside of them."""
+        """The near ones, and the exact ones outside of them."""
         inside = set(np.concatenate([*self.near, np.empty(0, np.int64)]).tolist())
         return (*self.near, *(each for each in self.exact if int(each[0]) not in inside))
 
 
-def find_same(looks: np.ndarray, *, near: bool = True) -> Sameness:
+def find_same(
+    looks: np.ndarray, *, near: bool = True, closer: Callable[[np.ndarray], np.ndarray]
+) -> Sameness:
     """Finds images that are the same.
 
     Args:
         looks: records `LOOK` `(n,)`.
         near: whether to look for near duplicates too.
+        closer: of positions, these images as `agreements` compares them.
     """
     content = np.full(len(looks), -1, np.int64)
     seen = np.flatnonzero(looks["seen"])
@@ -51,27 +59,33 @@ def find_same(looks: np.ndarray, *, near: bool = True) -> Sameness:
     if not near:
         return Sameness(exact, (), content, MAX_DISTANCE)
     # One of each content: a thousand copies are a thousand copies, not half a million pairs.
-    one = looks[seen[first]]
-    similar = near_pairs(one["hash"], one["thumbnail"])
-    groups = tuple(
-        np.sort(np.concatenate([members[each] for each in component]))
-        for component in components(similar.pairs.tolist())
-    )
-    return Sameness(exact, groups, content, similar.max_distance)
+    unique = seen[first]
+    similar = near_pairs(looks["hash"][unique], looks["thumbnail"][unique])
+    pairs = _agreeing(similar, len(unique), lambda positions: closer(unique[positions]))
+    groups = [
+        np.sort(np.concatenate([members[each] for each in group]))
+        for group in around_centres(pairs.tolist())
+    ]
+    groups.sort(key=lambda group: group.tolist())
+    return Sameness(exact, tuple(groups), content, similar.max_distance)
 
 
-def components(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The groups that pairs join, each sorted.
+def _agreeing(
+    similar: Similar, num_images: int, closer: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Of pairs that are alike at 32 pixels those that are copies, `(n, 2)`."""
+    differences = np.empty(len(similar.pairs), np.float32)
+    for start, stop in _blocks(similar.pairs):
+        positions, places = np.unique(similar.pairs[start:stop], return_inverse=True)
+        images, crops = closer(positions), similar.crops[start:stop]
+        differences[start:stop] = 1 - agreements(images, places.reshape(-1, 2), crops)
+    return similar.pairs[copies_among(similar.pairs, differences, num_images)]
 
-    Example:
-        >>> components([(1, 2), (5, 6), (2, 3)])
-        [[1, 2, 3], [5, 6]]
-    """
-    home: dict[int, list[int]] = {}
-    for one, other in pairs:
-        first, second = home.setdefault(one, [one]), home.setdefault(other, [other])
-        if first is not second:
-            first += second
-            home |= dict.fromkeys(second, first)
-    distinct = {id(each): each for each in home.values()}
-    return sorted(sorted(each) for each in distinct.values())
+
+def _blocks(pairs: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where blocks of pairs begin and end whose images fit in memory."""
+    if len(np.unique(pairs)) <= _MOST_IMAGES:
+        yield 0, len(pairs)
+        return
+    for start in range(0, len(pairs), _MOST_IMAGES // 2):
+        yield start, start + _MOST_IMAGES // 2

@@ -1,12 +1,10 @@
 """Near duplicates: the same photo resized, encoded anew, brightened or slightly cropped.
 
-A perceptual hash proposes pairs and a second look at the thumbnails confirms them, as to the hash
-alone any two X-rays look alike. Two thumbnails are the same photo where their fine detail (each
-pixel less the mean of its surroundings) correlates, the one laid on the other as it is or slightly
-cropped. The limits were chosen on 150 copies each of ants and bees, flowers, X-rays and steel:
-resized, encoded anew, darkened and greyed photos are found (99 % and more), cropped by a thirtieth
-on each side 95 % and more, by a twentieth 77 to 97 %; steel, which is mostly noise, less often. No
-pair of different X-rays or surfaces is joined (`tests/test_doctor_similar.py`).
+A perceptual hash proposes pairs and a second look at the thumbnails takes those whose fine detail
+(each pixel less the mean of its surroundings) correlates, the one laid on the other as it is or
+slightly cropped. In sets whose images all look alike the hash is of what an image has beyond the
+mean image. All of it is from afar: of X-rays, spectrograms and drawings different ones pass too,
+and a closer look (`closer`) decides.
 
 Source: Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions (the hash);
     Lewis 1995, Fast Normalized Cross-Correlation (the confirmation). Ours are the few crops.
@@ -23,8 +21,9 @@ from ktransfer.doctor.looking import THUMBNAIL_PX
 
 #: Bits of 64 that may differ. Of photos cropped by a twentieth on each side 98 % stay within.
 MAX_DISTANCE = 16
-#: Correlation of fine detail. Different X-rays reach 0.85, copies are above 0.9 nearly always.
-MIN_DETAIL = 0.87
+#: Correlation of fine detail. Copies of photos are above 0.9 nearly always, of thin lines above
+#: 0.8, cropped ones less; different X-rays reach 0.85.
+MIN_DETAIL = 0.7
 #: Correlation of the thumbnails themselves: detail alone would join surfaces lit differently.
 MIN_CORRELATION = 0.7
 
@@ -52,12 +51,16 @@ class Similar(NamedTuple):
     """What a search found.
 
     Attributes:
-        pairs: int64 `(n, 2)`, positions of images that are near duplicates.
+        pairs: int64 `(n, 2)`, positions of images that are near duplicates, or look so at 32
+            pixels.
+        crops: float32 `(n, 4)`, about what is to be cut off the first at its top, bottom, left and
+            right, as shares of its sides, to lie on the second.
         max_distance: the largest distance of hashes that was looked at; smaller than
             `MAX_DISTANCE` where too many images look alike.
     """
 
     pairs: np.ndarray
+    crops: np.ndarray
     max_distance: int
 
 
@@ -73,12 +76,18 @@ def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray) -> Similar:
     # What is proposed falls with the distance; a crowd of look-alikes must not take all time.
     most = 50_000 + 2 * len(hashes)
     proposed, distance = _proposals(hashes, most)
-    if not len(proposed):
-        return Similar(np.empty((0, 2), np.int64), distance)
-    confirmed = [
-        block[_confirmed(thumbnails, block)] for block in _blocks(_worth_it(thumbnails, proposed))
-    ]
-    return Similar(np.concatenate([np.empty((0, 2), np.int64), *confirmed]), distance)
+    if distance < MAX_DISTANCE:
+        # In a crowd only what an image has of its own tells it from the others.
+        proposed, distance = _proposals(_own_hashes(thumbnails), most)
+    pairs, crops = [np.empty((0, 2), np.int64)], [np.empty((0, 4), np.float32)]
+    for block in _blocks(_worth_it(thumbnails, proposed)) if len(proposed) else ():
+        way = _confirmed(thumbnails, block)
+        confirmed = np.flatnonzero(way >= 0)
+        turned = way[confirmed] % 2 == 1  # it is the second that is cropped
+        found = block[confirmed]
+        pairs.append(np.where(turned[:, np.newaxis], found[:, ::-1], found))
+        crops.append(_ALL_CROPS[(way[confirmed] + 1) // 2])
+    return Similar(np.concatenate(pairs), np.concatenate(crops), distance)
 
 
 def _proposals(hashes: np.ndarray, most: int) -> tuple[np.ndarray, int]:
@@ -105,6 +114,22 @@ def _proposals(hashes: np.ndarray, most: int) -> tuple[np.ndarray, int]:
     return np.concatenate(found)[:most], limit
 
 
+def _own_hashes(thumbnails: np.ndarray) -> np.ndarray:
+    """Perceptual hashes of what images have beyond the mean image of the set, uint64 `(n,)`."""
+    own = np.empty(len(thumbnails), np.uint64)
+    mean = np.zeros(THUMBNAIL_PX**2)
+    for start in range(0, len(thumbnails), _BLOCK):
+        mean += _unit(thumbnails[start : start + _BLOCK].astype(np.float32)).sum(axis=0)
+    mean /= max(1, len(thumbnails))
+    for start in range(0, len(thumbnails), _BLOCK):
+        rows = _unit(thumbnails[start : start + _BLOCK].astype(np.float32)) - mean
+        waves = _WAVES @ rows.reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX) @ _WAVES.T
+        low = waves.reshape(len(rows), -1)
+        bits = low > np.median(low, axis=1, keepdims=True)
+        own[start : start + _BLOCK] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+    return own
+
+
 def _worth_it(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     if len(pairs) <= _FEW_PROPOSALS:
         return pairs
@@ -126,20 +151,24 @@ def _blocks(pairs: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _confirmed(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Which pairs are the same photo, bool `(n,)`."""
+    """By which way pairs show the same photo, int64 `(n,)`; -1 where they do not.
+
+    0 is as they are, `2 k` with crop `k` of the first, counted from 1, `2 k - 1` of the second.
+    """
     images, members = np.unique(pairs, return_inverse=True)
     first, second = members.reshape(pairs.shape).T
     whole = thumbnails[images].astype(np.float32)
-    same = np.zeros(len(pairs), bool)
     plain, plain_detail = _unit(whole), _unit(_detail(whole))
-    same |= _agree(plain, plain_detail, plain, plain_detail, first, second)
-    for rows, columns in _CROP_MATRICES:
+    same = _agree(plain, plain_detail, plain, plain_detail, first, second)
+    way = np.where(same, 0, -1)
+    for number, (rows, columns) in enumerate(_CROP_MATRICES, 1):
         cropped = _resampled(whole, rows, columns)
         one, one_detail = _unit(cropped), _unit(_detail(cropped))
-        for a, b in ((first, second), (second, first)):
-            left = np.flatnonzero(~same)
-            same[left] = _agree(one, one_detail, plain, plain_detail, a[left], b[left])
-    return same
+        for a, b, found in ((first, second, 2 * number), (second, first, 2 * number - 1)):
+            left = np.flatnonzero(way < 0)
+            agree = _agree(one, one_detail, plain, plain_detail, a[left], b[left])
+            way[left[agree]] = found
+    return way
 
 
 def _agree(
@@ -204,6 +233,9 @@ def _window_mean() -> np.ndarray:
 
 
 _WINDOW_MEAN = _window_mean()
+# The eight slowest waves of a cosine transform, as `imagehash.phash` takes them.
+_WAVES = np.cos(np.pi / THUMBNAIL_PX * np.outer(np.arange(8), np.arange(THUMBNAIL_PX) + 0.5))
 _CROP_MATRICES = [
     (_crop_matrix(top, bottom), _crop_matrix(left, right)) for top, bottom, left, right in _CROPS
 ]
+_ALL_CROPS = np.array([(0.0,) * 4, *_CROPS], np.float32)

@@ -1,0 +1,74 @@
+"""A second, closer look at some of the images that were looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from ktransfer.data.files import ImageFiles
+from ktransfer.data.held import HeldImages
+from ktransfer.data.images import quietly
+from ktransfer.doctor.closer import CLOSE_PX
+from ktransfer.doctor.looking import opened, upright
+
+
+def closer_look_at(images: ImageFiles | HeldImages) -> Callable[[np.ndarray], np.ndarray]:
+    """What decodes some of the images, in threads: it did so before, so that none is a surprise.
+
+    Returns:
+        A function from positions `(n,)` to what `closer.agreements` compares: uint8
+        `(n, CLOSE_PX, CLOSE_PX)`, black where an image can no longer be read.
+    """
+    one_big = threading.Lock()
+
+    def look(index: int) -> np.ndarray:
+        with contextlib.ExitStack() as held:
+
+            def before_big() -> None:
+                held.enter_context(one_big)
+
+            return _decoded(images, index, before_big)
+
+    def look_at(positions: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(positions), CLOSE_PX, CLOSE_PX), np.uint8)
+        with warnings.catch_warnings():
+            # Once for all threads: filters belong to the process.
+            warnings.simplefilter("ignore")
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+                for at, each in enumerate(threads.map(look, positions.tolist())):
+                    found[at] = each
+        return found
+
+    return look_at
+
+
+def _decoded(
+    images: ImageFiles | HeldImages, index: int, before_big: Callable[[], None]
+) -> np.ndarray:
+    def small(image: Image.Image) -> np.ndarray:
+        found = upright(image, CLOSE_PX, before_big, images.value_range)
+        return np.asarray(found.convert("L"))
+
+    def read(stream: BinaryIO) -> np.ndarray:
+        with quietly(lambda: opened(stream)) as image:
+            return quietly(lambda: small(image))
+
+    try:
+        if isinstance(images, HeldImages):
+            if images.kind(index) in ("pixels", "deep"):
+                return small(Image.fromarray(np.ascontiguousarray(images.pixels(index))))
+            return read(io.BytesIO(images.content(index).tobytes()))
+        with open(images.name(index), "rb") as stream:
+            return read(stream)
+    # It was readable; what has become of it meanwhile agrees with nothing.
+    except Exception:
+        return np.zeros((CLOSE_PX, CLOSE_PX), np.uint8)
