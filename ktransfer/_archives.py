@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import stat
+import sys
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -200,12 +201,26 @@ def _check_class(config: dict[str, Any]) -> None:
     allowed = _FUNCTIONS if name == "function" else _PARTS
     if root == "keras" and (parts[0] in allowed if parts else name != "function"):
         return
+    if root == "keras" and parts[0] == "applications" and _is_layer(name, module):
+        return
     if root == "keras_hub" and name != "function":
         return
     raise DamageError(
         f"its class {name[:60]!r} of {module[:60]!r} is none of Keras or KerasHub, and is not "
         "registered"
     )
+
+
+def _is_layer(name: str, module: str) -> bool:
+    """Whether a loaded module defines a layer of that name.
+
+    ConvNeXt and InceptionResNetV2 have layers of their own beside their constructors, which
+    download.
+    """
+    import keras
+
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(found, keras.Layer) and found.__module__ == module
 
 
 _KNOWN_FILTERS = (1, 2, 3, 32_000)  # deflate, shuffle, fletcher32, lzf

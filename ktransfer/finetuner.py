@@ -17,7 +17,7 @@ from ktransfer._keras_settings import own_settings
 from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, advise, check_similarity
-from ktransfer.backbones import Backbone, check_no_nan, load_backbone
+from ktransfer.backbones import Backbone, check_no_nan, load_backbone, restore_backbone
 from ktransfer.data import (
     Part,
     Skipped,
@@ -53,7 +53,7 @@ from ktransfer.features import (
     extract_part,
 )
 from ktransfer.fitting import Fit, FitOptions
-from ktransfer.heads import check_dropout, pool
+from ktransfer.heads import check_dropout, check_pooling, pool
 from ktransfer.looking import Look, look
 from ktransfer.metrics import Score, score
 from ktransfer.plan import Plan
@@ -156,6 +156,7 @@ class FineTuner:
         self._blocks = tuple((block.name, block.parameters, 0) for block in backbone.blocks)
         self._pretrained: list[np.ndarray] | None = None
         # An unknown pooling is an error now, not after the extraction.
+        check_pooling(pooling, backbone)
         self._num_features(len(backbone.blocks))
         self._model: keras.Model | None = None
         self._forward: Forward | None = None
@@ -312,6 +313,7 @@ class FineTuner:
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
         with timed(seconds, "check"):
             findings = preflight(splits, check, verbose=self.verbose)
+        unkept = self._check_keeping(out)
         self._use_pretrained()
         settings = self._settings(callbacks, cache)
         fit = Fit(self.backbone, self.pooling, settings, options, self.gap_backbone, self.verbose)
@@ -330,7 +332,8 @@ class FineTuner:
         self._data = record_of(data, splits)
         self._learnt = Learnt.of(splits).joined(self._learnt_before)
         self._train, self._validation = splits.train, splits.validation
-        self.result = dataclasses.replace(fitted.result, findings=findings)
+        notes = (*self.backbone.notes, *fitted.result.notes, *unkept)
+        self.result = dataclasses.replace(fitted.result, findings=findings, notes=notes)
         if out is not None:
             with timed(seconds, "save"):
                 self.save(out, overwrite=True)
@@ -609,6 +612,7 @@ class FineTuner:
             RunError: the folder is not empty, cannot be written to, or the disk is full.
         """
         model = self.model
+        self.backbone.check_keeping()
         record = {
             "ktransfer": __version__,
             "keras": keras.__version__,
@@ -747,13 +751,8 @@ class FineTuner:
                 f"{len(record['class_names'])} classes"
             )
         body = keras.Model(model.inputs[0], _output_of(model, described["last_operation"]))
-        # The preprocessing is a part of the saved network, hence "none".
-        backbone = dataclasses.replace(
-            load_backbone(body, None, preprocessing="none"),
-            name=described["name"],
-            weights=described["weights"],
-            options=described["options"],
-        )
+        # The preprocessing is a part of the saved network.
+        backbone = restore_backbone(body, described)
         if len(record["blocks"]) > len(backbone.blocks):
             raise RunError(
                 f"it tells of {len(record['blocks'])} blocks, and its model has "
@@ -816,6 +815,16 @@ class FineTuner:
             class_names=options.class_names,
             value_range=options.value_range,
         )
+
+    def _check_keeping(self, out: str | os.PathLike[str] | None) -> tuple[str, ...]:
+        """Before anything is trained that cannot be kept; a note where nothing is to be kept."""
+        try:
+            self.backbone.check_keeping()
+        except InputError as error:
+            if out is not None:
+                raise
+            return (str(error),)
+        return ()
 
     def _training(self, data: Any, options: dict[str, Any]) -> Training:
         """A training for searches: it is not saved, and leaves no model."""

@@ -6,6 +6,7 @@ import keras
 
 from ktransfer._checks import InputError, unknown_name
 from ktransfer._keras_settings import own_settings
+from ktransfer.backbones import Backbone, has_class_token
 
 POOLINGS = ("avg", "max", "avgmax", "token")
 
@@ -46,6 +47,20 @@ def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     if pooling == "max":
         return maximum()(tensor)
     return layers.Concatenate()([average()(tensor), maximum()(tensor)])
+
+
+def check_pooling(pooling: str, backbone: Backbone) -> None:
+    """Raise an `InputError` for `"token"` where the first token is that of a corner patch."""
+    if (
+        pooling == "token"
+        and len(backbone.model.output.shape) == 3
+        and not has_class_token(backbone)
+    ):
+        raise InputError(
+            f"pooling='token' takes the class token, and {backbone.name} has none: its "
+            f"{backbone.model.output.shape[1]} tokens are patches of the image; take 'avg', 'max' "
+            "or 'avgmax'"
+        )
 
 
 @own_settings()

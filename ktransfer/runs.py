@@ -314,7 +314,10 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
     Raises:
         RunError: no run there, a damaged or unknown one, or a layer class that is not registered.
     """
-    import keras  # here, so that the command line can check a folder before the slow import
+    # Here, so that the command line can check a folder before the slow import.
+    import keras
+
+    from ktransfer.backbones.saving import constructors_recorded
 
     path = Path(folder)
     record = read_record(path)
@@ -327,7 +330,7 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         )
     try:
         # The checksum is for accidents; who changes the model can write another one, too.
-        with _no_more_than(2 * check_model_file(model_path) + 2**20):
+        with constructors_recorded(), _no_more_than(2 * check_model_file(model_path) + 2**20):
             # Safe mode refuses Lambda layers, the one way for a model file to bring code along.
             return keras.models.load_model(model_path, compile=False, safe_mode=True), record
     except RunError:

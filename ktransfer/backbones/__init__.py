@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ktransfer.backbones.backbone import Backbone, check_no_nan
+    from ktransfer.backbones.backbone import Backbone, check_no_nan, has_class_token
     from ktransfer.backbones.blocks import Block
     from ktransfer.backbones.catalog import BackboneInfo, list_backbones
     from ktransfer.backbones.graph import Call, trace
-    from ktransfer.backbones.loading import load_backbone
+    from ktransfer.backbones.loading import load_backbone, restore_backbone
     from ktransfer.backbones.preprocessing import check_rgb_range
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "Call",
     "check_no_nan",
     "check_rgb_range",
+    "has_class_token",
     "list_backbones",
     "load_backbone",
+    "restore_backbone",
     "trace",
 ]
 
@@ -36,8 +38,10 @@ _HOME = {
     "Call": "graph",
     "check_no_nan": "backbone",
     "check_rgb_range": "preprocessing",
+    "has_class_token": "backbone",
     "list_backbones": "catalog",
     "load_backbone": "loading",
+    "restore_backbone": "loading",
     "trace": "graph",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer.backbones.blocks import Block, find_blocks
-from ktransfer.backbones.graph import Span, find_spans, trace
-from ktransfer.backbones.saving import mend_saving
+from ktransfer.backbones.graph import Span, find_spans
+from ktransfer.backbones.saving import check_keeping, mend_saving
+from ktransfer.backbones.shapes import trace_truly
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class Backbone:
             random ones.
         options: The options that the constructor was given.
         preprocessed: The cut before the first block: the images behind the preprocessing.
+        notes: What was decided when it was loaded and is not evident from its name.
     """
 
     name: str
@@ -42,11 +45,20 @@ class Backbone:
     weights: str | None
     options: Mapping[str, Any]
     preprocessed: tuple[Any, ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
         """How many numbers the weights hold, batch-norm statistics counted."""
         return int(self.model.count_params())
+
+    def check_keeping(self) -> None:
+        """Proves that models of this backbone can be saved and loaded again.
+
+        Raises:
+            InputError: They cannot: a layer of one's own is not registered with Keras, say.
+        """
+        check_keeping(self.model, self.name)
 
     def prefix(self, num_blocks: int) -> keras.Model:
         """The preprocessing and the first blocks as a model that shares this backbone's weights.
@@ -99,6 +111,26 @@ class Backbone:
         return self.blocks[num_blocks - 1].outputs if num_blocks else self.preprocessed
 
 
+#: How class tokens are called in KerasHub, timm and Hugging Face's libraries.
+_CLASS_TOKEN = re.compile(r"cls|class_?(token|embed)")
+
+
+def has_class_token(backbone: Backbone) -> bool:
+    """Whether a transformer's first token stands for the whole image.
+
+    Args:
+        backbone: from images to `(batch, tokens, channels)`.
+
+    Returns:
+        False where no weight is called so and the tokens are a whole grid of patches.
+    """
+    if any(_CLASS_TOKEN.search(weight.path.lower()) for weight in backbone.model.weights):
+        return True
+    height, width = backbone.input_size
+    grids = {(height // px) * (width // px) for px in range(1, min(height, width) + 1)}
+    return backbone.model.output.shape[1] not in grids
+
+
 def _structure(tensors: tuple[Any, ...]) -> Any:
     return tensors[0] if len(tensors) == 1 else list(tensors)
 
@@ -109,6 +141,7 @@ def build_backbone(
     name: str,
     weights: str | None,
     options: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Backbone:
     """Divides a network that contains its preprocessing into blocks.
 
@@ -118,6 +151,7 @@ def build_backbone(
         name: The backbone's name.
         weights: The description of the weights.
         options: The options that the constructor was given.
+        notes: As in `Backbone`.
 
     Returns:
         The backbone.
@@ -126,13 +160,12 @@ def build_backbone(
         InputError: A weight is NaN.
     """
     check_no_nan(network, name)
-    images = network.inputs[0]
-    calls, outputs = trace(network, [images])
+    images, calls, outputs = trace_truly(network, network.inputs[0])
     spans = find_spans(calls, outputs[0])
     front = count_preprocessing(spans)
     preprocessed = spans[front - 1].outputs if front else (images,)
     model = keras.Model(images, outputs[0], name=network.name)
-    mend_saving(model)
+    mend_saving(model.layers)
     return Backbone(
         name=name,
         model=model,
@@ -141,6 +174,7 @@ def build_backbone(
         weights=weights,
         options=dict(options or {}),
         preprocessed=preprocessed,
+        notes=notes,
     )
 
 

@@ -13,6 +13,7 @@ import keras
 
 from ktransfer._checks import DownloadError, InputError, near_names, unknown_name
 from ktransfer.backbones.backbone import Backbone, build_backbone
+from ktransfer.backbones.hub_networks import deepest, expanded
 from ktransfer.backbones.preprocessing import MODES, apply_preprocessing
 from ktransfer.backbones.weights import load_weights_file
 
@@ -199,20 +200,9 @@ def _divide(
     own = tuple(each or _DEFAULT_SIZE_PX for each in network.inputs[0].shape[1:3])
     images = keras.Input((*(size or own), 3), name="images")
     try:
-        features = _expanded(network)(scale(images))
+        outputs = expanded(network)(scale(images))
     except ValueError as error:
         raise InputError(f"{name} cannot take images of {size} px: {error}") from error
+    features, notes = deepest(outputs, images, name)
     whole = keras.Model(images, features, name=network.name)
-    return build_backbone(whole, name=name, weights=weights, options=options)
-
-
-def _expanded(network: keras.Model) -> keras.Model:
-    """The same network with a vision transformer's blocks in a row instead of inside one layer."""
-    encoders = [layer for layer in network.layers if hasattr(layer, "encoder_layers")]
-    if type(network).__name__ != "ViTBackbone" or len(encoders) != 1:
-        return network
-    encoder = encoders[0]
-    tokens = encoder.dropout(encoder.input)
-    for block in encoder.encoder_layers:
-        tokens = block(tokens)
-    return keras.Model(network.inputs, encoder.layer_norm(tokens), name=network.name)
+    return build_backbone(whole, name=name, weights=weights, options=options, notes=notes)

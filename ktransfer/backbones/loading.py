@@ -22,7 +22,7 @@ from ktransfer.backbones.float32 import check_formats, clone_in_float32, config_
 from ktransfer.backbones.hub import HUB_PREFIX, load_hub_backbone, load_hub_instance
 from ktransfer.backbones.own_model import check_graph, load_own_model
 from ktransfer.backbones.preprocessing import TORCH_STD_RGB, apply_preprocessing
-from ktransfer.backbones.saving import mend_saving
+from ktransfer.backbones.saving import constructors_recorded, mend_saving
 from ktransfer.backbones.weights import load_weights_file
 
 MINI_ALPHA, MINI_SIZE_PX = 0.35, 96
@@ -88,6 +88,13 @@ def load_backbone(
         >>> backbone.prefix(18).output_shape
         (None, 3, 3, 112)
     """
+    with constructors_recorded():
+        return _load(name_or_model, weights, input_size, preprocessing, options)
+
+
+def _load(
+    name_or_model: Any, weights: Any, input_size: Any, preprocessing: str, options: dict[str, Any]
+) -> Backbone:
     if isinstance(name_or_model, keras.Model):
         return _load_instance(name_or_model, weights, input_size, preprocessing, options)
     if not isinstance(name_or_model, str):
@@ -125,10 +132,33 @@ def _load_instance(
     return load_own_model(_copied(model), size, preprocessing)
 
 
+def restore_backbone(body: keras.Model, described: Mapping[str, Any]) -> Backbone:
+    """The backbone of a saved run.
+
+    Args:
+        body: the saved network, from images to features.
+        described: what the run says of it: name, weights and options.
+
+    Returns:
+        The backbone; it has copies of the weights.
+
+    Raises:
+        InputError: the network cannot be one.
+    """
+    with constructors_recorded():
+        check_graph(body)
+        return build_backbone(
+            _copied(body),
+            name=described["name"],
+            weights=described["weights"],
+            options=described["options"],
+        )
+
+
 def _copied(model: keras.Model) -> keras.Model:
     """The same network with weights of its own: training must not reach the user's model."""
     check_formats(model)
-    mend_saving(model)  # of a loaded run, say
+    mend_saving(model.layers)  # of a loaded run, say
     try:
         if isinstance(model, keras.Sequential) or type(model).__module__.startswith("keras.src."):
             copy = clone_in_float32(model)

@@ -1,0 +1,162 @@
+"""Every backbone there is, built small: what of ktransfer works with it?
+
+    python benchmarks/every_backbone.py
+
+Each constructor of keras.applications and each image backbone of KerasHub is built as small as it
+can be, with random weights (`small_backbones.py`). A probe and its last 2 blocks are trained on
+12 noisy images, each model is saved, and read back by another process, which must predict the same
+and write an ONNX file that predicts the same. The slow tests run the same, in pieces. It takes
+about 20 minutes on 2 cores and writes benchmarks/results/every_backbone.json and .md and the table
+in docs/backbones.md; with `--only NAME` a part of it, what was measured before stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import small_backbones
+
+PIECE = 4
+PLANS = {"probe": 0, "last_blocks": 2}
+#: Two processes add up in another order.
+BOUND = 1e-5
+
+
+def images_of(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """12 noisy images of 2 classes, and their labels."""
+    random = np.random.default_rng(3)
+    labels = np.arange(12) % 2
+    noise = random.normal(0, 40, (12, *size, 3))
+    colours = np.array([(200, 60, 40), (40, 60, 200)])[labels][:, None, None]
+    return np.clip(colours + noise, 0, 255).astype("uint8"), labels
+
+
+def trained(names: Sequence[str], folder: Path) -> dict[str, dict[str, Any]]:
+    """Fit each of the backbones with each plan, and save the runs.
+
+    Args:
+        names: of `small_backbones.names`.
+        folder: for the runs, and beside each what it predicts.
+
+    Returns:
+        For each name the words for the table: "yes", or why not.
+    """
+    import keras
+
+    found = {}
+    for name in names:
+        found[name] = _trained(name, folder)
+        keras.utils.clear_session()
+    return found
+
+
+def _trained(name: str, folder: Path) -> dict[str, Any]:
+    reason = small_backbones.OTHERS.get(name.removeprefix(small_backbones.HUB))
+    if reason:
+        return {"refused": reason}
+    from ktransfer import FineTuner, InputError
+
+    backbone, options = small_backbones.arguments(name)
+    try:
+        tuner = FineTuner(backbone, verbose=False, **options)
+    except InputError as error:
+        return {"refused": str(error)}
+    row: dict[str, Any] = {
+        "blocks": len(tuner.backbone.blocks),
+        "features": list(tuner.backbone.model.output_shape[1:]),
+        "notes": list(tuner.backbone.notes),
+    }
+    images, labels = images_of(tuner.backbone.input_size)
+    for plan, unfreeze in PLANS.items():
+        run = folder / f"{name}-{plan}"
+        # Saved by fit, as a training of hours would be: with `out`, nothing is trained in vain.
+        tuner.fit(
+            (images, labels), unfreeze=unfreeze, epochs=1, batch_size=4, out=run, cache="off",
+            similarity="similar", check="off", validation_fraction=0.34,
+        )  # fmt: skip
+        np.save(f"{run}.npy", tuner.predict(images).probabilities)
+        row[plan] = "yes"
+    return row
+
+
+def in_another_process(folder: Path) -> dict[str, dict[str, str]]:
+    """Have a new process load all runs of a folder, compare and export them."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", __file__, "--loaded", str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-4_000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def loaded(folder: Path) -> dict[str, dict[str, str]]:
+    """Load the runs of a folder: do they predict what they did, also as ONNX files?
+
+    Returns:
+        For each run "load" and "onnx": "yes", or why not.
+    """
+    found = {}
+    for run in sorted(each.parent for each in folder.glob("*/run.json")):
+        found[run.name] = _loaded(run)
+    return found
+
+
+def _loaded(run: Path) -> dict[str, str]:
+    import keras
+
+    from ktransfer import FineTuner, InputError
+
+    keras.utils.clear_session()
+    try:
+        tuner = FineTuner.load(run, verbose=False)
+        images, labels = images_of(tuner.backbone.input_size)
+        off = np.abs(tuner.predict(images).probabilities - np.load(f"{run}.npy")).max()
+    except InputError as error:
+        return {"load": str(error), "onnx": ""}
+    row = {"load": "yes" if off < BOUND else f"predicts otherwise, by {off:.2g}", "onnx": ""}
+    if run.name.endswith("last_blocks"):
+        try:
+            tuner.export(f"{run}.onnx", validation=(images, labels))
+            row["onnx"] = "yes"
+        except InputError as error:
+            row["onnx"] = str(error)
+    return row
+
+
+def tried(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Train, save, load elsewhere and export some backbones.
+
+    Returns:
+        A row of the table for each name.
+    """
+    with tempfile.TemporaryDirectory(prefix="ktransfer-every-") as folder:
+        rows = trained(names, Path(folder))
+        elsewhere = in_another_process(Path(folder))
+    for name, row in rows.items():
+        for plan in PLANS:
+            if row.get(plan) == "yes":
+                said = elsewhere[f"{name}-{plan}"]
+                row[f"{plan}_loaded"] = said["load"]
+                row["onnx"] = said["onnx"] or row.get("onnx", "")
+    return rows
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loaded", type=Path)
+    parser.add_argument("names", nargs="*")
+    given = parser.parse_args()
+    if given.loaded:
+        print(json.dumps(loaded(given.loaded)))
+    else:
+        for each in given.names or small_backbones.names():
+            print(each, json.dumps(tried([each])), flush=True)

@@ -1,0 +1,127 @@
+"""KerasHub's networks taken apart: transformers into their blocks, pyramids into their maps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from ktransfer._checks import InputError
+from ktransfer.backbones.saving import mend_saving
+
+
+def expanded(network: keras.Model) -> keras.Model:
+    """The same network with its blocks in a row instead of inside one layer.
+
+    Args:
+        network: a backbone of KerasHub; its layers are used where their names allow it.
+
+    Returns:
+        A functional model for ViT, DeiT, Swin and HGNetV2; any other network as it is.
+    """
+    mend_saving(network.layers)
+    if type(network).__name__ == "SwinTransformerBackbone":
+        return _expanded_swin(network)
+    if type(network).__name__ == "HGNetV2Backbone":
+        return _expanded_hgnet(network)
+    encoders = [layer for layer in network.layers if hasattr(layer, "encoder_layers")]
+    if type(network).__name__ == "DeiTBackbone":
+        return _expanded_deit(network, encoders[0])
+    if type(network).__name__ != "ViTBackbone" or len(encoders) != 1:
+        return network
+    encoder = encoders[0]
+    tokens = encoder.dropout(encoder.input)
+    for block in encoder.encoder_layers:
+        tokens = block(tokens)
+    return keras.Model(network.inputs, encoder.layer_norm(tokens), name=network.name)
+
+
+def _expanded_deit(network: keras.Model, encoder: Any) -> keras.Model:
+    """Its blocks return None beside the tokens, which no graph can hold: their layers can."""
+    tokens = encoder.input
+    for block in encoder.encoder_layers:
+
+        def again(layer: Any, *tensors: Any, of: str = block.name) -> Any:
+            return _again(layer, f"{of}_{layer.name}", *tensors)
+
+        normed = again(block.layer_norm_1, tokens)
+        tokens = keras.layers.Add(name=f"{block.name}_attended")(
+            [again(block.mha, normed, normed), tokens]
+        )
+        hidden = again(block.mlp.dense, again(block.layer_norm_2, tokens))
+        hidden = again(block.output_layer.dropout, again(block.output_layer.dense, hidden))
+        tokens = keras.layers.Add(name=f"{block.name}_added")([hidden, tokens])
+    return keras.Model(network.inputs, encoder.layer_norm(tokens), name=network.name)
+
+
+def _expanded_swin(network: keras.Model) -> keras.Model:
+    """Its embedding and its stages write configurations with classes in them, which none reads."""
+    embedding, images = network.patch_embedding, network.inputs[0]
+    tokens = keras.layers.Reshape((-1, embedding.embed_dim))(embedding.proj(images))
+    if embedding.norm:
+        tokens = _again(embedding.norm, "patch_embedding_norm", tokens)
+    tokens = network.get_layer("pos_drop")(tokens)
+    for stage in network.stages:
+        for number, block in enumerate(stage.blocks):
+            tokens = _again(block, f"{stage.name}_block_{number}", tokens)
+        if stage.downsample is not None:
+            height, width = stage.input_resolution
+            merged = f"{stage.name}_downsample"
+            tokens = _again(stage.downsample, merged, tokens, H=height, W=width)
+    return keras.Model(images, _again(network.norm, "norm", tokens), name=network.name)
+
+
+def _expanded_hgnet(network: keras.Model) -> keras.Model:
+    encoder = network.encoder_layer
+    features = [encoder.input]
+    for stage in encoder.stages_list:
+        features.append(stage(features[-1]))
+    named = dict(zip(network.stage_names, features, strict=True))
+    kept = {name: named[name] for name in named if name in network.out_features}
+    mend_saving(encoder.stages_list)
+    return keras.Model(network.inputs, kept, name=network.name)
+
+
+def _again(layer: Any, name: str, *tensors: Any, **options: Any) -> Any:
+    """Calls a copy of a layer under another name: in a graph, names must differ."""
+    mend_saving([layer])
+    copy = type(layer).from_config({**layer.get_config(), "name": name})
+    called = copy(*tensors, **options)
+    copy.set_weights(layer.get_weights())
+    return called
+
+
+def deepest(outputs: Any, images: Any, name: str) -> tuple[Any, tuple[str, ...]]:
+    """The output of a backbone that features are read of: of several maps the coarsest.
+
+    Args:
+        outputs: one tensor, or a dict of feature maps (HGNetV2, RetinaNet).
+        images: the input, `(batch, height, width, 3)`.
+        name: the backbone's name, for messages.
+
+    Returns:
+        A tensor, and a note if there was a choice.
+
+    Raises:
+        InputError: several outputs, and not all are feature maps; or none is coarser than the
+            images (BASNet).
+    """
+    if isinstance(outputs, keras.KerasTensor):
+        return outputs, ()
+    found = outputs if isinstance(outputs, dict) else dict(enumerate(outputs))
+    shapes = {key: tuple(getattr(each, "shape", ())) for key, each in found.items()}
+    maps = all(len(shape) == 4 and None not in shape[1:] for shape in shapes.values())
+    if not maps or all(shape[1:3] == tuple(images.shape[1:3]) for shape in shapes.values()):
+        raise InputError(
+            f"{name} returns {len(found)} outputs that are no feature maps to choose from "
+            f"({', '.join(map(str, found))}): give the network in it that reads the images"
+        )
+    # Of several of one size the last: a stage without downsampling follows on the one before it.
+    key = min(reversed(shapes), key=lambda each: math.prod(shapes[each][1:3]))
+    # One operation with one output, by which a saved run finds the end of the backbone again.
+    feature_map = keras.layers.Identity(name=f"features_{key}")(found[key])
+    return feature_map, (
+        f"{name} returns {len(found)} feature maps ({', '.join(map(str, found))}): features are "
+        f"read of {key!r}, the deepest, {shapes[key][1:]}",
+    )
