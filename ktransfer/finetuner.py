@@ -261,7 +261,8 @@ class FineTuner:
                 the model: evaluation, predictions and exports read their images by it.
             out: a folder for the run: checkpoints while it trains, the saved run afterwards.
             resume: go on with the training in `out` that was killed; begins one where there is
-                none. On a CPU the weights come out as if nothing had happened, bit for bit.
+                none. On a CPU, and on as many cores, the weights come out as if nothing had
+                happened, bit for bit; on more or fewer, last bits may differ, and a note says so.
             overwrite: replace the run, or the unfinished training, in `out`.
             cache: whether the activations at the cut between frozen and trainable blocks are
                 computed once: `"auto"` decides by an estimate of time and space, `"on"` wherever it

@@ -115,6 +115,19 @@ def kill(folder, out, **where):
         fit(folder, out=out, more=[KillAt(**where)])
 
 
+def test_another_number_of_cores_is_said(folder, tmp_path, monkeypatch):
+    plan = make_plan(make_stage(name="head", epochs=4))
+    out = tmp_path / "run"
+    for cores in (3, 3, 5):
+        monkeypatch.setattr("ktransfer.training.engine.num_cores", lambda cores=cores: cores)
+        resumed, killed = out.exists(), KillAt(epoch=1)
+        with pytest.raises(Killed):
+            tuner_of().fit(folder, plan=plan, out=out, resume=resumed, callbacks=[killed])
+        assert Checkpoints(out).load()[1]["cores"] == ([3] if cores == 3 else [3, 5])
+    notes = tuner_of().fit(folder, plan=plan, out=out, resume=True).notes
+    assert [each for each in notes if "ran on 3 then 5 cores, between which it was resumed" in each]
+
+
 # Killed, and gone on with.
 
 

@@ -119,7 +119,8 @@ def train(
     DATA holds a folder for each class, or train/, val/ and perhaps test/ with such folders inside;
     or it is a CSV file with the columns path, label[, split], an .npz file of images and labels, or
     tfds:NAME (TensorFlow Datasets).
-    A training that was killed goes on with `ktransfer train --resume RUN`.
+    A training that was killed goes on with `ktransfer train --resume RUN`; on a CPU with as many
+    cores it ends with the same weights, bit for bit.
     """
     if resume is None:
         out, command = early.new_training(data, out, options, overwrite=overwrite)

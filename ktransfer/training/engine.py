@@ -17,6 +17,7 @@ from ktransfer._checks import InputError, RunError
 from ktransfer._progress import say
 from ktransfer.data.balance import class_weights
 from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_batches
+from ktransfer.data.parallel import num_cores
 from ktransfer.diagnosis.training import EXPLODED_TIMES
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
@@ -116,6 +117,7 @@ class Training:
         self.results: list[StageResult] = []
         self._checkpoints = checkpoints
         self._scaled = False
+        self._cores = [num_cores()]  # those of the trainings that this one goes on from before it
         self._in_stage: tuple[int, Saved] | None = None  # batch size and state, after a resume
         self._decision: CacheDecision | None = None  # of the stage that is running
         for stage in plan.stages:
@@ -463,6 +465,7 @@ class Training:
                 "batch_size": batch_size,
                 "in_stage": saved.plain,
                 "decision": dataclasses.asdict(self._decision) if self._decision else None,
+                "cores": self._cores,
             },
         )
 
@@ -490,6 +493,19 @@ class Training:
             self._in_stage = plain["batch_size"], Saved(arrays, plain["in_stage"])
         if plain["decision"]:
             self._decision = CacheDecision(**plain["decision"])
+        self._note_cores(plain.get("cores") or self._cores)  # none: of an earlier version
+
+    def _note_cores(self, before: list[int]) -> None:
+        """Say where a training goes on on another number of cores: sums are divided otherwise."""
+        self._cores = [*before, *(each for each in self._cores if each != before[-1])]
+        if len(self._cores) > 1:
+            note = (
+                f"the training ran on {' then '.join(map(str, self._cores))} cores, between which "
+                "it was resumed: in their last bits the weights may differ from those of a "
+                "training in one go"
+            )
+            self.source.notes.append(note)
+            self._say(note)
 
 
 def root_mean_square(values: Rows, rows_at_once: int = 8_192) -> float:
