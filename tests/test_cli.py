@@ -94,12 +94,14 @@ def test_options_reach_the_fine_tuner(photos, tmp_path):
     options = ("--backbone-option", "alpha=0.5", "--weights", "none", "--input-size", "64")
     more = ("--pooling", "max", "--dropout", "0.25", "--seed", "7", "--epochs", "1")
     more += ("--balance", "sampling")
+    more += ("--class-names", "tulip, sunflower,rose,daisy,bluebell")
     assert run("train", photos, "--out", out, *options, *more).exit_code == 0
     record = json.loads((out / "run.json").read_text())
     described = record["backbone"]
     assert described["options"] == {"alpha": 0.5}
     assert (described["weights"], described["input_size"]) == (None, [64, 64])
     assert (record["pooling"], record["dropout"], record["seed"]) == ("max", 0.25, 7)
+    assert record["class_names"] == ["tulip", "sunflower", "rose", "daisy", "bluebell"]
     assert len(record["result"]["history"]) == 1
     assert record["request"]["settings"]["balance"] == "sampling"
 
@@ -214,6 +216,10 @@ def test_backbones_lists_the_catalog():
         (["train", ".", "--out", "o", "--backbone-option", "alpha"], "not of the form KEY=VALUE"),
         (["train", ".", "--out", "o", "--patients", "3"], "No such option '--patients'"),
         (["train", "."], "train needs --out RUN"),
+        (
+            ["train", "folds", "--out", "o"],
+            "'folds' can be read in two ways: as classes 'cv1', 'cv2'",
+        ),
         (["evaluate", "nowhere", "."], "no such run: nowhere"),
         (["predict", "full", "."], "holds no run.json"),
         (["trane"], "No such command 'trane'"),
@@ -223,6 +229,9 @@ def test_what_cannot_be_done_is_said_in_one_line(args, message, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
+    for fold in ("cv1", "cv2") if "folds" in args else ():
+        (tmp_path / "folds" / fold).mkdir(parents=True)
+        (tmp_path / "folds" / fold / "a.png").touch()
     result = run(*args, "--json")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")

@@ -261,7 +261,7 @@ BAD_ARRAYS = {
     "no labels": (X, r"images of shape \(6, 8, 8, 3\) come without labels; expected a folder"),
     "number": (7, "cannot read images from int 7; expected a folder, a CSV file"),
     "no train": ({"val": (X, Y)}, "has the parts 'validation' but no train"),
-    "part": ({"train": (X, Y), "dev": (X, Y)}, "unknown part 'dev': did you mean"),
+    "part": ({"train": (X, Y), "more": (X, Y)}, "unknown part 'more': did you mean"),
     "twice": ({"train": (X, Y), "val": 1, "validation": 1}, "two parts named validation"),
     "no parts": ({}, "the data has no parts"),
     "nested": ({"train": {"train": (X, Y)}}, "the train part is made of parts again"),

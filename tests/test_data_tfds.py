@@ -129,9 +129,9 @@ def test_builder_without_data_and_of_other_data_are_refused(tmp_path, photos):
     builder.info.features._feature_dict.pop("label")
     with pytest.raises(InputError, match=r"is no image classification: .* 1 of them images and 0"):
         read_data(builder)
-    (tmp_path / "dev" / "a").mkdir(parents=True)
-    Image.new("RGB", (8, 8)).save(tmp_path / "dev" / "a" / "a.png")
-    with pytest.raises(InputError, match="has the splits 'dev': expected train, and perhaps"):
+    (tmp_path / "more" / "a").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "more" / "a" / "a.png")
+    with pytest.raises(InputError, match="has the splits 'more': expected train, and perhaps"):
         read_data(tfds.ImageFolder(str(tmp_path)))
 
 

@@ -53,12 +53,22 @@ def similarity(value: str | None) -> float | str | None:
     return given
 
 
-def check_labelled(data: str) -> None:
+def check_labelled(
+    data: str, class_names: Sequence[str] | None = None, *, of_run: bool = False
+) -> None:
     """Raises the error of `read_data` for what is no folder, CSV file, .npz file or TFDS name.
 
-    Of a CSV file the rows are looked at, too, but no image. TensorFlow is not imported.
+    Of a CSV file the rows are looked at, too, and of a folder which folders it has, but no image.
+    TensorFlow is not imported.
+
+    Args:
+        data: the path or name.
+        class_names: those asked for.
+        of_run: whether a run that is not read yet knows the classes, and with them how a folder is
+            read.
     """
     from ktransfer.data import catalog
+    from ktransfer.data.arranging import arranged
     from ktransfer.data.layout import existing_source
     from ktransfer.data.numpy_files import check_keys
     from ktransfer.data.tables import read_table
@@ -70,6 +80,12 @@ def check_labelled(data: str) -> None:
         read_table(data).check(needs_train=False)
     elif kind == "numpy":
         check_keys(data)
+    elif kind == "folder" and not of_run:
+        arranged(data, class_names).check()
+
+
+def _is_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def absolute(data: str) -> str:
@@ -110,7 +126,7 @@ def new_training(
         missing = "DATA" if data is None else "--out RUN"
         raise InputError(f"train needs {missing}, or --resume RUN to go on with a training")
     command = {**command_of(data, options), "plan": plan(options["plan"])}
-    check_labelled(data)
+    check_labelled(data, options["class_names"])
     check_no_training(out, overwrite=overwrite)
     check_output(out, overwrite=overwrite)
     from ktransfer.runs import write_command
@@ -152,6 +168,9 @@ def command_to_resume(command: dict[str, Any], data: str | None, folder: str) ->
     for name, value in texts.items():
         if not isinstance(value, str) and not (name == "weights" and optional):
             raise RunError(f"the command noted in {folder} is damaged: {name!r} is {value!r}")
+    names = command.get("class_names")
+    if names is not None and not _is_strings(names):
+        raise RunError(f"the command noted in {folder} is damaged: 'class_names' is {names!r}")
     options = command.get("backbone_options")
     if not isinstance(options, list) or not all(
         isinstance(each, list) and len(each) == 2 and isinstance(each[0], str) for each in options
@@ -159,7 +178,7 @@ def command_to_resume(command: dict[str, Any], data: str | None, folder: str) ->
         raise RunError(
             f"the command noted in {folder} is damaged: 'backbone_options' is {options!r}"
         )
-    check_labelled(command["data"])
+    check_labelled(command["data"], command.get("class_names"))
     if command["weights"]:
         weights(command["weights"])
     return command

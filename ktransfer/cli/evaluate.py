@@ -29,7 +29,7 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     Images that RUN was trained on are counted, and those that it never saw scored apart.
     """
     early.check_run(run)
-    early.check_labelled(data)
+    early.check_labelled(data, of_run=True)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         tuner = loaded(run, seconds)

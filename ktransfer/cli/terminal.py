@@ -299,6 +299,7 @@ def print_look(page: Look) -> None:
     _row("Images", f"{len(page.images)} of {page.num_images:,}:")
     _row("", *[f"{label}: {path}" for path, label in page.images], bullet="- ")
     print_skipped(page.skipped)
+    _row("Notes", *page.notes, bullet="- ")
 
 
 def print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) -> None:

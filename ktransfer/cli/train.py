@@ -32,7 +32,13 @@ _FIT_OPTIONS = (
     "fine_tuning",
     "augmentation",
     "check",
+    "class_names",
 )
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+    """The names between the commas of an option."""
+    return None if value is None else [each.strip() for each in value.split(",")]
 
 
 @click.command()
@@ -101,6 +107,13 @@ _FIT_OPTIONS = (
     flag_value="off",
     default="auto",
     help="Do not look for leaks, duplicates and contradicting labels first.",
+)
+@click.option(
+    "--class-names",
+    metavar="NAME,NAME,...",
+    callback=_names,
+    help="The classes in the order wanted; they say how a folder is read that can be read in two "
+    "ways.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 @json_option

@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from ktransfer._checks import InputError, unknown_name
-from ktransfer.data.layout import PART_NAMES, TFDS_PREFIX
+from ktransfer.data.layout import TFDS_PREFIX
+from ktransfer.data.part_names import part_of
 from ktransfer.data.parts import listed
 
 
@@ -70,8 +71,8 @@ def parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
         )
     parts: dict[str, str] = {}
     for name in splits:
-        if name.casefold() in PART_NAMES:
-            parts.setdefault(PART_NAMES[name.casefold()], name)
+        if part := part_of(name):
+            parts.setdefault(part, name)
     others = tuple(name for name in splits if name not in parts.values())
     if not parts:
         raise InputError(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ktransfer._checks import InputError
+from ktransfer.data.ambiguity import tables_beside
+from ktransfer.data.arrangement import ClassFolders
 from ktransfer.data.files import FilesBuilder, ImageFiles
 from ktransfer.data.images import Skipped, extension_lies, inspect_images
+from ktransfer.data.look_alikes import differing
 from ktransfer.data.parts import Part, listed
-from ktransfer.data.walking import is_folder, is_hidden, list_folder, subfolders, walk
+from ktransfer.data.walking import subfolders, walk
 
 LAYOUT = (
     "expected a folder of images for each class, as in PATH/ants and PATH/bees, "
@@ -29,12 +32,14 @@ class Reading:
         by_class: the readable images by class name; a class may have none.
         skipped: what cannot be used, with its reason.
         table: the CSV file's path, or "the DataFrame"; None where it is a folder.
+        places: the folder of each class, where it is a folder.
     """
 
     folder: str
     by_class: dict[str, ImageFiles]
     skipped: list[Skipped]
     table: str | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_images(self) -> int:
@@ -54,24 +59,18 @@ class Reading:
         return Part(name, ImageFiles.joined(rows), labels)
 
 
-def read_classes(folder: str) -> Reading:
-    """Reads every class folder in `folder`, recursively, by the files' headers."""
-    skipped: list[Skipped] = []
-    by_class: dict[str, ImageFiles] = {}
-    for entry in list_folder(folder, skipped):
-        if not is_folder(entry):
-            skipped.append(Skipped(entry, "lies outside every class folder"))
-        elif is_hidden(entry):
-            skipped.append(Skipped(entry, "hidden folder"))
-        else:
-            by_class[os.path.basename(entry)] = _read_class(entry, skipped)
-    return Reading(folder, by_class, skipped)
+def read_classes(folders: ClassFolders) -> Reading:
+    """Reads the folders of every class, recursively, by the files' headers."""
+    skipped = list(folders.skipped)
+    by_class = {name: _read_class(each, skipped) for name, each in folders.classes.items()}
+    places = {name: each[0] for name, each in folders.classes.items()}
+    return Reading(folders.folder, by_class, skipped, places=places)
 
 
-def _read_class(folder: str, skipped: list[Skipped]) -> ImageFiles:
-    found = walk(folder)
-    skipped += found.skipped
-    return inspected_files(found.files, skipped)
+def _read_class(folders: Sequence[str], skipped: list[Skipped]) -> ImageFiles:
+    found = [walk(each) for each in folders]
+    skipped += [skip for each in found for skip in each.skipped]
+    return inspected_files((file for each in found for file in each.files), skipped)
 
 
 def inspected_files(paths: Iterable[str], skipped: list[Skipped]) -> ImageFiles:
@@ -104,7 +103,7 @@ def checked_classes(
     if class_names is not None and set(names) != set(class_names):
         raise InputError(
             f"class_names are {listed(list(class_names))}, but the classes of "
-            f"{readings['train'].where} are {listed(list(names))}"
+            f"{readings['train'].where} are {listed(list(names))}{differing(class_names, names)}"
         )
     if len(names) == 1:
         raise _one_class(readings["train"], names[0])
@@ -115,6 +114,30 @@ def checked_classes(
     return names if class_names is None else tuple(class_names)
 
 
+def with_usable_test(
+    readings: Mapping[str, Reading],
+) -> tuple[dict[str, Reading], list[str]]:
+    """The parts without a test part that cannot be compared with train, and a note on it.
+
+    Nothing is learnt from test and nothing decided by it: it is no reason not to train.
+    """
+    usable = dict(readings)
+    if "test" not in usable or "train" not in usable:
+        return usable, []
+    test, train = usable["test"], set(usable["train"].by_class)
+    empty = {name for name, files in test.by_class.items() if not len(files)}
+    found = set(test.by_class) - empty
+    lacking, added = sorted(train - found), sorted(found - train)
+    if not lacking and not added and not empty:
+        return usable, []
+    reasons = [f"it has no image of {listed(lacking)}"] if lacking else []
+    reasons += [f"train has no class {listed(added)}"] if added else []
+    reasons += [f"{listed(sorted(empty - train))} is empty"] if empty - train else []
+    del usable["test"]
+    note = f"the test part of {test.where} is not used in training: {'; '.join(reasons)}"
+    return usable, [f"{note}{differing(train, found | empty)}"]
+
+
 def check_holds_images(reading: Reading) -> None:
     """Raises an `InputError` saying what was found instead, if no image is readable."""
     if reading.num_images:
@@ -122,7 +145,9 @@ def check_holds_images(reading: Reading) -> None:
     found = _what_was_found(reading.folder, reading.skipped)
     if reading.table is not None:
         raise InputError(f"no image of {reading.where} can be used: {found}")
-    raise InputError(f"no images in class folders of {reading.folder!r}: {found}; {LAYOUT}")
+    tables = tables_beside([reading.folder])
+    hint = f"if {tables[0]!r} has the labels, give it instead; " if tables else ""
+    raise InputError(f"no images in class folders of {reading.folder!r}: {found}; {hint}{LAYOUT}")
 
 
 def check_enough_to_split(reading: Reading) -> None:
@@ -162,7 +187,7 @@ def _one_class(reading: Reading, name: str) -> InputError:
         return InputError(
             f"{reading.where} has only one class, {name!r}: expected at least two classes"
         )
-    inside = os.path.join(folder, name)
+    inside = reading.places[name]
     inner = [os.path.basename(each) for each in subfolders(inside)]
     hint = f" (it holds the folders {listed(inner)}: give {inside!r} instead?)" if inner else ""
     return InputError(
@@ -179,7 +204,7 @@ def _check_same_classes(part: str, reading: Reading, expected: set[str]) -> None
         kind = "class folders" if reading.table is None else "classes"
         raise InputError(
             f"train and {part} have different {kind} ({'; '.join(only)}): they must have "
-            f"the same, look at {reading.where}"
+            f"the same, look at {reading.where}{differing(expected, found)}"
         )
 
 
@@ -190,7 +215,7 @@ def _check_no_empty_class(reading: Reading) -> None:
         if reading.table is not None:
             found = _what_was_found(reading.folder, reading.skipped)
             raise InputError(f"class {name!r} has no readable image in {reading.where}: {found}")
-        folder = os.path.join(reading.folder, name)
+        folder = reading.places[name]
         inside = [each for each in reading.skipped if _lies_in(each.path, folder)]
         raise InputError(
             f"class {name!r} has no readable image in {folder!r}: "

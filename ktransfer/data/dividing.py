@@ -12,6 +12,7 @@ import numpy as np
 from ktransfer._checks import InputError
 from ktransfer.data.duplicates import duplicate_notes
 from ktransfer.data.images import Skipped
+from ktransfer.data.look_alikes import look_alike_notes
 from ktransfer.data.parts import Part, Splits, joined
 
 
@@ -164,6 +165,7 @@ def splits_from(
     if validation is None:
         train, validation = divide(train, class_names, validation_fraction, seed)
         remarks.insert(0, _split_note(source, train, validation, validation_fraction, seed))
+    remarks += look_alike_notes(class_names)
     remarks += duplicate_notes([train, validation] + ([test] if test else []), class_names)
     return Splits(
         train,

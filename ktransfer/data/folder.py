@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ktransfer._checks import InputError, unknown_name
+from ktransfer.data.arrangement import ClassFolders
+from ktransfer.data.arranging import arranged
 from ktransfer.data.classes import (
+    LAYOUT,
     Reading,
     check_enough_to_split,
     check_holds_images,
@@ -16,22 +20,18 @@ from ktransfer.data.classes import (
     extension_notes,
     inspected_files,
     read_classes,
+    with_usable_test,
 )
 from ktransfer.data.dividing import check_split, splits_from
 from ktransfer.data.duplicates import duplicate_notes
 from ktransfer.data.images import Skipped
-from ktransfer.data.layout import (
-    Path,
-    check_layout,
-    checked_part_folders,
-    existing_folder,
-    is_table,
-    missing,
-)
+from ktransfer.data.layout import Path, existing_folder, is_table, missing
 from ktransfer.data.listing import Listing, listing_of_folder
+from ktransfer.data.look_alikes import differing
+from ktransfer.data.part_names import part_of
 from ktransfer.data.parts import Part, Splits, listed
 from ktransfer.data.tables import read_table
-from ktransfer.data.walking import Found, is_folder, subfolders, walk
+from ktransfer.data.walking import Found, is_folder, walk
 
 
 def read_folder(
@@ -43,10 +43,12 @@ def read_folder(
 ) -> Splits:
     """Reads a folder of labelled images by their headers and divides it into parts.
 
-    Layouts: `train`, `val` and perhaps `test` with class folders inside (also training, valid,
-    validation, testing, in any case); the same without `val`, which is then split from train; or
-    class folders alone, which are split. Class folders are walked recursively. Nothing is decoded
-    and nothing is written.
+    Layouts: `train`, `val` and perhaps `test` with class folders inside (or what else people call
+    them: Training_Set, seg_test, dev); the same without `val`, which is then split from train;
+    class folders alone, which are split; or class folders with `train` and `val` inside each. A
+    folder around all of it is gone through, and a `test` that has no classes, or others than train,
+    is noted and not used. Class folders are walked recursively. Nothing is decoded and nothing is
+    written.
 
     Args:
         path: the folder.
@@ -54,15 +56,17 @@ def read_folder(
             validation; at least one image of each class goes to either side. Not used where the
             folder has a `val` part.
         seed: of the split, 0 or more. The same files give the same split, wherever the folder lies.
-        class_names: the names of the class folders in the order wanted; None: sorted.
+        class_names: the names of the class folders in the order wanted; None: sorted. Where a
+            folder can be read in two ways, they say which one is meant.
 
     Returns:
         The parts, the class names, every file that was left out with its reason, and notes.
 
     Raises:
         InputError: if the folder does not exist, has no class folders, only one class, a class
-            without readable images (or with one only, where it must be split), if its parts have
-            different classes, or if `validation_fraction` or `seed` is out of range.
+            without readable images (or with one only, where it must be split), if train and
+            validation have different classes, if the folder can be read in two ways, or if
+            `validation_fraction` or `seed` is out of range.
 
     Example:
         >>> import pathlib, tempfile
@@ -78,11 +82,14 @@ def read_folder(
     """
     check_split(validation_fraction, seed)
     root = existing_folder(path)
-    check_layout(root)
-    listing = listing_of_folder(root)
+    listing = listing_of_folder(root, class_names)
+    listing.check()
+    if "train" not in listing.parts:
+        found = listed([os.path.basename(each.folder) for each in listing.parts.values()])
+        raise InputError(f"{root!r} has {found} but no train folder; {LAYOUT}")
     folder = listing.parts["train"].folder
-    whole = folder == root
-    source = "the class folders" if whole else f"{os.path.basename(folder)!r} (no val folder)"
+    divided = part_of(os.path.basename(folder)) and folder != root
+    source = f"{os.path.basename(folder)!r} (no val folder)" if divided else "the class folders"
     return splits_of(listing, source, class_names, validation_fraction, seed)
 
 
@@ -105,7 +112,7 @@ def splits_of(
     Raises:
         InputError: as `read_folder`, of classes and their images.
     """
-    readings = listing.parts
+    readings, notes = with_usable_test(listing.parts)
     names = checked_classes(readings, class_names)
     if "validation" not in readings:
         check_enough_to_split(readings["train"])
@@ -115,7 +122,7 @@ def splits_of(
         names,
         source=source,
         skipped=[*listing.skipped, *skipped],
-        notes=extension_notes(readings.values()),
+        notes=[*listing.notes, *notes, *extension_notes(readings.values())],
         validation_fraction=validation_fraction,
         seed=seed,
     )
@@ -139,9 +146,10 @@ def read_part(
         InputError: if the folder does not exist, holds no readable image, or has a class folder
             that is not in `class_names`.
     """
-    chosen, folder = chosen_folder(existing_folder(path), class_names, ("test", "validation"))
-    notes = [f"read from {folder!r}"] if chosen else []
-    part, skipped, remarks = labelled_part(read_classes(folder), class_names, name)
+    chosen = chosen_folder(existing_folder(path), class_names, ("test", "validation"))
+    reading = read_classes(chosen.folders)
+    notes = [*chosen.notes, *([f"read from {reading.folder!r}"] if chosen.part else [])]
+    part, skipped, remarks = labelled_part(reading, class_names, name)
     return part, skipped, (*notes, *remarks)
 
 
@@ -159,7 +167,8 @@ def labelled_part(
     kind = "class folder" if reading.table is None else "class"
     for each in reading.by_class:
         if each not in class_names:
-            raise InputError(f"{unknown_name(kind, each, class_names)} (in {reading.where})")
+            alike = differing(class_names, [each])
+            raise InputError(f"{unknown_name(kind, each, class_names)} (in {reading.where}){alike}")
     check_holds_images(reading)
     absent = [each for each in class_names if not reading.by_class.get(each)]
     notes = [f"no images of {listed(absent)} in {reading.where}"] if absent else []
@@ -168,14 +177,36 @@ def labelled_part(
     return part, tuple(reading.skipped), tuple(notes)
 
 
-def chosen_folder(
-    root: str, class_names: Sequence[str], preferred: Sequence[str]
-) -> tuple[str | None, str]:
-    """The first part of a folder that it has of those preferred; None, root without such parts."""
-    if any(os.path.basename(each) in class_names for each in subfolders(root)):
-        return None, root
-    parts = checked_part_folders(root)
-    return next(((name, parts[name]) for name in preferred if name in parts), (None, root))
+class Chosen(NamedTuple):
+    """A part of a folder that was chosen.
+
+    Attributes:
+        part: its name; None where the folder has no parts.
+        folders: where its classes are.
+        notes: whatever is not plain about the reading.
+    """
+
+    part: str | None
+    folders: ClassFolders
+    notes: tuple[str, ...]
+
+
+def chosen_folder(root: str, class_names: Sequence[str] | None, preferred: Sequence[str]) -> Chosen:
+    """The first part of a folder that it has of those preferred, or the folder without parts.
+
+    Raises:
+        InputError: the folder can be read in two ways, or has none of the parts.
+    """
+    found = arranged(root, class_names)
+    found.check()
+    if not found.parts:
+        return Chosen(None, found.classes, found.notes)
+    for name in preferred:
+        if name in found.parts:
+            return Chosen(name, found.parts[name][0], found.notes)
+    raise InputError(
+        f"{root!r} has the parts {listed(list(found.parts))}, expected {listed(preferred)}"
+    )
 
 
 def read_paths(paths: Path | Iterable[Path]) -> tuple[Part, tuple[Skipped, ...]]:

@@ -14,13 +14,19 @@ names as they are (`errors="surrogateescape"`), and quoted as the `csv` module q
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ktransfer._checks import InputError
+from ktransfer.data.arrangement import Arrangement, ClassFolders
+from ktransfer.data.arranging import arranged
 from ktransfer.data.classes import Reading, read_classes
 from ktransfer.data.images import Skipped
-from ktransfer.data.layout import Path, existing_folder, is_table, outside, part_folders
+from ktransfer.data.layout import Path, existing_folder, is_table
+from ktransfer.data.parts import listed
 from ktransfer.data.tables import Table, read_table, readings
+from ktransfer.data.walking import list_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +40,20 @@ class Listing:
         root: the folder, or the folder that a table's paths start from.
         parts: by the part's name, "train" alone where there are no parts.
         skipped: what belongs to no part, each with its reason.
+        notes: whatever is not plain about how it was read.
+        fault: why it should not be read so, as it can be read in another way; None: nothing.
     """
 
     root: str
     parts: dict[str, Reading]
     skipped: list[Skipped]
+    notes: tuple[str, ...] = ()
+    fault: str | None = None
+
+    def check(self) -> None:
+        """Raises an `InputError` where there is a fault."""
+        if self.fault:
+            raise InputError(self.fault)
 
 
 def read_listing(data: Path | pd.DataFrame) -> Listing:
@@ -65,12 +80,41 @@ def read_listing(data: Path | pd.DataFrame) -> Listing:
     return listing_of_folder(existing_folder(path))
 
 
-def listing_of_folder(root: str) -> Listing:
-    """The listing of a folder that exists."""
-    parts = part_folders(root)
-    folders = parts or {"train": [root]}
-    found = {name: _as_one([read_classes(each) for each in folders[name]]) for name in folders}
-    return Listing(root, found, outside(root, parts))
+def listing_of_folder(root: str, class_names: Sequence[str] | None = None) -> Listing:
+    """The listing of a folder that exists.
+
+    Args:
+        root: the folder.
+        class_names: the classes that are to be found, where they are known.
+    """
+    return listing_of_arrangement(root, arranged(root, class_names))
+
+
+def listing_of_arrangement(root: str, found: Arrangement) -> Listing:
+    """The listing of a folder that is read as `found` says."""
+    folders = found.parts or {"train": [found.classes]}
+    parts = {name: _as_one([read_classes(each) for each in folders[name]]) for name in folders}
+    skipped = [*found.skipped, *_outside(found)]
+    return Listing(root, parts, skipped, found.notes, found.fault)
+
+
+def _outside(found: Arrangement) -> list[Skipped]:
+    """What lies beside the folders of the parts, and is not read."""
+    if not found.parts:
+        return []
+    skipped: list[Skipped] = []
+    told = {each.path for each in found.skipped}
+    places = [at for each in found.parts.values() for part in each for at in _places(part)]
+    # Of a million entries, each is looked up and not compared with every folder.
+    read = {os.path.relpath(each, found.folder).split(os.sep)[0] for each in places}
+    reason = "lies outside the folders " + listed(list(found.parts))
+    entries = [e for e in list_folder(found.folder, skipped) if os.path.basename(e) not in read]
+    return skipped + [Skipped(each, reason) for each in entries if each not in told]
+
+
+def _places(part: ClassFolders) -> list[str]:
+    inside = [folder for several in part.classes.values() for folder in several]
+    return inside or [part.folder]
 
 
 def listing_of_table(table: Table) -> Listing:
@@ -80,7 +124,7 @@ def listing_of_table(table: Table) -> Listing:
         for fault, rows in table.faults.items()
         for place, path in rows
     ]
-    return Listing(table.folder, readings(table), skipped)
+    return Listing(table.folder, readings(table), skipped, table.notes())
 
 
 def _as_one(several: list[Reading]) -> Reading:
@@ -90,5 +134,10 @@ def _as_one(several: list[Reading]) -> Reading:
         by_class = dict(first.by_class)
         for name, files in each.by_class.items():
             by_class[name] = by_class[name] + files if name in by_class else files
-        first = replace(first, by_class=by_class, skipped=first.skipped + each.skipped)
+        first = replace(
+            first,
+            by_class=by_class,
+            skipped=first.skipped + each.skipped,
+            places={**each.places, **first.places},
+        )
     return first

@@ -40,7 +40,6 @@ from ktransfer.data.images import Skipped
 from ktransfer.data.items import is_array, is_item, is_path, read_items
 from ktransfer.data.labels import check_class_names, positions
 from ktransfer.data.layout import (
-    PART_NAMES,
     TFDS_PREFIX,
     existing_folder,
     existing_source,
@@ -48,6 +47,7 @@ from ktransfer.data.layout import (
 )
 from ktransfer.data.listing import listing_of_table
 from ktransfer.data.numpy_files import read_numpy
+from ktransfer.data.part_names import part_of
 from ktransfer.data.parts import Part, Splits, listed
 from ktransfer.data.tables import read_table, readings
 from ktransfer.data.value_range import AUTO, ValueRange, given_range
@@ -459,7 +459,7 @@ def _named_sources(data: Any) -> dict[str, Any]:
     pairs = data.items() if isinstance(data, Mapping) else zip(_PARTS, data, strict=False)
     found: dict[str, Any] = {}
     for key, source in pairs:
-        part = PART_NAMES.get(str(key).casefold())
+        part = part_of(str(key))
         if part is None:
             raise unknown_name("part", str(key), _PARTS)
         if part in found:
@@ -495,19 +495,20 @@ def _train_of(
     if kind == "parts":
         raise InputError(f"the train part is made of parts again: {_short(data)}")
     if kind == "folder":
-        root = existing_folder(data)
-        reading = read_classes(chosen_folder(root, class_names or (), ("train",))[1])
+        chosen = chosen_folder(existing_folder(data), class_names, ("train",))
+        reading, notes = read_classes(chosen.folders), chosen.notes
     elif kind == "table":
         table = read_table(data)
         table.check()
-        reading = readings(table.named(class_names))["train"]
+        reading, notes = readings(table.named(class_names))["train"], table.notes()
     else:
         found = _contents(data, kind, class_names, "train", value_range)
         if "train" not in found.parts:
             raise InputError(f"the train part has no train, but {listed(list(found.parts))}")
         return replace(found, parts={"train": found.parts["train"]})
     names = checked_classes({"train": reading}, class_names)
-    return _Contents({"train": reading.part("train", names)}, names, tuple(reading.skipped))
+    part = reading.part("train", names)
+    return _Contents({"train": part}, names, tuple(reading.skipped), notes)
 
 
 def _labelled(
@@ -525,9 +526,10 @@ def _labelled(
         part, skipped, notes = _labelled(sources[own], class_names, preferred, value_range, own)
         return replace(part, name=own), skipped, notes
     if kind in ("folder", "table"):
-        chosen, reading = _chosen_reading(data, kind, class_names, preferred)
+        chosen, reading, remarks = _chosen_reading(data, kind, class_names, preferred)
         part, skipped, notes = labelled_part(reading, class_names, chosen or "train")
-        return part, skipped, ((f"read from {reading.where}", *notes) if chosen else notes)
+        read = (f"read from {reading.where}",) if chosen else ()
+        return part, skipped, (*remarks, *read, *notes)
     found = _contents(data, kind, class_names, name, value_range)
     part = next(found.parts[each] for each in preferred if each in found.parts)
     absent = [each for at, each in enumerate(class_names) if not (part.labels == at).any()]
@@ -537,18 +539,18 @@ def _labelled(
 
 def _chosen_reading(
     data: Any, kind: str, class_names: tuple[str, ...], preferred: Sequence[str]
-) -> tuple[str | None, Reading]:
-    """Which part was chosen, None where there are no parts, and what it holds."""
+) -> tuple[str | None, Reading, tuple[str, ...]]:
+    """Which part was chosen, None where there are no parts, what it holds, and notes."""
     if kind == "folder":
-        chosen, folder = chosen_folder(existing_folder(data), class_names, preferred)
-        return chosen, read_classes(folder)
+        found = chosen_folder(existing_folder(data), class_names, preferred)
+        return found.part, read_classes(found.folders), found.notes
     table = read_table(data)
     table.check(needs_train=False)
     table = table.named(class_names)
     parts = {row.part for row in table.rows}
     chosen = next((each for each in preferred if each in parts), None)
     table.rows = [row for row in table.rows if row.part == (chosen or "")]
-    return chosen, readings(table)[chosen or "train"]
+    return chosen, readings(table)[chosen or "train"], table.notes()
 
 
 def _table_images(frame: Any) -> tuple[Part, tuple[Skipped, ...]]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ktransfer._checks import InputError, near_names
+from ktransfer._checks import InputError
 from ktransfer._formulas import name_in
 from ktransfer.data.classes import Reading
+from ktransfer.data.columns import Columns, find_columns
+from ktransfer.data.csv_file import Record, csv_records, decoded
 from ktransfer.data.files import FilesBuilder
 from ktransfer.data.images import Skipped, inspect_images
-from ktransfer.data.layout import PART_NAMES, Path, missing
+from ktransfer.data.layout import Path
+from ktransfer.data.locating import Locator
+from ktransfer.data.part_names import PART_NAMES, name_and_part, part_of
 from ktransfer.data.parts import listed
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 
 # What pandas reads as a missing value is no class here either.
 _NO_LABEL = ("", "nan")
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 class Row(NamedTuple):
@@ -49,40 +51,77 @@ class Table:
         folder: where relative paths start.
         rows: its usable rows, in order.
         faults: the rows that are not, by kind of fault, each with its place and path.
+        remarks: how it was read, where that is not plain.
+        unlabelled: how many rows of test have no label, which is no fault.
+        blanks: the labels that had blanks around them.
+        recoded: whether a label was not UTF-8.
     """
 
     where: str
     folder: str
     rows: list[Row] = field(default_factory=list)
     faults: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    unlabelled: int = 0
+    blanks: set[str] = field(default_factory=set)
+    recoded: bool = False
 
-    def add(self, place: str, path: str, label: str | None, part: str | None) -> None:
+    def add(self, place: str, cells: Sequence[str], columns: Columns, locator: Locator) -> None:
         """Adds a row; one that cannot be used to the faults.
 
         Args:
             place: of the row.
-            path: as it stands there.
-            label: the class name; "" where it is missing, None where there is no such column.
-            part: what `split` says; None where there is no such column.
+            cells: as they stand there.
+            columns: what each of them is.
+            locator: finds its file.
         """
-        whole = os.path.join(self.folder, path)
-        label = name_in(label.strip()) if label is not None else None
-        known = PART_NAMES.get(part.strip().casefold()) if part is not None else ""
-        fault = None
-        if not path:
+        path, label, part = (
+            columns.path_of(cells),
+            columns.label_of(cells),
+            columns.split_of(cells),
+        )
+        text = name_in(decoded(label).strip()) if label is not None else None
+        known = part_of(part) if part is not None else ""
+        unlabelled = text is not None and text.casefold() in _NO_LABEL
+        whole, fault = os.path.join(self.folder, path), None
+        if columns.surplus(cells):
+            fault = (
+                f"has {len(cells)} cells, but the header has {columns.width}: put what holds the "
+                "separator between quotes"
+            )
+        elif not path.strip():
             fault = "has no path"
-        elif label is not None and label.casefold() in _NO_LABEL:
-            fault = "has no label"
+        elif unlabelled and known == "test":
+            self.unlabelled += 1
+            return
+        elif unlabelled:
+            fault = columns.no_label
         elif known is None:
-            expected = listed(sorted(PART_NAMES))
-            fault = f"has the split {part!r}, expected one of {expected}"
-        # lexists: a dangling link does exist, and is reported as what it is.
-        elif not os.path.lexists(whole):
-            fault = "names a file that does not exist"
+            fault = f"has the split {part!r}, expected {columns.known_splits}"
+        else:
+            whole, fault = locator.find(path)
         if fault:
             self.faults.setdefault(fault, []).append((place, whole))
-        else:
-            self.rows.append(Row(place, whole, label or "", known or ""))
+            return
+        if text != label and label is not None and label != label.strip():
+            self.blanks.add(label)
+        self.recoded = self.recoded or (label is not None and decoded(label) != label)
+        self.rows.append(Row(place, whole, text or "", known or ""))
+
+    def notes(self) -> tuple[str, ...]:
+        """Whatever is not plain about how it was read."""
+        found = list(self.remarks)
+        if self.recoded:
+            found.append(f"labels of {self.where} are not UTF-8: read as Windows text (cp1252)")
+        if self.blanks:
+            shown = listed(sorted(self.blanks))
+            found.append(f"blanks around labels of {self.where} are left out: {shown}")
+        if self.unlabelled:
+            found.append(
+                f"{self.unlabelled:,} row{'s' if self.unlabelled > 1 else ''} of {self.where} for "
+                "test without a label: not used"
+            )
+        return tuple(found)
 
     def named(self, class_names: Sequence[str] | None) -> Table:
         """The table with names for labels that are positions in given class names.
@@ -123,30 +162,34 @@ def read_table(data: Path | pd.DataFrame, *, labelled: bool = True) -> Table:
     """Reads the rows of a table; no image is looked at.
 
     Args:
-        data: a CSV file (comma, semicolon or tab; UTF-8 or UTF-16, with or without a byte order
-            mark; bytes that are not UTF-8 are kept), whose paths start from its own folder, or a
-            DataFrame, whose paths start from the working directory.
-        labelled: whether the column `label` must be there; without it, it and `split` are not read.
+        data: a CSV file (see `csv_records`), whose paths start from its own folder, or a DataFrame,
+            whose paths start from the working directory. A path at which there is nothing is looked
+            for as `Locator` does, and columns go by the names that people give them
+            (`find_columns`); both are noted.
+        labelled: whether there must be labels; without it neither they nor parts are read.
 
     Raises:
         InputError: the file does not exist or is no CSV, has no rows, or a column is missing.
     """
     if isinstance(data, str | bytes | os.PathLike):
         path = os.fsdecode(data)
-        table, records = Table(repr(path), os.path.dirname(path)), _csv_records(path)
+        table, records = Table(repr(path), os.path.dirname(path)), csv_records(path)
+        part = name_and_part(os.path.splitext(os.path.basename(path))[0])[1]
     else:
-        table, records = Table("the DataFrame", ""), _frame_records(data)
-    _, header = next(records, ("", []))
-    columns = _columns(table.where, header, ("path", "label") if labelled else ("path",))
-    if not labelled:
-        columns = {"path": columns["path"]}
-    for place, values in records:
-        if not any(values):
-            continue
-        row = {name: values[at] if at < len(values) else "" for name, at in columns.items()}
-        table.add(place, row["path"], row.get("label"), row.get("split"))
-    if not table.rows and not table.faults:
+        table, records, part = Table("the DataFrame", ""), _frame_records(data), None
+    (_, header), *rows = [*records] or [("", [])]
+    if header and not rows:
         raise InputError(f"{table.where} is empty: it has no row below its header")
+    columns = find_columns(
+        table.where,
+        [decoded(each).strip() for each in header],
+        [cells for _, cells in rows],
+        labelled=labelled,
+    )
+    locator = Locator(table.folder, part)
+    for place, cells in rows:
+        table.add(place, cells, columns, locator)
+    table.remarks += [*columns.notes, *locator.notes(table.where)]
     return table
 
 
@@ -179,60 +222,14 @@ class _Sorter:
         return Reading(self.table.folder, by_class, self.skipped, self.table.where)
 
 
-def _columns(where: str, header: Iterable[str], needed: Iterable[str]) -> dict[str, int]:
-    names = [each.strip().casefold() for each in header]
-    if not names:
-        raise InputError(
-            f"{where} is empty: expected a header with the columns path, label[, split]"
-        )
-    for each in needed:
-        if each not in names:
-            near = near_names(each, [name for name in names if name], count=1)
-            hint = f"; rename {near[0]!r}?" if near else ""
-            raise InputError(
-                f"{where} has no column {each!r}: it has {listed(names)}, expected "
-                f"path, label[, split]{hint}"
-            )
-    return {each: names.index(each) for each in ("path", "label", "split") if each in names}
-
-
-def _csv_records(path: str) -> Iterator[tuple[str, list[str]]]:
-    """The place and the values of each record, the header first."""
-    if not os.path.lexists(path):
-        raise missing("file", path)
-    if not os.path.isfile(path):
-        raise InputError(f"{path!r} is no file that can be read as CSV")
-    try:
-        # Paths keep the very bytes that the system knows them by.
-        with open(path, encoding=_encoding(path), errors="surrogateescape", newline="") as stream:
-            header = stream.readline()
-            stream.seek(0)
-            reader = csv.reader(stream, delimiter=_delimiter(header), strict=True)
-            before = 0
-            for values in reader:
-                # A quoted name may hold line ends: a record begins behind the one before it.
-                yield f"line {before + 1}", values
-                before = reader.line_num
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise InputError(f"{path!r} cannot be read as CSV: {error}") from error
-
-
-def _encoding(path: str) -> str:
-    with open(path, "rb") as stream:
-        return _BYTE_ORDER_MARKS.get(stream.read(2), "utf-8-sig")
-
-
-def _delimiter(header: str) -> str:
-    """Of the usual ones that which the header has most of: spreadsheets write semicolons, too."""
-    return max(",;\t", key=header.count)
-
-
-def _frame_records(frame: Any) -> Iterator[tuple[str, list[str]]]:
+def _frame_records(frame: Any) -> Iterator[Record]:
     import pandas as pd
 
     yield "the header", [str(each) for each in frame.columns]
     for number, values in enumerate(frame.itertuples(index=False, name=None)):
-        yield f"row {number}", ["" if _is_missing(pd, each) else _text(each) for each in values]
+        cells = ["" if _is_missing(pd, each) else _text(each) for each in values]
+        if any(cells):
+            yield f"row {number}", cells
 
 
 def _is_missing(pandas: Any, value: Any) -> bool:

@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ktransfer.data.images import Skipped
+
+#: Folders that systems, network drives and programs leave behind, in small letters.
+_SYSTEM_FOLDERS = frozenset(
+    (
+        "__macosx",
+        "__pycache__",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "found.000",
+        "lost+found",
+        "lost.dir",
+        "network trash folder",
+        "temporary items",
+        # Synology and QNAP.
+        "@eadir",
+        "@tmp",
+        "@recycle",
+        "@recently-snapshot",
+        "@__thumb",
+        "#recycle",
+        "#snapshot",
+    )
+)
 
 
 @dataclass
@@ -19,8 +44,9 @@ class Found:
 def walk(folder: str) -> Found:
     """Lists every entry below `folder` that is not itself a folder.
 
-    Links to folders are followed, unless they loop. Hidden folders (and `__MACOSX`) are skipped
-    with that reason: `.ipynb_checkpoints`, for one, holds copies of images.
+    Links to folders are followed, unless they loop. Hidden folders and those of the system are
+    skipped with that reason: `.ipynb_checkpoints`, for one, holds copies of images, and `@eaDir`
+    small pictures of each.
     """
     found = Found()
     # A stack and no recursion, as folders may nest deeper than Python's limit.
@@ -43,8 +69,14 @@ def _sort_out(folder: str, found: Found) -> list[str]:
     folders: list[str] = []
     for each in entries:
         (folders if is_folder(each) else found.files).append(each)
-    found.skipped += [Skipped(each, "hidden folder") for each in folders if is_hidden(each)]
+    found.skipped += [hidden(each) for each in folders if is_hidden(each)]
     return [each for each in folders if not is_hidden(each)]
+
+
+def hidden(folder: str) -> Skipped:
+    """What is said of a folder that `is_hidden`."""
+    own = os.path.basename(folder).startswith(".")
+    return Skipped(folder, "hidden folder" if own else "folder of the system or of a program")
 
 
 def list_folder(folder: str, skipped: list[Skipped]) -> list[str]:
@@ -66,12 +98,38 @@ def is_folder(path: str) -> bool:
 def is_hidden(path: str) -> bool:
     """Whether a folder belongs to a program or the system rather than to the data set."""
     name = os.path.basename(path)
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name.casefold() in _SYSTEM_FOLDERS
+
+
+def files_below(folder: str) -> Iterator[str]:
+    """The files of `walk`, folder after folder and as they come: the first few cost little."""
+    stack, seen = [folder], set()
+    while stack:
+        current = stack.pop()
+        entries = list_folder(current, [])
+        yield from (each for each in entries if not is_folder(each))
+        for each in (each for each in entries if is_folder(each) and not is_hidden(each)):
+            if (identity := _identity(each)) not in seen:
+                seen.add(identity)
+                stack.append(each)
 
 
 def subfolders(folder: str) -> list[str]:
-    """The folders directly in `folder` that are not hidden, sorted."""
-    return [each for each in list_folder(folder, []) if is_folder(each) and not is_hidden(each)]
+    """The folders directly in `folder` that are not hidden, sorted; none if it cannot be listed."""
+    # Entries know what they are: no file is asked for its state, of which there may be a million.
+    try:
+        with os.scandir(folder) as entries:
+            found = [each.path for each in entries if _is_folder_entry(each)]
+    except OSError:
+        return []
+    return sorted(each for each in found if not is_hidden(each))
+
+
+def _is_folder_entry(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that cannot be followed
+        return False
 
 
 def _identities_above(folder: str) -> tuple[tuple[int, int], ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from ktransfer.doctor.classes import class_findings
 from ktransfer.doctor.copies import copy_findings
 from ktransfer.doctor.findings import Finding
+from ktransfer.doctor.layout import layout_findings
 from ktransfer.doctor.names import name_findings
 from ktransfer.doctor.pixels import pixel_findings
 from ktransfer.doctor.sameness import Sameness
@@ -31,6 +32,7 @@ def check_all(
     usable = looks["seen"].astype(np.bool_)
     return [
         *copy_findings(subject, same),
+        *layout_findings(subject),
         *class_findings(subject, subject.counts(usable)),
         *unusable_findings(subject, faults),
         *name_findings(subject),

@@ -54,14 +54,16 @@ def _mismatch(subject: Subject) -> Iterator[Finding]:
         if name not in everywhere
     ]
     if torn:
+        learnt = {frozenset(subject.declared[part]) for part in subject.parts if part != "test"}
+        only_test = len(learnt) == 1
         yield Finding(
             "class_mismatch",
-            "error",
+            "warning" if only_test else "error",
             len(torn),
             f"{listed([name for name, _ in torn])} {'is' if len(torn) == 1 else 'are'} not in all "
             f"parts ({', '.join(subject.parts)})",
             "give every part the same classes: mind spelling and capitals, move images or rename "
-            "folders",
+            f"folders{'; until then the test part is not used in training' if only_test else ''}",
             tuple(tuple(subject.place(part, name) for part in parts) for name, parts in torn),
             tuple(f"only in {', '.join(parts)}" for _, parts in torn),
         )

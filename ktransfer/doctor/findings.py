@@ -13,6 +13,7 @@ SEVERITIES = ("error", "warning", "info")
 
 #: Every kind of finding, in the order of a report within one severity.
 KINDS = (
+    "layout",
     "leak",
     "conflicting_labels",
     "few_classes",
@@ -24,6 +25,7 @@ KINDS = (
     "duplicate",
     "imbalance",
     "few_images",
+    "look_alike",
     "wrong_extension",
     "tiny",
     "size_outlier",

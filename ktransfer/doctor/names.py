@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ktransfer.data.files import ImageFiles
 from ktransfer.data.images import EXTENSIONS, extension_lies
+from ktransfer.data.look_alikes import difference, folded
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import Subject
 
@@ -22,6 +23,7 @@ def name_findings(subject: Subject) -> Iterator[Finding]:
     """Of extensions that lie, and of odd names of files and folders."""
     yield from _lying(subject)
     odd = {path: reason for path in subject.all_paths() if (reason := _oddness(path, subject.root))}
+    odd |= {path: reason for path, reason in _clashing(subject.all_paths()) if path not in odd}
     if subject.root is not None and not subject.from_table:
         odd |= dict.fromkeys(_image_folders(subject.root), "folder named like an image")
     if odd:
@@ -65,6 +67,8 @@ def _oddness(path: str, root: str | None) -> str | None:
     """What is odd about a name below the root, in words; None if nothing is."""
     # Only below the root: where a data set lies is not its fault.
     name = os.path.relpath(path, root) if root else path
+    if any(each != each.strip(" ") for each in name.split(os.sep)):
+        return "blanks at an end"
     if name.isascii() and name.isprintable() and len(name) < LONG_NAME_BYTES:
         return None
     if any("\udc80" <= each <= "\udcff" for each in name):
@@ -77,6 +81,16 @@ def _oddness(path: str, root: str | None) -> str | None:
         return "characters that cannot be seen"
     longest = max(len(os.fsencode(each)) for each in name.split(os.sep))
     return f"name of {longest} bytes" if longest >= LONG_NAME_BYTES else None
+
+
+def _clashing(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Files of one folder whose names are one on systems that do not tell capitals apart."""
+    first: dict[tuple[str, str], str] = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        other = first.setdefault((folder, folded(name)), name)
+        if other != name:
+            yield path, f"differs from {other!a} in {difference((other, name))} only"
 
 
 def _image_folders(root: str) -> Iterator[str]:

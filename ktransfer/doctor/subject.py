@@ -5,7 +5,6 @@ A million of them are a few arrays, not a million objects.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,6 +34,8 @@ class Subject:
         drawn: whether the validation part was drawn from train.
         measured: whether the `value_range` of the files was measured for this look: then it is
             news.
+        notes: whatever is not plain about how the data was read.
+        fault: why it should not be read so, as it can be read in another way; None: nothing.
     """
 
     files: ImageFiles | HeldImages
@@ -49,6 +50,8 @@ class Subject:
     from_table: bool = False
     drawn: bool = False
     measured: bool = False
+    notes: tuple[str, ...] = ()
+    fault: str | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -102,13 +105,14 @@ def of_listing(listing: Listing) -> Subject:
         skipped=tuple(skipped),
         declared={part: tuple(listing.parts[part].by_class) for part in parts},
         places={
-            (part, name): os.path.join(reading.folder, name)
+            (part, name): place
             for part, reading in listing.parts.items()
-            if reading.table is None
-            for name in reading.by_class
+            for name, place in reading.places.items()
         },
         root=listing.root,
         from_table=any(each.table is not None for each in listing.parts.values()),
+        notes=listing.notes,
+        fault=listing.fault,
     )
 
 

@@ -44,6 +44,7 @@ class Look:
         num_images: images of the training part.
         classes: names of all classes.
         skipped: files that were left out, with their reasons.
+        notes: how the data was read, where that is not plain.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Look:
     num_images: int
     classes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
@@ -117,6 +119,7 @@ def look(
         num_images=len(splits.train),
         classes=splits.class_names,
         skipped=(*splits.skipped, *failed),
+        notes=splits.notes,
     )
 
 

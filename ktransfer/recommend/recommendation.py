@@ -102,6 +102,7 @@ class Recommendation:
         num_classes: of how many classes.
         skipped: images that could not be decoded, with their reasons.
         seconds: wall time by phase.
+        notes: how the data was read, where that is not plain.
     """
 
     best: RatedBackbone
@@ -113,6 +114,7 @@ class Recommendation:
     num_classes: int
     skipped: tuple[Skipped, ...]
     seconds: Mapping[str, float]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         from ktransfer.recommend.table import lines
@@ -137,6 +139,7 @@ class Recommendation:
             "num_classes": self.num_classes,
             "skipped": [asdict(each) for each in self.skipped],
             "seconds": dict(self.seconds),
+            "notes": list(self.notes),
         }
 
     def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -112,6 +112,7 @@ def recommend_backbones(
         num_classes=len(splits.class_names),
         skipped=(*splits.skipped, *pixels.skipped),
         seconds=seconds,
+        notes=splits.notes,
     )
 
 

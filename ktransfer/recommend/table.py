@@ -26,6 +26,7 @@ def lines(found: Recommendation) -> Iterator[str]:
     images = f"{found.num_images:,} images of {found.num_classes} classes"
     yield f"best: {found.best.label}, features: {found.best.features}. {found.reason}"
     yield f"measured on {images}"
+    yield from (f"note: {each}" for each in found.notes)
     yield ""
     yield from _aligned([_HEADER, *_rows(found)])
     for each in found.candidates:
