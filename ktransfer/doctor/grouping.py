@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 #: Looked at closely, copies differ by at most so much.
-MOST_DIFFERENT = 0.18
+MOST_DIFFERENT = 0.2
 
 # Less is seldom seen of images that are not the same, and usual of copies.
 _DOUBTFUL = 0.05
