@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import fields
@@ -18,6 +19,7 @@ from ktransfer._progress import progress_bar
 from ktransfer._timing import timed
 from ktransfer.advisor import Advice, advise, check_similarity
 from ktransfer.backbones import Backbone, check_no_nan, load_backbone, restore_backbone
+from ktransfer.backbones.loading import check_named
 from ktransfer.data import (
     Part,
     Skipped,
@@ -53,7 +55,7 @@ from ktransfer.features import (
     extract_part,
 )
 from ktransfer.fitting import Fit, FitOptions
-from ktransfer.heads import check_dropout, check_pooling, pool
+from ktransfer.heads import check_dropout, check_pooling, check_pooling_name, pool
 from ktransfer.looking import Look, look
 from ktransfer.metrics import Score, score
 from ktransfer.plan import Plan
@@ -134,9 +136,7 @@ class FineTuner:
         check_dropout(dropout)
         choose_precision(precision)
         choose_jit_compile(jit_compile)
-        if not isinstance(backbone, Backbone):
-            backbone = load_backbone(backbone, weights, input_size, **backbone_options)
-        self.backbone = backbone
+        check_pooling_name(pooling)
         self.pooling = pooling
         self.dropout = dropout
         self.seed = seed
@@ -153,13 +153,42 @@ class FineTuner:
         self._train: Part | None = None
         self._validation: Part | None = None
         self._request: dict[str, Any] = {}
-        self._blocks = tuple((block.name, block.parameters, 0) for block in backbone.blocks)
+        self._blocks: tuple[tuple[str, int, int], ...] = ()
         self._pretrained: list[np.ndarray] | None = None
-        # An unknown pooling is an error now, not after the extraction.
-        check_pooling(pooling, backbone)
-        self._num_features(len(backbone.blocks))
         self._model: keras.Model | None = None
         self._forward: Forward | None = None
+        self._backbone: Backbone | None = None
+        self._load_backbone = functools.partial(
+            load_backbone, backbone, weights, input_size, **backbone_options
+        )
+        if isinstance(backbone, Backbone):
+            self.backbone = backbone
+        elif isinstance(backbone, str) and weights == "imagenet":
+            check_named(backbone, input_size, **backbone_options)
+        else:
+            self.backbone = self._load_backbone()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The pretrained network as a row of blocks.
+
+        ImageNet weights are downloaded when it is first needed: `fit` looks at the data before.
+
+        Raises:
+            InputError: they cannot be downloaded, or an option does not fit.
+        """
+        if self._backbone is None:
+            self.backbone = self._load_backbone()
+        assert self._backbone is not None
+        return self._backbone
+
+    @backbone.setter
+    def backbone(self, backbone: Backbone) -> None:
+        check_pooling(self.pooling, backbone)
+        self._backbone = backbone
+        self._blocks = tuple((block.name, block.parameters, 0) for block in backbone.blocks)
+        # A pooling that does not fit is an error now, not after the extraction.
+        self._num_features(len(backbone.blocks))
 
     @property
     def model(self) -> keras.Model:
@@ -311,6 +340,7 @@ class FineTuner:
         seconds: dict[str, float] = {}
         with timed(seconds, "scan"):
             splits = self._read(data, options)
+        with timed(seconds, "backbone"):  # downloaded now, that the data is known to be there
             advice = self.advise(len(splits.train), len(splits.class_names), similarity)
         with timed(seconds, "check"):
             findings = preflight(splits, check, verbose=self.verbose)

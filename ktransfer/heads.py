@@ -28,8 +28,7 @@ def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
         InputError: unknown pooling, a rank that cannot be pooled, or `"token"` of an image-shaped
         tensor.
     """
-    if pooling not in POOLINGS:
-        raise unknown_name("pooling", pooling, POOLINGS)
+    check_pooling_name(pooling)
     rank = len(tensor.shape)
     if rank == 2:
         return tensor
@@ -47,6 +46,12 @@ def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     if pooling == "max":
         return maximum()(tensor)
     return layers.Concatenate()([average()(tensor), maximum()(tensor)])
+
+
+def check_pooling_name(pooling: str) -> None:
+    """Raise an `InputError` for an unknown pooling."""
+    if pooling not in POOLINGS:
+        raise unknown_name("pooling", pooling, POOLINGS)
 
 
 def check_pooling(pooling: str, backbone: Backbone) -> None:

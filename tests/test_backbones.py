@@ -188,6 +188,32 @@ def test_an_hdf5_file_of_something_else_is_refused(tmp_path):
         load_backbone("MobileNetV2", tmp_path / "data.h5", 32)
 
 
+@pytest.mark.parametrize("file", ["narrow.weights.h5", "narrow.h5"])
+def test_weights_of_another_alpha_say_which(tmp_path, file):
+    raw_mobilenet(96).save_weights(tmp_path / "narrow.weights.h5")
+    if file == "narrow.h5":
+        model = raw_mobilenet(96)
+        model.save(tmp_path / "whole.h5")
+        with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / file, "w") as weights:
+            weights.attrs.update(whole["model_weights"].attrs)
+            for name in whole["model_weights"]:
+                whole.copy(f"model_weights/{name}", weights)
+    with pytest.raises(
+        InputError, match=r"of MobileNetV2 with alpha=0.35, not alpha=1.0: give alpha=0.35 \(--back"
+    ):
+        load_backbone("MobileNetV2", tmp_path / file, 96)
+
+
+def test_a_whole_model_of_keras_2_is_to_be_given_as_the_backbone(tmp_path):
+    images = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images))
+    keras.Model(images, keras.layers.Dense(2)(pooled)).save(tmp_path / "keras_model.h5")
+    with pytest.raises(
+        InputError, match=r"'keras_model.h5' is a whole model.*give keras.models.load_model\('keras"
+    ):
+        load_backbone("MobileNetV2", tmp_path / "keras_model.h5", 96)
+
+
 def test_without_network_the_error_says_what_to_do(monkeypatch):
     limits = []
 

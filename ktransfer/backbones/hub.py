@@ -130,6 +130,18 @@ def _keras_hub(name: str) -> ModuleType:
     return keras_hub
 
 
+def check_hub_preset(name: str, options: Mapping[str, Any]) -> None:
+    """Raises an `InputError` for a preset that there is not, or that takes no options."""
+    known = sorted(_keras_hub(name).models.Backbone.presets)
+    if options:
+        raise InputError(
+            f"the weights of {name} fit only its own options, got {', '.join(sorted(options))}"
+        )
+    preset = name.removeprefix(HUB_PREFIX)
+    if preset not in known and "/" not in preset:
+        raise unknown_name("KerasHub preset", preset, known)
+
+
 def _load_preset(
     hub: ModuleType,
     name: str,
@@ -137,13 +149,7 @@ def _load_preset(
     size: tuple[int, int] | None,
     options: Mapping[str, Any],
 ) -> Backbone:
-    if options:
-        raise InputError(
-            f"the weights of {name} fit only its own options, got {', '.join(sorted(options))}"
-        )
-    known = sorted(hub.models.Backbone.presets)
-    if preset not in known and "/" not in preset:
-        raise unknown_name("KerasHub preset", preset, known)
+    check_hub_preset(name, options)
     try:
         network = hub.models.Backbone.from_preset(preset)
         converter = hub.layers.ImageConverter.from_preset(preset)

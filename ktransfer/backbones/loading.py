@@ -19,11 +19,16 @@ from ktransfer._keras_settings import own_settings
 from ktransfer.backbones.backbone import Backbone, build_backbone
 from ktransfer.backbones.families import FAMILY_OF, Family
 from ktransfer.backbones.float32 import check_formats, clone_in_float32, config_in_float32
-from ktransfer.backbones.hub import HUB_PREFIX, load_hub_backbone, load_hub_instance
+from ktransfer.backbones.hub import (
+    HUB_PREFIX,
+    check_hub_preset,
+    load_hub_backbone,
+    load_hub_instance,
+)
 from ktransfer.backbones.own_model import check_graph, load_own_model
 from ktransfer.backbones.preprocessing import TORCH_STD_RGB, apply_preprocessing
 from ktransfer.backbones.saving import constructors_recorded, mend_saving
-from ktransfer.backbones.weights import load_weights_file
+from ktransfer.backbones.weights import fits_weights_file, load_weights_file
 
 MINI_ALPHA, MINI_SIZE_PX = 0.35, 96
 MINI_FILE = Path(__file__).parent.parent / "mini" / "mobilenetv2_0.35_96_mini.weights.h5"
@@ -99,15 +104,19 @@ def _load(
         return _load_instance(name_or_model, weights, input_size, preprocessing, options)
     if not isinstance(name_or_model, str):
         raise InputError(f"a backbone is a name or a keras.Model, got {name_or_model!r}")
-    if preprocessing != "auto":
-        raise InputError(
-            f"preprocessing={preprocessing!r} is for a model of your own; {name_or_model} brings "
-            "its own preprocessing"
-        )
+    _check_preprocessing(name_or_model, preprocessing)
     size = _checked_size(input_size)
     if name_or_model.startswith(HUB_PREFIX):
         return load_hub_backbone(name_or_model, _checked_weights(weights), size, options)
     return _load_application(_application(name_or_model), weights, size, options)
+
+
+def _check_preprocessing(name: str, preprocessing: str) -> None:
+    if preprocessing != "auto":
+        raise InputError(
+            f"preprocessing={preprocessing!r} is for a model of your own; {name} brings its own "
+            "preprocessing"
+        )
 
 
 def _load_instance(
@@ -130,6 +139,20 @@ def _load_instance(
         return load_hub_instance(_copied(model), size, preprocessing)
     check_graph(model)
     return load_own_model(_copied(model), size, preprocessing)
+
+
+def check_named(
+    name: str, input_size: Any = None, *, preprocessing: str = "auto", **options: Any
+) -> None:
+    """Raises what `load_backbone` raises of these arguments, as far as nothing need be built."""
+    _check_preprocessing(name, preprocessing)
+    size = _checked_size(input_size)
+    if name.startswith(HUB_PREFIX):
+        check_hub_preset(name, options)
+        return
+    known = _application(name)
+    _check_options(known, getattr(keras.applications, known), options)
+    _size_of(known, size)
 
 
 def restore_backbone(body: keras.Model, described: Mapping[str, Any]) -> Backbone:
@@ -189,6 +212,28 @@ def _load_application(
         options, size = _mini(name, options), size or (MINI_SIZE_PX, MINI_SIZE_PX)
         weights = MINI_FILE
     source = _checked_weights(weights)
+    shape = (*_size_of(name, size), 3)
+    build = _builder(constructor, FAMILY_OF[name], shape, options)
+    network = _download(name, build) if source == "imagenet" else _construct(name, build, None)
+    backbone = build_backbone(network, name=name, weights=_description(source), options=options)
+    if isinstance(source, Path):
+        try:
+            load_weights_file((network, backbone.model), source, name)
+        except InputError as error:
+            alpha = _fitting_alpha(constructor, shape, options, source)
+            if alpha is None:
+                raise
+            raise InputError(
+                f"the weights in {source.name!r} are of {name} with alpha={alpha}, not "
+                f"alpha={options.get('alpha', 1.0)}: give alpha={alpha} (--backbone-option "
+                f"alpha={alpha})"
+            ) from error
+        _mend_efficientnet(network)
+    return backbone
+
+
+def _size_of(name: str, size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size of images for a constructor; its own by default."""
     family = FAMILY_OF[name]
     height, width = size or (family.sizes_px[name],) * 2
     if min(height, width) < family.minimum_px:
@@ -196,13 +241,26 @@ def _load_application(
             f"{name} needs images of at least {family.minimum_px} px, got "
             f"input_size={(height, width)}"
         )
-    build = _builder(constructor, family, (height, width, 3), options)
-    network = _download(name, build) if source == "imagenet" else _construct(name, build, None)
-    backbone = build_backbone(network, name=name, weights=_description(source), options=options)
-    if isinstance(source, Path):
-        load_weights_file((network, backbone.model), source, name)
-        _mend_efficientnet(network)
-    return backbone
+    return height, width
+
+
+#: The widths that there are weights of: MobileNet's, MobileNetV2's and MobileNetV3's.
+_ALPHAS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+
+
+def _fitting_alpha(
+    constructor: Any, shape: tuple[int, int, int], options: Mapping[str, Any], path: Path
+) -> float | None:
+    """The width that a file's weights are of, if it is another one than was asked for."""
+    if "alpha" not in inspect.signature(constructor).parameters:
+        return None
+    for alpha in _ALPHAS:
+        network = constructor(
+            include_top=False, weights=None, input_shape=shape, **{**options, "alpha": alpha}
+        )
+        if fits_weights_file(network, path):
+            return alpha
+    return None
 
 
 def _description(source: Path | str | None) -> str | None:

@@ -110,15 +110,30 @@ def _no_hdf5(path: Path) -> str:
     return f"{path.name!r} is no weights file (.weights.h5 or .h5): it begins with {start!r}"
 
 
+def fits_weights_file(network: keras.Model, path: Path) -> bool:
+    """Whether a file that was looked through has weights of just the shapes of a network."""
+    try:
+        return _difference(network, path, legacy=_is_legacy(path)) is None
+    except Exception:  # a damaged file does not say in which way
+        return False
+
+
+def _difference(network: keras.Model, path: Path, *, legacy: bool) -> str | None:
+    with h5py.File(path) as file:
+        found = _layers_of_keras2_file(file) if legacy else _layers_of_keras3_file(file)
+    return _first_difference(_layers_of_model(network, by_class=not legacy), found, in_order=legacy)
+
+
 def _explain(
     network: keras.Model, path: Path, name: str, suffix: str, error: Exception | None
 ) -> str:
-    legacy = suffix == ".h5"
+    if _is_whole_model(path):
+        return (
+            f"{path.name!r} is a whole model, not the weights of {name}: give "
+            f"keras.models.load_model({path.name!r}) as the backbone, in Python"
+        )
     try:
-        with h5py.File(path) as file:
-            found = _layers_of_keras2_file(file) if legacy else _layers_of_keras3_file(file)
-        expected = _layers_of_model(network, by_class=not legacy)
-        difference = _first_difference(expected, found, in_order=legacy)
+        difference = _difference(network, path, legacy=suffix == ".h5")
     except Exception:  # a damaged file does not say in which way: Keras' error has to do
         difference = None
     return f"the weights in {path.name!r} do not fit {name}: {difference or error}"
@@ -144,6 +159,12 @@ def _first_difference(
 
 def _show(shapes: Sequence[Any]) -> str:
     return ", ".join(map(str, shapes)) or "none"
+
+
+def _is_whole_model(path: Path) -> bool:
+    """Whether a file has a model's configuration, too, as `model.save("keras_model.h5")` has."""
+    with h5py.File(path) as file:
+        return "model_config" in file.attrs
 
 
 def _layers_of_model(network: keras.Model, by_class: bool) -> dict[str, _Layer]:

@@ -11,7 +11,7 @@ from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
-from ktransfer.cli.tuner_options import built, fine_tuning_option, tuner_options
+from ktransfer.cli.tuner_options import built, fine_tuning_option, tuner_options, words_of
 
 
 @click.command()
@@ -51,4 +51,11 @@ def plan(data: str, as_json: bool, **options: Any) -> None:
     else:
         terminal.print_advice(advice, tuner.backbone.name)
         terminal.print_seconds(seconds)
-        terminal.print_next(["ktransfer", "train", data, "--out", "runs/photos"])
+        terminal.print_next(_train_command(data, options))
+
+
+def _train_command(data: str, options: dict[str, Any]) -> list[str]:
+    """What trains as was decided here: with the same backbone, and asked for the same."""
+    asked = {"--similarity": options["similarity"], "--fine-tuning": options["fine_tuning"]}
+    words = [word for each in asked.items() if each[1] not in (None, "auto") for word in each]
+    return ["ktransfer", "train", data, *words_of(options), *words, "--out", "runs/photos"]

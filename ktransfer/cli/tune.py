@@ -237,12 +237,12 @@ def _searched(
     from ktransfer.tuner.oracles import Search
     from ktransfer.tuner.records import write_json
 
-    with timed(seconds, "backbone"):
-        one = built(command)
     with timed(seconds, "scan"):
         chosen = named(("validation_fraction", "value_range", "seed"), command)
         splits = read_data(command["data"], **chosen)
         splits = with_test(splits, command["test_fraction"], command["seed"])
+    with timed(seconds, "backbone"):
+        one = built(command)
     options = {"max_unfreeze": command["max_unfreeze"], "epochs": command["epochs"]}
     given = narrowed(command["values"])
     # Errors before a long look.
