@@ -6,13 +6,15 @@ Each constructor of keras.applications and each image backbone of KerasHub is bu
 can be, with random weights (`small_backbones.py`). A probe and its last 2 blocks are trained on
 12 noisy images, each model is saved, and read back by another process, which must predict the same
 and write an ONNX file that predicts the same. The slow tests run the same, in pieces. It takes
-about 20 minutes on 2 cores and writes benchmarks/results/every_backbone.json and .md and the table
-in docs/backbones.md; with `--only NAME` a part of it, what was measured before stays.
+about 20 minutes on 2 cores and writes benchmarks/results/every_backbone.json and docs/backbones.md;
+with `--only NAME` a part of it, what was measured before stays.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -24,7 +26,11 @@ from typing import Any
 
 import numpy as np
 import small_backbones
+from reporting import table
 
+RESULTS = Path(__file__).with_name("results") / "every_backbone.json"
+PAGE = Path(__file__).parents[1] / "docs" / "backbones.md"
+PACKAGES = ("tensorflow", "keras", "keras-hub", "onnxruntime")
 PIECE = 4
 PLANS = {"probe": 0, "last_blocks": 2}
 #: Two processes add up in another order.
@@ -79,12 +85,15 @@ def _trained(name: str, folder: Path) -> dict[str, Any]:
     for plan, unfreeze in PLANS.items():
         run = folder / f"{name}-{plan}"
         # Saved by fit, as a training of hours would be: with `out`, nothing is trained in vain.
-        tuner.fit(
-            (images, labels), unfreeze=unfreeze, epochs=1, batch_size=4, out=run, cache="off",
-            similarity="similar", check="off", validation_fraction=0.34,
-        )  # fmt: skip
-        np.save(f"{run}.npy", tuner.predict(images).probabilities)
-        row[plan] = "yes"
+        try:
+            tuner.fit(
+                (images, labels), unfreeze=unfreeze, epochs=1, batch_size=4, out=run, cache="off",
+                similarity="similar", check="off", validation_fraction=0.34,
+            )  # fmt: skip
+            np.save(f"{run}.npy", tuner.predict(images).probabilities)
+            row[plan] = "yes"
+        except Exception as error:  # of whatever library: it goes into the table
+            row[plan] = f"{type(error).__name__}: {error}"
     return row
 
 
@@ -150,13 +159,98 @@ def tried(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     return rows
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--loaded", type=Path)
-    parser.add_argument("names", nargs="*")
+COLUMNS = (
+    "backbone",
+    "blocks",
+    "features",
+    "probe",
+    "last blocks",
+    "save, load",
+    "ONNX",
+    "why not",
+)
+
+
+def as_row(name: str, found: dict[str, Any]) -> list[str]:
+    """A row of the table, of what `tried` found."""
+    shown = name.removeprefix("keras_hub.")
+    if "refused" in found:
+        return [shown, "", "", "no", "no", "", "", _short(found["refused"])]
+    features = " x ".join(map(str, found["features"]))
+    loads = [found.get(f"{plan}_loaded", "was not trained") for plan in PLANS]
+    words = [found[plan] for plan in PLANS] + [
+        next((each for each in loads if each != "yes"), "yes"),
+        found.get("onnx", "was not trained"),
+    ]
+    answers = ["yes" if each == "yes" else "no" for each in words]
+    reasons = [_short(each) for each in words if each != "yes"]
+    notes = [each.split(": ", 1)[1] for each in found["notes"]]
+    return [shown, str(found["blocks"]), features, *answers, "; ".join(reasons or notes)]
+
+
+def _short(reason: str) -> str:
+    """The first clause of a message, without what changes from run to run."""
+    return reason.splitlines()[0].replace("|", "/")[:_LONGEST]
+
+
+_LONGEST = 140
+
+
+def page(results: dict[str, Any]) -> str:
+    """docs/backbones.md, of the results."""
+    found = results["backbones"]
+    groups = {
+        "keras.applications": [each for each in found if not each.startswith("keras_hub.")],
+        "KerasHub": [each for each in found if each.startswith("keras_hub.")],
+    }
+    lines = [
+        "# What works with which backbone",
+        "",
+        "Every constructor of keras.applications and every image backbone of KerasHub, built small "
+        "with random weights: a head trained on all blocks frozen (probe), the last 2 blocks "
+        "trained, both saved and loaded by another process, which predicted the same, and written "
+        "as an ONNX file, which predicted the same. Blocks and features are those of the small "
+        "network.",
+        "",
+        f"Made by `{results['command']}`, {results['date']}, with "
+        + ", ".join(f"{each} {version}" for each, version in results["versions"].items())
+        + ".",
+    ]
+    for title, names in groups.items():
+        rows = [as_row(name, found[name]) for name in names]
+        lines += ["", f"## {title}", "", *table(COLUMNS, rows).splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Try them all, a piece at a time, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--loaded", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", help="names; what was measured of others stays")
     given = parser.parse_args()
     if given.loaded:
         print(json.dumps(loaded(given.loaded)))
-    else:
-        for each in given.names or small_backbones.names():
-            print(each, json.dumps(tried([each])), flush=True)
+        return
+    everything = small_backbones.names()
+    kept = json.loads(RESULTS.read_text())["backbones"] if RESULTS.exists() else {}
+    for piece in pieces(given.only or everything):
+        kept |= tried(piece)
+        ordered = {name: kept[name] for name in everything if name in kept}
+        results = {
+            "command": "python benchmarks/every_backbone.py",
+            "date": datetime.date.today().isoformat(),
+            "versions": {each: importlib.metadata.version(each) for each in PACKAGES},
+            "backbones": ordered,
+        }
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        PAGE.write_text(page(results))
+        print(*piece, flush=True)
+
+
+def pieces(names: Sequence[str]) -> list[list[str]]:
+    """The names, a few at a time, that share the processes."""
+    return [list(names[at : at + PIECE]) for at in range(0, len(names), PIECE)]
+
+
+if __name__ == "__main__":
+    main()
