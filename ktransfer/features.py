@@ -16,7 +16,7 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer._keras_settings import own_settings
-from ktransfer.data import Part, Skipped, explain_failures, image_dataset
+from ktransfer.data import Part, Skipped, decodable, explain_failures, image_dataset
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -26,6 +26,9 @@ DEFAULT_BUDGET_MB = 1_024
 
 #: Images in one forward pass. Larger ones gained nothing on a CPU, where 32 keep every core busy.
 FORWARD_BATCH_SIZE = 32
+
+#: A pass in which images failed that can be read afterwards is made again, up to so many in all.
+_MOST_PASSES = 3
 
 Forward = Callable[[Any], np.ndarray]
 OnProgress = Callable[[int, int], None]
@@ -141,6 +144,60 @@ def extract(
     return Features(store[:done], indices[:done])
 
 
+def extract_images(
+    forward: Forward,
+    part: Part,
+    input_size: tuple[int, int],
+    *,
+    into: np.ndarray | None = None,
+    budget_mb: float = DEFAULT_BUDGET_MB,
+    on_progress: OnProgress | None = None,
+) -> Features:
+    """`extract` of the images of a part, of which only those fail that can never be decoded.
+
+    The bytes that are decoded are those that were digested, if any were (`Images.encoded`): so what
+    is kept under the digests is theirs, whatever befalls the files meanwhile.
+
+    Args:
+        forward: from `compile_forward`.
+        part: the images.
+        input_size: `(height, width)` in pixels that they are resized to.
+        into: as in `extract`.
+        budget_mb: as in `extract`.
+        on_progress: as in `extract`.
+
+    Raises:
+        InputError: a file is no longer what it was; or time and again one cannot be read that
+            can be a moment later.
+    """
+    dataset = image_dataset(part, input_size, batch_size=FORWARD_BATCH_SIZE)
+    for _ in range(_MOST_PASSES):
+        found = extract(
+            forward, dataset, len(part), into=into, budget_mb=budget_mb, on_progress=on_progress
+        )
+        lost = np.setdiff1d(np.arange(len(part)), found.indices)
+        _check_unchanged(part, lost)
+        again = decodable(part, lost, input_size)
+        if not len(again):
+            return found
+    raise InputError(
+        f"{part.images.name(int(again[0]))!r} cannot be read at one moment and can be at the "
+        "next: is something at work in the folder, or its disk at fault?"
+    )
+
+
+def _check_unchanged(part: Part, lost: np.ndarray) -> None:
+    changed = [(int(row), how) for row in lost if (how := part.images.changed(int(row)))]
+    if changed:
+        row, how = changed[0]
+        more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise InputError(
+            f"the images of the {part.name} part changed while they were read: "
+            f"{part.images.name(row)!r} ({how}){more}. Nothing of it is kept: run it again when "
+            "nothing is at work in the folder"
+        )
+
+
 @own_settings()
 def extract_part(
     forward: Forward,
@@ -163,8 +220,9 @@ def extract_part(
         The features, the part of the images that have a row in them (in the same order), and the
         images that could not be decoded, each with its reason.
     """
-    dataset = image_dataset(part, input_size, batch_size=FORWARD_BATCH_SIZE)
-    features = extract(forward, dataset, len(part), budget_mb=budget_mb, on_progress=on_progress)
+    features = extract_images(
+        forward, part, input_size, budget_mb=budget_mb, on_progress=on_progress
+    )
     failed = np.setdiff1d(np.arange(len(part)), features.indices)
     return features, part.select(features.indices), explain_failures(part, failed)
 

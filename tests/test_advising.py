@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from training_networks import three_blocks
 from ktransfer import Advice, FineTuner, InputError, RunError, load_backbone
 from ktransfer.cache import Store
 from ktransfer.cli import main
-from ktransfer.data import image_dataset, read_data, read_folder
+from ktransfer.data import ImageFiles, image_dataset, read_data, read_folder
 from ktransfer.fitting import FitOptions, advising
 from ktransfer.fitting import fit as fit_module
 from ktransfer.plan import linear_probe, lp_ft
@@ -276,6 +277,48 @@ def test_measured_gap_is_found_in_the_store(folder, tmp_path, monkeypatch):
     backbone.model.weights[0].assign_add(np.ones(backbone.model.weights[0].shape))
     with pytest.raises(TypeError):  # other weights
         measure_gap(backbone, part_of(folder), store=store)
+
+
+def test_a_gap_is_kept_only_where_nothing_failed_that_can_be_read(folder, tmp_path, monkeypatch):
+    backbone, store = (
+        load_backbone(small_network(), preprocessing="none"),
+        Store(tmp_path / "store"),
+    )
+    for layer in backbone.model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_variance.assign(0.5 * np.ones(layer.moving_variance.shape))
+    part = read_folder(folder).train
+    expected = measuring.measure_gap(backbone, part)
+    decode, failed = ImageFiles.full_size, []
+
+    def fail_once(files, index):
+        if not failed:
+            failed.append(index)
+            raise MemoryError
+        return decode(files, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFiles, "full_size", fail_once)
+        assert measuring.measure_gap(backbone, part, store=store).num_images == len(part) - 1
+    assert measuring.measure_gap(backbone, part, store=store) == expected
+    part, again = read_folder(folder).train, Store(tmp_path / "again")
+    digests = part.images.digests().copy()
+    digests[4] += 1  # as if its bytes had been others
+    part.images._digests = digests
+    said = f"{re.escape(part.files[4].path)}' changed while the images were read"
+    with pytest.raises(InputError, match=said):
+        measuring.measure_gap(backbone, part, store=again)
+    assert not again.folder.exists()
+
+
+def test_an_entry_that_is_repaired_is_said(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("KTRANSFER_CACHE", str(tmp_path / "cache"))
+    options = {"plan": linear_probe(), "epochs": 2, "check": "off"}
+    assert not any("cache entry" in each for each in tuner_of().fit(folder, **options).notes)
+    for entry in (tmp_path / "cache").iterdir():
+        (entry / "indices.bin").unlink()
+    notes = tuner_of().fit(folder, **options).notes
+    assert sum("was damaged and is deleted: indices.bin is missing" in each for each in notes) == 2
 
 
 def test_64_images_are_enough_for_a_quick_gap():

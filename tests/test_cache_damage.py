@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from cache_entries import KEY, assert_holds, names_in, put, rows_of
+from click.testing import CliRunner
 
+from ktransfer import InputError
 from ktransfer.cache import CacheUnavailable, Store, content_key
+from ktransfer.cli import main
 
 
 @pytest.fixture
@@ -217,3 +220,57 @@ def test_store_may_be_a_link_to_a_folder(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     put(Store(tmp_path / "link"))
     assert names_in(tmp_path / "disk") == [KEY]
+
+
+def test_verify_reads_every_entry_and_deletes_what_is_damaged(store):
+    keys = [content_key(test=each) for each in ("one", "two", "three")]
+    for key in keys:
+        put(store, key)
+    (store.folder / ".partial-0123456789abcdef").mkdir()
+    os.utime(store.folder / ".partial-0123456789abcdef", (0, 0))
+    flip(store.folder / keys[1] / "values.bin", 17)
+    used = (store.folder / keys[0]).stat().st_mtime_ns
+    entries, megabytes = store.verify()
+    assert entries == 2
+    assert megabytes == sum(size_of(store.folder / keys[at]) for at in (0, 2)) / 2**20
+    (remark,) = store.remarks
+    assert keys[1] in remark
+    assert "was damaged and is deleted: values.bin" in remark
+    assert names_in(store.folder) == sorted([keys[0], keys[2]])
+    assert (store.folder / keys[0]).stat().st_mtime_ns == used  # looked at, not used
+    assert Store(store.folder / "nothing").verify() == (0, 0.0)
+
+
+def test_an_entry_that_is_whole_is_discarded_with_a_reason(store):
+    put(store)
+    store.discard(KEY, "it lacks an image")
+    assert store.load(KEY, budget_mb=1) is None
+    assert store.remarks == [
+        f"the cache entry {store.folder / KEY} was incomplete and is deleted: it lacks an image"
+    ]
+    with pytest.raises(InputError, match="64 hexadecimal digits, from content_key; got 'no'"):
+        store.discard("no", "")
+
+
+def test_command_cache_verifies_and_clears(store, monkeypatch):
+    monkeypatch.setenv("KTRANSFER_CACHE", str(store.folder))
+
+    def run(*arguments):
+        done = CliRunner().invoke(main, ["cache", *arguments])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert run().endswith("store: empty\n")
+    put(store)
+    put(store, content_key(test="two"))
+    assert run().endswith("store: 2 whole entries, 0.0 MB\n")
+    flip(store.folder / KEY / "indices.bin", 3)
+    found = json.loads(run("--json"))
+    assert found["entries"] == 1
+    assert "indices.bin is not what was stored (checksum)" in found["remarks"][0]
+    assert run("--clear").endswith("store: empty\n")
+    assert names_in(store.folder) == []
+
+
+def size_of(folder):
+    return sum(each.stat().st_size for each in folder.iterdir())

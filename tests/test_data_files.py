@@ -7,9 +7,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ktransfer.data import ImageFile, ImageFiles, Part
+from ktransfer.data import ImageFile, ImageFiles, Part, image_dataset
 from ktransfer.data import duplicates as search
 from ktransfer.data.duplicates import duplicate_notes, identical_files
+from ktransfer.data.files import ChangedError
+from ktransfer.data.held import HeldImages
 from ktransfer.data.images import Inspected
 
 NAMES = ["a.jpg", "line\nbreak.png", os.fsdecode(b"not-utf8-\xff"), "\u05e9\u05dc.png", ""]
@@ -51,6 +53,42 @@ def test_row_of_files_takes_little_more_than_its_names():
     tracemalloc.stop()
     names = sum(map(len, paths))
     assert kept < 1.2 * names + 30 * (len(row) + len(train))
+
+
+def test_a_file_that_was_digested_gives_no_other_bytes(tmp_path):
+    row = files_of(tmp_path, a=b"one", b=b"two")
+    os.unlink(row[1].path)
+    assert row.changed(0) is None  # nothing was digested yet
+    row.digests()
+    assert row.encoded(0) == b"one"
+    assert (row.changed(0), row.changed(1)) == (None, None)
+    (tmp_path / "a").write_bytes(b"six")
+    (tmp_path / "b").write_bytes(b"two")
+    for at in (0, 1):  # the second could not be read when it was digested
+        assert row.changed(at) == "its bytes are not those of before"
+        with pytest.raises(ChangedError, match="its bytes are not those of before"):
+            row.encoded(at)
+    assert row.select(np.array([0])).changed(0)
+    os.unlink(tmp_path / "a")
+    assert row.changed(0) == "does not exist"
+    with pytest.raises(ChangedError, match="does not exist"):
+        row.encoded(0)
+    (tmp_path / "a").write_bytes(b"one")
+    assert row.encoded(0) == b"one"
+
+
+def test_an_array_that_is_written_to_after_it_was_digested_is_no_longer_read():
+    pixels = np.zeros((3, 4, 4, 3), np.uint8)
+    held = HeldImages.of_pixels(pixels, "the data")
+    held.digests()
+    pixels[1] += 1
+    assert [held.changed(at) for at in range(3)] == [
+        None,
+        "its bytes are not those of before",
+        None,
+    ]
+    found = [each.numpy() for _, each in image_dataset(Part("train", held, np.zeros(3)), (4, 4))]
+    assert np.concatenate(found).tolist() == [0, 2]
 
 
 def test_digest_follows_content_and_route_and_survives_selection(tmp_path):

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 from conftest import write_pictures
 
-from ktransfer import InputError
+from ktransfer import RunError
 from ktransfer.data import image_dataset, read_folder
 from ktransfer.data.batches import in_pieces, ordered_batches, shuffled_batches
-from ktransfer.data.streaming import ImageRows
+from ktransfer.data.streaming import ImageRows, faults_named
 
 SIZE = (16, 12)
 
@@ -80,7 +80,7 @@ def test_a_file_is_read_again_in_every_epoch(part):
     list(itertools.islice(batches, len(part) // 3))
     for file in part.files:
         os.unlink(file.path)
-    with pytest.raises(tf.errors.NotFoundError):
+    with pytest.raises(tf.errors.OpError):
         list(itertools.islice(batches, len(part)))
 
 
@@ -88,5 +88,23 @@ def test_an_image_that_can_no_longer_be_read_is_an_error_that_names_it(part):
     rows = ImageRows(part, SIZE)
     os.unlink(part.files[2].path)
     name = os.path.basename(part.files[2].path)
-    with pytest.raises(InputError, match=f"cannot be read now.*folder changed.*{name}"):
+    with pytest.raises(
+        RunError, match=f"cannot be read now: .*{name}': does not exist.*resume=True"
+    ):
         rows[:4]
+
+
+def test_an_image_that_was_replaced_is_named_where_a_pass_ends(part):
+    part.images.digests()
+    rows, path = ImageRows(part, SIZE), part.files[3].path
+    with open(path, "ab") as file:
+        file.write(b"more")
+    batches = ordered_batches(rows, part.labels, batch_size=4)
+    said = f"{os.path.basename(path)}': its bytes are not those of before"
+    with pytest.raises(RunError, match=said), faults_named([rows]):
+        list(batches)
+
+
+def test_errors_that_are_none_of_an_image_are_left_as_they_are(part):
+    with pytest.raises(KeyError, match="'other'"), faults_named([ImageRows(part, SIZE)]):
+        raise KeyError("other")

@@ -230,7 +230,7 @@ def test_settings_of_the_call_go_to_every_stage(folder):
 def test_plans_that_do_not_fit_are_refused_before_any_image_is_decoded(
     folder, monkeypatch, options, message
 ):
-    monkeypatch.setattr("ktransfer.training.rows.image_dataset", None)
+    monkeypatch.setattr("ktransfer.features.image_dataset", None)
     with pytest.raises(InputError, match=message):
         tuner_of().fit(folder, **options)
 

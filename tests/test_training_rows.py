@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ from training_networks import (
     two_tensor_cells,
 )
 
-from ktransfer import InputError
+from ktransfer import InputError, RunError, features
 from ktransfer.augment import augment, source_size, view_seed
 from ktransfer.cache import Store
 from ktransfer.data import image_dataset, read_folder
@@ -84,7 +85,7 @@ def test_rows_at_every_cut_are_what_the_network_says(folder):
 def test_rows_made_of_earlier_rows_equal_those_made_of_images(folder, monkeypatch):
     source, images = source_of(folder), source_of(folder).rows("train", 0)
     source.rows("train", 1)
-    monkeypatch.setattr(rows_module, "image_dataset", None)  # no image is decoded again
+    monkeypatch.setattr(features, "image_dataset", None)  # no image is decoded again
     for cut in (2, 3):
         np.testing.assert_allclose(
             source.rows("train", cut), directly(source, cut, images), atol=1e-5
@@ -127,7 +128,7 @@ def test_rows_at_cuts_to_keep_are_kept_on_the_way_and_read_by_the_next(folder, s
     assert not found_in(store, folder, monkeypatch, cut=2, part="validation")
     # Another process decodes nothing: it goes on from block 1.
     again = source_of(folder, store=store, kept=(1,))
-    monkeypatch.setattr(rows_module, "image_dataset", None)
+    monkeypatch.setattr(features, "image_dataset", None)
     shutil.rmtree(store.folder / again._key("train", 2, rows_module.PLAIN))
     np.testing.assert_allclose(
         again.rows("train", 2), directly(source, 2, images), atol=1e-5, rtol=1e-5
@@ -350,8 +351,67 @@ def test_an_image_deleted_between_two_passes_is_an_error(tmp_path):
     source = source_of(folder)
     source.rows("train", 2)
     os.unlink(source.splits.train.files[4].path)
-    with pytest.raises(InputError, match="1 images of the train part could be read before and can"):
+    with pytest.raises(InputError, match=r"the train part changed .*00.\.png' \(does not exist\)"):
         source.rows("train", 1)
+
+
+@pytest.mark.parametrize("cut", [0, 2])
+@pytest.mark.parametrize("what", ["replaced", "deleted"])
+def test_what_changes_between_digest_and_decoding_is_kept_nowhere(tmp_path, store, cut, what):
+    folder = write_pictures(tmp_path / "pictures", 8)
+    source = source_of(folder, store=store)
+    path = Path(source.splits.train.files[-1].path)
+    expected, content = source_of(folder).rows("train", cut), path.read_bytes()
+    path.unlink()
+    if what == "replaced":
+        shutil.copy(source.splits.train.files[0].path, path)
+    said = {"replaced": "its bytes are not those of before", "deleted": "does not exist"}[what]
+    with pytest.raises(InputError, match=rf"train part changed .*{path}' \({said}\)"):
+        source.rows("train", cut)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(source_of(folder, store=store).rows("train", cut), expected)
+
+
+def test_what_is_put_back_while_images_are_decoded_is_read_again(tmp_path, store, monkeypatch):
+    folder = write_pictures(tmp_path / "pictures", 8)
+    source, expected = source_of(folder, store=store), source_of(folder).rows("train", 2)
+    path, extract, passes = source.splits.train.files[5].path, features.extract, []
+
+    def extract_while_a_file_is_away(*arguments, **options):
+        passes.append(len(passes))
+        if passes == [0]:
+            os.rename(path, tmp_path / "away")
+        try:
+            return extract(*arguments, **options)
+        finally:
+            if passes == [0]:
+                os.rename(tmp_path / "away", path)
+
+    monkeypatch.setattr(features, "extract", extract_while_a_file_is_away)
+    np.testing.assert_array_equal(source.rows("train", 2), expected)
+    assert passes == [0, 1]
+    np.testing.assert_array_equal(source_of(folder, store=store).rows("train", 2), expected)
+
+
+def test_an_image_that_flickers_for_ever_is_an_error(folder, monkeypatch):
+    monkeypatch.setattr(features, "decodable", lambda part, lost, size: np.array([4]))
+    with pytest.raises(InputError, match=r"006.png' cannot be read at one moment and can be at"):
+        source_of(folder).rows("train", 1)
+
+
+def test_an_entry_that_lacks_an_image_that_can_be_read_is_made_anew(folder, store):
+    source = source_of(folder, store=store)
+    expected = source_of(folder).rows("train", 2)
+    key, kept = source._key("train", 2, rows_module.PLAIN), np.delete(np.arange(18), 7)
+    with store.create(key, expected.shape, "float32", {}) as draft:
+        draft.values[:17] = expected[kept]
+        draft.commit(17, kept, budget_mb=1)
+    np.testing.assert_array_equal(source.rows("train", 2), expected)
+    (remark,) = store.remarks
+    assert "was incomplete and is deleted: it lacks 1 of 18 images that can be read" in remark
+    assert source.splits.train.files[7].path in remark
+    np.testing.assert_array_equal(source_of(folder, store=store).rows("train", 2), expected)
+    assert len(store.remarks) == 1
 
 
 def test_a_class_without_a_readable_image_is_an_error(tmp_path, store):
@@ -430,6 +490,18 @@ def test_streamed_training_ends_with_the_weights_of_a_held_one(folder, monkeypat
     np.testing.assert_array_equal(classes, streamed_classes)
     for one, other in zip(weights, streamed_weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_streamed_image_that_vanishes_in_training_is_named(tmp_path, no_room, part):
+    folder = write_pictures(tmp_path / "pictures", 8)
+    splits = read_folder(folder)
+    path = {each.name: each for each in splits.parts}[part].files[1].path
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: os.unlink(path))
+    stage = make_stage(unfreeze="all", epochs=4)
+    training = training_of(make_plan(stage), folder, cache="off", callbacks=[watch])
+    with pytest.raises(RunError, match=rf"cannot be read now: '{path}': does not exist"):
+        training.run()
 
 
 @pytest.mark.parametrize(("augmentation", "budget_mb"), [("none", 0), ("standard", 64)])

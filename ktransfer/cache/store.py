@@ -116,6 +116,44 @@ class Store:
         """
         return _identity(self.folder / check_key(key)) is not None
 
+    def discard(self, key: str, why: str) -> None:
+        """Delete an entry that lacks what it should have; `remarks` says so.
+
+        Args:
+            key: from `content_key`.
+            why: what it lacks, for people.
+
+        Raises:
+            InputError: `key` is no key.
+        """
+        self._delete(self.folder / check_key(key), "incomplete", why)
+
+    def verify(self) -> tuple[int, float]:
+        """Read every entry and check every byte of it; what is damaged is deleted.
+
+        `remarks` names what was. What killed processes left is cleared away, too.
+
+        Returns:
+            How many entries are whole, and their megabytes.
+
+        Raises:
+            OSError: the folder cannot be listed.
+        """
+        sizes = [size for folder, _, size in entries_in(self.folder) if self._is_whole(folder)]
+        if self.folder.is_dir():
+            sweep(self.folder)
+        return len(sizes), sum(sizes) / MB
+
+    def _is_whole(self, folder: Path) -> bool:
+        seen = _identity(folder)
+        try:
+            read_entry(folder, folder.name, 0)
+        except (DamageError, OSError) as error:
+            if _identity(folder) == seen:  # else another process has evicted it meanwhile
+                self._handle(folder, error)
+            return False
+        return True
+
     @contextlib.contextmanager
     def create(
         self, key: str, shape: tuple[int, ...], dtype: Any, about: Mapping[str, Any]
@@ -199,12 +237,15 @@ class Store:
         damaged = isinstance(error, DamageError) or getattr(error, "errno", None) == errno.EIO
         if not damaged:
             self.remarks.append(f"the cache entry {folder} cannot be read: {error}")
-        elif discard(folder):
-            self.remarks.append(f"the cache entry {folder} was damaged and is deleted: {error}")
         else:
-            self.remarks.append(
-                f"the cache entry {folder} cannot be used and was left as it is: {error}"
-            )
+            self._delete(folder, "damaged", str(error))
+
+    def _delete(self, folder: Path, fault: str, why: str) -> None:
+        if discard(folder):
+            said = f"was {fault} and is deleted"
+        else:
+            said = "cannot be used and was left as it is"
+        self.remarks.append(f"the cache entry {folder} {said}: {why}")
 
     def _check_limit(self, num_bytes: int) -> None:
         if num_bytes > self.limit_mb * MB:

@@ -13,6 +13,7 @@ import click
 
 from ktransfer import __version__
 from ktransfer.cli.backbones import backbones
+from ktransfer.cli.cache import cache
 from ktransfer.cli.demo import demo
 from ktransfer.cli.doctor import doctor
 from ktransfer.cli.evaluate import evaluate
@@ -37,5 +38,17 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (plan, train, tune, evaluate, predict, export, doctor, look, backbones, demo):
+for _command in (
+    plan,
+    train,
+    tune,
+    evaluate,
+    predict,
+    export,
+    doctor,
+    look,
+    backbones,
+    cache,
+    demo,
+):
     main.add_command(_command)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ktransfer.data.images import ImageFile, Skipped
     from ktransfer.data.listing import Listing, read_listing
     from ktransfer.data.parts import Part, Splits, joined
-    from ktransfer.data.pipeline import explain_failures, image_dataset
+    from ktransfer.data.pipeline import decodable, explain_failures, image_dataset
     from ktransfer.data.resizing import resize_array
     from ktransfer.data.sources import read_data, read_images, read_labelled
 
@@ -31,6 +31,7 @@ __all__ = [
     "Part",
     "Skipped",
     "Splits",
+    "decodable",
     "decode_image",
     "explain_failures",
     "image_dataset",
@@ -52,6 +53,7 @@ _HOME = {
     "Part": "parts",
     "Skipped": "images",
     "Splits": "parts",
+    "decodable": "pipeline",
     "decode_image": "decoding",
     "explain_failures": "pipeline",
     "image_dataset": "pipeline",

@@ -11,8 +11,8 @@ from typing import SupportsIndex, overload
 
 import numpy as np
 
-from ktransfer.data.decoding import decode_image, decoding_fault
-from ktransfer.data.images import FORMATS, ImageFile, Inspected
+from ktransfer.data.decoding import decode_bytes, decoding_fault
+from ktransfer.data.images import FORMATS, ImageFile, Inspected, not_a_file
 from ktransfer.data.value_range import ValueRange
 
 ROUTES = ("tensorflow", "pillow")
@@ -22,6 +22,10 @@ CHUNK = 4_096
 
 _UNKNOWN_FORMAT = 255
 _DIGEST_BYTES = 16
+
+
+class ChangedError(OSError):
+    """An image is no longer what was digested; the message says in which way."""
 
 
 class ImageFiles(Sequence[ImageFile]):
@@ -150,9 +154,47 @@ class ImageFiles(Sequence[ImageFile]):
         """Bool `(n,)`: whether TensorFlow decodes the file."""
         return self._routes == ROUTES.index("tensorflow")
 
+    def kind(self, index: int) -> str:
+        """Who decodes a file: one of `ROUTES`."""
+        return ROUTES[self._routes[index]]
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            ChangedError: they are not those that `digests` saw, if it has seen any.
+            OSError: it cannot be read, and could not be when it was digested.
+        """
+        file = self[index]
+        try:
+            content = content_of(file.path)
+        except OSError as error:
+            if self._was(index, file, b""):
+                raise
+            raise ChangedError(not_a_file(file.path) or str(error.strerror)) from error
+        if not self._was(index, file, content):
+            raise ChangedError("its bytes are not those of before")
+        return content
+
+    def _was(self, index: int, file: ImageFile, content: bytes) -> bool:
+        """Whether a file had this content when it was digested; True if it never was."""
+        if self._digests is None:
+            return True
+        return _digest_of(file, content) == self._digests[index].tobytes()
+
+    def changed(self, index: int) -> str | None:
+        """How a file differs from what `digests` saw, in words; None if it does not."""
+        try:
+            self.encoded(index)
+        except ChangedError as error:
+            return str(error)
+        except OSError:
+            pass
+        return None
+
     def full_size(self, index: int) -> np.ndarray:
-        """An image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`."""
-        return decode_image(self[index])
+        """An image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`, `encoded`."""
+        return decode_bytes(self.encoded(index), self.value_range)
 
     def fault(self, index: int) -> str | None:
         """Why a file cannot be decoded, in words; None if Pillow can."""
@@ -162,6 +204,7 @@ class ImageFiles(Sequence[ImageFile]):
         """Of each file's bytes and how it is read, uint8 `(n, 16)`.
 
         It costs about as long as reading the files, once. One that cannot be read counts as empty.
+        From then on no other bytes are taken for the file's: see `encoded`.
         """
         if self._digests is None:
             self._digests = np.empty((len(self), _DIGEST_BYTES), np.uint8)
@@ -209,14 +252,26 @@ class FilesBuilder:
         )
 
 
+def content_of(path: str) -> bytes:
+    """The bytes of a regular file; an `OSError` if it is none or cannot be read."""
+    # Opening a named pipe would wait for its writer for ever.
+    reason = not_a_file(path)
+    if reason:
+        raise OSError(f"{path!r}: {reason}")
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
 def _digest(file: ImageFile) -> bytes:
+    try:
+        return _digest_of(file, content_of(file.path))
+    except OSError:  # counts as empty; what is wrong with it is named where it is decoded
+        return _digest_of(file, b"")
+
+
+def _digest_of(file: ImageFile, content: bytes) -> bytes:
     # The range where there is one: so what was computed of other pixels is not taken for these.
     by = f" {file.value_range}" if file.value_range and file.route == "pillow" else ""
     hashed = hashlib.blake2b(f"{file.route}{by}".encode(), digest_size=_DIGEST_BYTES)
-    try:
-        with open(file.path, "rb") as stream:
-            while block := stream.read(2**20):
-                hashed.update(block)
-    except OSError:
-        pass  # counts as empty; what is wrong with it is named where it is decoded
+    hashed.update(content)
     return hashed.digest()

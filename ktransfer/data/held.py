@@ -12,7 +12,7 @@ import numpy as np
 
 from ktransfer._checks import InputError
 from ktransfer.data.decoding import decode_bytes, fault_of_bytes
-from ktransfer.data.files import ROUTES
+from ktransfer.data.files import ROUTES, ChangedError
 from ktransfer.data.images import Inspected, Skipped, inspect_bytes
 from ktransfer.data.value_range import ValueRange, scaled
 
@@ -143,9 +143,31 @@ class HeldImages:
         return np.isin(self._kinds, [KINDS.index("pixels"), KINDS.index("deep")])
 
     def content(self, index: int) -> np.ndarray:
-        """The bytes of an image, uint8 of one axis: its pixels, or the encoded image."""
+        """The bytes of an image, uint8 of one axis: its pixels, or the encoded image.
+
+        Raises:
+            ChangedError: they are not those that `digests` saw, if it has seen any: an array is
+                not copied, and whoever gave it may write to it.
+        """
+        if self._digests is not None and self._digest(index) != self._digests[index].tobytes():
+            raise ChangedError("its bytes are not those of before")
+        return self._content(index)
+
+    def _content(self, index: int) -> np.ndarray:
         home, start, length, _ = self._where[index]
         return self._contents[home][start : start + length]
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of an image that is held encoded; errors as of `content`."""
+        return self.content(index).tobytes()
+
+    def changed(self, index: int) -> str | None:
+        """How an image differs from what `digests` saw, in words; None if it does not."""
+        try:
+            self.content(index)
+        except ChangedError as error:
+            return str(error)
+        return None
 
     def pixels(self, index: int) -> np.ndarray:
         """The pixels of an image that is held so, uint8 `(height, width, 3)`."""
@@ -163,13 +185,13 @@ class HeldImages:
         """An image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`."""
         if self.kind(index) in ("pixels", "deep"):
             return self.pixels(index)
-        return decode_bytes(self.content(index).tobytes(), self.value_range)
+        return decode_bytes(self.encoded(index), self.value_range)
 
     def fault(self, index: int) -> str | None:
         """Why an image cannot be decoded, in words; None if Pillow can."""
         if self.kind(index) in ("pixels", "deep"):
             return None
-        content = self.content(index).tobytes()
+        content = self._content(index).tobytes()
         return fault_of_bytes(self.name(index), content, self.value_range)
 
     def digests(self) -> np.ndarray:
@@ -184,7 +206,7 @@ class HeldImages:
         kind = self.kind(index)
         by = f" {self.value_range}" if self.value_range and kind in ("pillow", "deep") else ""
         hashed.update(f"{kind} {self._shapes[index].tolist()}{by}".encode())
-        hashed.update(self.content(index).data)
+        hashed.update(self._content(index).data)
         return hashed.digest()
 
 

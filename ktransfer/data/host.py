@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ktransfer.data.decoding import decode_image, decode_reduced
+from ktransfer.data.decoding import decode_reduced
 from ktransfer.data.files import ImageFiles
 from ktransfer.data.held import HeldImages
 
@@ -33,12 +33,8 @@ def decode_on_host(
     images: ImageFiles | HeldImages, index: int, input_size: tuple[int, int]
 ) -> np.ndarray:
     """One image as `read_on_host` decodes it, not yet resized: a large JPEG at a part of it."""
-    if isinstance(images, ImageFiles):
-        file = images[index]
-        plain = file.route == "tensorflow"
-        return decode_reduced(file.path, input_size) if plain else decode_image(file)
     if images.kind(index) == "tensorflow":
-        return decode_reduced(images.content(index).tobytes(), input_size)
+        return decode_reduced(images.encoded(index), input_size)
     return images.full_size(index)
 
 

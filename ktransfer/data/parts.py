@@ -30,6 +30,15 @@ class Images(Protocol):
     def name(self, index: int) -> str:
         """What an image is called in messages."""
 
+    def kind(self, index: int) -> str:
+        """Who decodes an image, "tensorflow" or "pillow"; "pixels" where it is held as such."""
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of an encoded image; a `ChangedError` if `digests` has seen others."""
+
+    def changed(self, index: int) -> str | None:
+        """How an image differs from what `digests` saw, in words; None if it does not."""
+
     def full_size(self, index: int) -> np.ndarray:
         """An image as it is, uint8 `(height, width, 3)`."""
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from ktransfer._checks import InputError
-from ktransfer.data.decoding import decode_image
-from ktransfer.data.files import CHUNK, ImageFiles
+from ktransfer.data.files import ImageFiles
 from ktransfer.data.held import HeldImages
-from ktransfer.data.images import ImageFile, Skipped
+from ktransfer.data.images import Skipped
 from ktransfer.data.parallel import PARALLEL_CALLS, PREFETCHED, untuned
 from ktransfer.data.parts import Part
 from ktransfer.data.resizing import crop_and_resize, jpeg_halvings
-from ktransfer.data.value_range import ValueRange
+
+OnFault = Callable[[int, Exception], None]
 
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
@@ -61,18 +60,14 @@ def image_dataset(
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
 
-    read = image_reader(height, width, getattr(part.images, "value_range", None))
+    read = row_reader(part.images, height, width)
 
     @tf.autograph.experimental.do_not_convert
-    def load(path: tf.Tensor, plain: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return read(path, plain), index
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return read(index), index
 
-    if isinstance(part.images, ImageFiles):
-        decoded = _sources(part.images).map(
-            load, num_parallel_calls=PARALLEL_CALLS, deterministic=True
-        )
-    else:
-        decoded = _held_images(part.images, height, width)
+    indices = tf.data.Dataset.range(len(part), output_type=tf.int32)
+    decoded = indices.map(load, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
     # Before batching: one bad image must not take its batch with it.
     return untuned(decoded.ignore_errors().batch(batch_size).prefetch(PREFETCHED))
 
@@ -91,6 +86,12 @@ def explain_failures(part: Part, indices: Iterable[int]) -> tuple[Skipped, ...]:
     return tuple(_explain(part, index) for index in indices)
 
 
+def decodable(part: Part, indices: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
+    """Those of some positions in a part whose images `image_dataset` can decode now."""
+    found = [each.numpy() for _, each in image_dataset(part.select(indices), input_size)]
+    return indices[np.concatenate(found)] if found else indices[:0]
+
+
 def _explain(part: Part, index: int) -> Skipped:
     fault = part.images.fault(index)
     name = part.images.name(index)
@@ -107,107 +108,74 @@ def _checked_size(input_size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _sources(files: ImageFiles) -> tf.data.Dataset:
-    """The path of each file, whether TensorFlow decodes it, and its index."""
+def row_reader(
+    images: ImageFiles | HeldImages,
+    height: int,
+    width: int,
+    *,
+    on_fault: OnFault | None = None,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From the position of an image, an integer scalar, to its pixels, for `Dataset.map`.
 
-    # Some thousand at a time: a million paths in a constant would be a million strings of a tensor.
-    def some(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = np.arange(start, min(start + CHUNK, len(files)))
-        # Paths as bytes, because a file name need not be UTF-8.
-        paths = [files.raw_path(row) for row in rows]
-        return np.array(paths, object), plain[rows], rows.astype(np.int32)
+    Where the images have been digested, bytes other than those of then are a failure.
 
-    @tf.autograph.experimental.do_not_convert
-    def chunk(start: tf.Tensor) -> tf.data.Dataset:
-        found = tf.numpy_function(some, [start], (tf.string, tf.bool, tf.int32))
-        shaped = tuple(tf.ensure_shape(each, (None,)) for each in found)
-        return tf.data.Dataset.from_tensor_slices(shaped)
+    Args:
+        images: of a part.
+        height: of the pixels that are wanted.
+        width: likewise.
+        on_fault: called with the position of an image that fails and what was raised, before
+            TensorFlow knows of it; an image that only TensorFlow cannot decode is not told.
+    """
+    decode = _image_decoder(height, width)
 
-    plain = files.plain
-    return tf.data.Dataset.range(0, len(files), CHUNK).flat_map(chunk)
+    def load(at: int) -> tuple[bool, bytes, np.ndarray]:
+        try:
+            return _loaded(images, int(at))
+        # Damaged files make Pillow raise nearly anything; `explain_failures` names it later. An
+        # exception raised inside numpy_function would print a traceback to stderr for each.
+        except Exception as error:
+            if on_fault:
+                on_fault(int(at), error)
+            return False, b"", _NO_PIXELS
+
+    def read(row: tf.Tensor) -> tf.Tensor:
+        encoded, content, pixels = tf.numpy_function(load, [row], (tf.bool, tf.string, tf.uint8))
+        pixels = tf.ensure_shape(pixels, (None, None, 3))
+        return decode(tf.ensure_shape(encoded, ()), tf.ensure_shape(content, ()), pixels)
+
+    return read
+
+
+def _loaded(images: ImageFiles | HeldImages, at: int) -> tuple[bool, bytes, np.ndarray]:
+    """Whether TensorFlow is to decode an image, its bytes if so, and its pixels if not."""
+    if images.kind(at) == "tensorflow":
+        return True, images.encoded(at), _NO_PIXELS
+    return False, b"", images.full_size(at)
 
 
 @functools.lru_cache(maxsize=16)
-def image_reader(
-    height: int, width: int, value_range: ValueRange | None = None
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """From a path and whether TensorFlow decodes it to its pixels, uint8 `(height, width, 3)`.
+def _image_decoder(height: int, width: int) -> Callable[..., tf.Tensor]:
+    """From what `_loaded` gives to pixels, uint8 `(height, width, 3)`.
 
     Traced once: the tracing would take as long as decoding a hundred photos.
     """
 
     # Nothing here is Python control flow; to look for it would take longer than the tracing.
-    def read(path: tf.Tensor, plain: tf.Tensor) -> tf.Tensor:
-        image = _decode(path, plain, height, width, value_range)
-        return crop_and_resize(image, height, width)
+    def decode(encoded: tf.Tensor, content: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+        image = tf.cond(encoded, lambda: _decode_plain(content, height, width), lambda: pixels)
+        return crop_and_resize(_checked(image), height, width)
 
-    signature = (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.bool))
-    traced = tf.function(read, autograph=False, input_signature=signature)
+    signature = (
+        tf.TensorSpec((), tf.bool),
+        tf.TensorSpec((), tf.string),
+        tf.TensorSpec((None, None, 3), tf.uint8),
+    )
+    traced = tf.function(decode, autograph=False, input_signature=signature)
     return traced.get_concrete_function()
 
 
-def _decode(
-    path: tf.Tensor, plain: tf.Tensor, height: int, width: int, value_range: ValueRange | None
-) -> tf.Tensor:
-    return _checked(
-        tf.cond(
-            plain,
-            lambda: _decode_plain(tf.io.read_file(path), height, width),
-            lambda: _decode_other(path, value_range),
-        )
-    )
-
-
-def row_reader(
-    images: ImageFiles | HeldImages, height: int, width: int
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """From the position of an image, an integer scalar, to its pixels, for `Dataset.map`."""
-    if not isinstance(images, ImageFiles):
-        return lambda row: crop_and_resize(_decode_held(images, row, height, width), height, width)
-    read, plain = image_reader(height, width, images.value_range), images.plain
-
-    def where(row: int) -> tuple[bytes, bool]:
-        return images.raw_path(row), plain[row]
-
-    def read_row(row: tf.Tensor) -> tf.Tensor:
-        path, is_plain = tf.numpy_function(where, [row], (tf.string, tf.bool))
-        return read(tf.ensure_shape(path, ()), tf.ensure_shape(is_plain, ()))
-
-    return read_row
-
-
-def _held_images(images: HeldImages, height: int, width: int) -> tf.data.Dataset:
-    read = row_reader(images, height, width)
-
-    @tf.autograph.experimental.do_not_convert
-    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return read(index), index
-
-    indices = tf.data.Dataset.range(len(images), output_type=tf.int32)
-    return indices.map(load, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
-
-
-def _decode_held(images: HeldImages, index: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    def read(at: int) -> tuple[np.int32, np.ndarray, bytes]:
-        if images.kind(at) == "tensorflow":
-            return np.int32(1), _NO_PIXELS, images.content(at).tobytes()
-        return np.int32(0), _pixels_or_none(lambda: images.full_size(at)), b""
-
-    encoded, pixels, content = tf.numpy_function(read, [index], (tf.int32, tf.uint8, tf.string))
-    pixels = tf.ensure_shape(pixels, (None, None, 3))
-    content = tf.ensure_shape(content, ())
-    return _checked(
-        tf.cond(
-            tf.cast(tf.ensure_shape(encoded, ()), tf.bool),
-            lambda: _decode_plain(content, height, width),
-            lambda: pixels,
-        )
-    )
-
-
 def _checked(image: tf.Tensor) -> tf.Tensor:
-    # An empty image is the Pillow route's mark of a failure: an exception raised inside
-    # numpy_function would print a traceback to stderr for each bad file.
+    # An empty image is the mark of a failure.
     with tf.control_dependencies([tf.debugging.assert_positive(tf.size(image))]):
         return tf.identity(image)
 
@@ -228,20 +196,3 @@ def _jpeg_decoder(contents: tf.Tensor, ratio: int) -> Callable[[], tf.Tensor]:
     return lambda: tf.io.decode_jpeg(
         contents, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE"
     )
-
-
-def _decode_other(path: tf.Tensor, value_range: ValueRange | None) -> tf.Tensor:
-    def read(path: bytes) -> np.ndarray:
-        file = ImageFile(os.fsdecode(path), "pillow", value_range)
-        return _pixels_or_none(lambda: decode_image(file))
-
-    image = tf.numpy_function(read, [path], tf.uint8)
-    return tf.ensure_shape(image, (None, None, 3))
-
-
-def _pixels_or_none(decode: Callable[[], np.ndarray]) -> np.ndarray:
-    try:
-        return decode()
-    # Damaged files make Pillow raise nearly anything; `explain_failures` names it later.
-    except Exception:
-        return _NO_PIXELS

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ktransfer._checks import InputError
+from ktransfer._checks import RunError
+from ktransfer.data.files import ChangedError
 from ktransfer.data.parallel import PARALLEL_CALLS, untuned
 from ktransfer.data.parts import Part
 
@@ -27,6 +30,8 @@ class ImageRows:
 
     Attributes:
         shape: `(images, height, width, 3)`.
+        fault: the first image that could not be read again, and why; None as long as all can be.
+            TensorFlow's error, which ends the pass, does not know which one it was.
     """
 
     dtype = np.dtype(np.uint8)
@@ -35,7 +40,13 @@ class ImageRows:
         from ktransfer.data.pipeline import row_reader
 
         self.shape = (len(part), *input_size, 3)
-        self._read = row_reader(part.images, *input_size)
+        self.fault: str | None = None
+        self._images = part.images
+        self._read = row_reader(part.images, *input_size, on_fault=self._note)
+
+    def _note(self, row: int, error: Exception) -> None:
+        reason = error if isinstance(error, ChangedError) else self._images.fault(row) or error
+        self.fault = self.fault or f"{self._images.name(row)!r}: {reason}"
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -48,17 +59,35 @@ class ImageRows:
         """The images of some rows, uint8 `(rows, height, width, 3)`.
 
         Raises:
-            InputError: one of them cannot be decoded any more.
+            RunError: one of them cannot be read again.
         """
         import tensorflow as tf
 
         chosen = np.arange(len(self))[rows]
         read = tf.data.Dataset.from_tensor_slices(chosen).map(self.read, PARALLEL_CALLS)
-        try:
+        with faults_named([self]):
             images = list(untuned(read).as_numpy_iterator())
-        except tf.errors.OpError as error:
-            raise InputError(
-                "an image could be read before and cannot be read now: was the folder changed? "
-                f"({error.message.splitlines()[0]})"
-            ) from error
         return np.array(images, np.uint8).reshape(len(chosen), *self.shape[1:])
+
+
+@contextmanager
+def faults_named(several: Iterable[ImageRows]) -> Iterator[None]:
+    """Names the image that could not be read again where a pass over some rows ends in an error.
+
+    Args:
+        several: the rows; not iterated over before there is an error.
+
+    Raises:
+        RunError: in place of TensorFlow's error, which says neither which image it was nor why.
+    """
+    try:
+        yield
+    except Exception as error:
+        fault = next((each.fault for each in several if each.fault), None)
+        if fault is None:
+            raise
+        raise RunError(
+            f"an image could be read before and cannot be read now: {fault}. Was the folder "
+            "changed? Put it back as it was; a training that has an output folder goes on with "
+            "resume=True (--resume)"
+        ) from error

@@ -94,7 +94,7 @@ def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
                 values = images.values(index)
                 _note_depth(record, Extremes(values.min(), values.max(), SHORT))
         else:
-            content = io.BytesIO(images.content(index).tobytes())
+            content = io.BytesIO(images.encoded(index))
             fault = _look_at_encoded(content, record, value_range=images.value_range)
             if fault:
                 faults[index] = fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import time
@@ -180,6 +181,7 @@ class Fit:
                 *splits.notes,
                 *([begun.balance.reason] if begun.balance.reason else []),
                 *source.notes,
+                *(self._store.remarks if self._store else ()),
                 *_stage_notes(training),
             ),
             advice=begun.advice,
@@ -195,13 +197,17 @@ class Fit:
         )
         return Fitted(model, result, blocks)
 
+    @functools.cached_property
+    def _store(self) -> Store | None:
+        return None if self.options.cache == "off" else Store()
+
     @property
     def _adviser(self) -> Adviser:
         return Adviser(
             self.backbone,
             self.pooling,
             self.settings,
-            store=None if self.options.cache == "off" else Store(),
+            store=self._store,
             budget_mb=self.options.memory_budget_mb,
             dtype=self.options.cache_dtype,
             kept=() if isinstance(self.options.cache, str) else tuple(self.options.cache),

@@ -14,6 +14,7 @@ from ktransfer._keras_settings import own_settings
 from ktransfer.backbones import Backbone
 from ktransfer.cache import CacheUnavailable, Store, content_key
 from ktransfer.data import Part
+from ktransfer.data.files import ChangedError
 from ktransfer.features import FORWARD_BATCH_SIZE
 from ktransfer.freezing import digest
 from ktransfer.profile.batch_norm import (
@@ -29,8 +30,9 @@ from ktransfer.profile.reference import reference_backbone
 #: Weights whose statistics are not those of photos, but of images by formula.
 _OF_NO_PHOTOS = ("mini",)
 
-#: Raised when the images are resized or the moments computed differently than before.
-_MEASURING_VERSION = 1
+#: Raised when the images are resized or the moments computed differently than before, or when
+#: entries of before are not to be trusted: those of 1 might hold files changed meanwhile.
+_MEASURING_VERSION = 2
 
 #: A quick measurement looks at so many: of a few hundred images, more of them would take as long as
 #: the feature extraction itself, and they tell photos from others as well.
@@ -135,9 +137,11 @@ def _moments(
     if entry is not None:
         half = entry.values.shape[1] // 2
         return Moments(entry.values[:, :half], entry.values[:, half:])
-    batches = _batches(backbone, part, seed, most_images)
+    failed: list[int] = []
+    batches = _batches(backbone, part, seed, most_images, failed)
     moments = measure_moments(compile_moments(backbone, layers), batches)
-    if store:
+    # What failed and can be read now would be missing in every later run.
+    if store and all(part.images.fault(row) for row in failed):
         _keep(store, key, moments)
     return moments
 
@@ -165,19 +169,32 @@ def _keep(store: Store, key: str, moments: Moments) -> None:
         return  # measured anew next time; where features are kept nowhere, that is said there
 
 
-def _batches(backbone: Backbone, part: Part, seed: int, most_images: int) -> Iterator[np.ndarray]:
-    images = itertools.islice(_whole_images(part, backbone.input_size, seed), most_images)
+def _batches(
+    backbone: Backbone, part: Part, seed: int, most_images: int, failed: list[int]
+) -> Iterator[np.ndarray]:
+    images = itertools.islice(_whole_images(part, backbone.input_size, seed, failed), most_images)
     while batch := list(itertools.islice(images, FORWARD_BATCH_SIZE)):
         yield np.stack(batch)
 
 
-def _whole_images(part: Part, input_size: tuple[int, int], seed: int) -> Iterator[np.ndarray]:
-    """The images that can be decoded, in an order by the seed, uint8 `(*input_size, 3)`."""
+def _whole_images(
+    part: Part, input_size: tuple[int, int], seed: int, failed: list[int]
+) -> Iterator[np.ndarray]:
+    """The images that can be decoded, in an order by the seed, uint8 `(*input_size, 3)`.
+
+    Those that cannot are added to `failed`.
+    """
     height, width = input_size
     for row in np.random.default_rng(seed).permutation(len(part)):
         try:
             pixels = Image.fromarray(part.images.full_size(int(row)))
+        except ChangedError as error:
+            raise InputError(
+                f"{part.images.name(int(row))!r} changed while the images were read ({error}): run "
+                "it again when nothing is at work in the folder"
+            ) from error
         # Damaged images make Pillow raise nearly anything; the pipeline names them.
         except Exception:
+            failed.append(int(row))
             continue
         yield np.asarray(pixels.resize((width, height), Image.Resampling.BILINEAR))

@@ -137,13 +137,15 @@ class Training:
 
         Raises:
             FrozenMovedError: what was frozen has moved.
+            RunError: an image that is decoded in every epoch can no longer be read.
         """
         if self._checkpoints:
             self._resume(self._checkpoints)
         for stage in self.plan.stages[len(self.results) :]:
             if any(result.interrupted or result.diverged for result in self.results):
                 break
-            self.results.append(self._run_stage(stage))
+            with self.source.faults_named():
+                self.results.append(self._run_stage(stage))
             if not self.interrupted:  # a resume then goes on in the middle of the stage
                 self._save(None, 0, even_if_early=True)
         return self.results
@@ -154,7 +156,9 @@ class Training:
         cut = self.network.cut_of(last.unfreeze) if last.cached else 0
         rows = self.source.rows(part_name, cut)
         forward = compile_forward(self.network.trainee(cut, dropout=0.0, cached=True))
-        return np.concatenate([forward(piece) for piece in in_pieces(rows, FORWARD_BATCH_SIZE)])
+        with self.source.faults_named():
+            pieces = [forward(piece) for piece in in_pieces(rows, FORWARD_BATCH_SIZE)]
+        return np.concatenate(pieces)
 
     @property
     def kept(self) -> list[StageResult]:
@@ -186,7 +190,7 @@ class Training:
         data = self._data(stage, decision)
         self._scale_features(stage, decision)
         batch_size = stage.batch_size or default_batch_size(data.num_train)
-        with self._as_trained():
+        with self._as_trained(), self.source.faults_named():
             yield self._task(stage, decision, data, batch_size)
 
     # --- a stage --------------------------------------------------------------------------------

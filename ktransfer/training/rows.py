@@ -12,9 +12,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -23,10 +23,10 @@ from ktransfer._checks import InputError
 from ktransfer._progress import progress_bar
 from ktransfer.augment import augment, mix, source_size, view_seed
 from ktransfer.cache import CacheUnavailable, Draft, Store, content_key
-from ktransfer.data import Part, Skipped, Splits, explain_failures, image_dataset
+from ktransfer.data import Part, Skipped, Splits, decodable, explain_failures
 from ktransfer.data.batches import Mix, Render, Rows, ordered_batches
 from ktransfer.data.parallel import PARALLEL_CALLS, PREFETCHED, untuned
-from ktransfer.data.streaming import ImageRows
+from ktransfer.data.streaming import ImageRows, faults_named
 from ktransfer.features import (
     DEFAULT_BUDGET_MB,
     FORWARD_BATCH_SIZE,
@@ -35,6 +35,7 @@ from ktransfer.features import (
     allocate,
     compile_forward,
     extract,
+    extract_images,
 )
 from ktransfer.training.network import Network
 
@@ -46,8 +47,9 @@ CACHE_DTYPES = ("float32", "float16")
 #: Images in the trial of `seconds_per_image`: few, for it must cost little beside what it may save.
 _TRIED = 8
 
-#: Raised when images come out of `crop_and_resize` or of the decoders differently than before.
-_READING_VERSION = 1
+#: Raised when images come out of `crop_and_resize` or of the decoders differently than before, or
+#: when entries of before are not to be trusted: those of 1 might hold files changed meanwhile.
+_READING_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,20 @@ class RowSource:
         asked, key = (part_name, cut, views), self._key(part_name, cut, views)
         if not self._holds(asked, key):
             self._held.pop(asked, None)  # said by weights that have moved since
-            self._held[asked] = (key, self._found(key, part_name, cut, views))
+            with self.faults_named():
+                self._held[asked] = (key, self._found(key, part_name, cut, views))
         # Not added up: rows are made of other rows, whose time is a part of this.
         self.seconds = before + time.perf_counter() - started
         return self._held[asked][1]
+
+    def faults_named(self) -> AbstractContextManager[None]:
+        """As `data.streaming.faults_named`, of all images that are streamed here."""
+        return faults_named(self._image_rows())
+
+    def _image_rows(self) -> Iterator[ImageRows]:
+        for _, rows in self._held.values():
+            if isinstance(rows, ImageRows):
+                yield rows
 
     def has(self, part_name: str, cut: int) -> bool:
         """Whether the rows of a part at a cut were computed before, here or in an earlier run."""
@@ -266,22 +278,40 @@ class RowSource:
             assert isinstance(wide, np.ndarray)  # only images are streamed
             self._narrow(part_name, self._wider._readable[part_name])
             return wide[:, : self.network.row_shape(cut)[0]]
-        found = self._load(key, part_name, views)
+        found = self._load(key, part_name, cut, views)
         return self._compute(key, part_name, cut, views) if found is None else found
 
-    def _load(self, key: str, part_name: str, views: Views) -> np.ndarray | None:
+    def _load(self, key: str, part_name: str, cut: int, views: Views) -> np.ndarray | None:
         if self._store is None:
             return None
         entry = self._store.load(key, budget_mb=self.memory_left_mb())
         if entry is None:
             return None
         indices = entry.indices[: len(entry.indices) // views.count]  # again for every view
+        lacking = self._lacking(part_name, indices, self._read_size(cut, views))
+        if len(lacking):
+            part = next(each for each in self._all_splits.parts if each.name == part_name)
+            self._store.discard(
+                key,
+                f"it lacks {len(lacking)} of {len(part)} images that can be read, such as "
+                f"{part.images.name(int(lacking[0]))!r}",
+            )
+            return None
         known = self._readable.get(part_name)
         if known is not None and not np.array_equal(known, indices):
-            return None  # a file became readable, or ceased to be, since it was written
+            return None  # a file can no longer be read
         self._narrow(part_name, indices)
         values: np.ndarray = entry.values
         return values
+
+    def _lacking(self, part_name: str, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """The images of a part that can be read and are not among the `indices`."""
+        known = self._readable.get(part_name)
+        if known is not None:
+            return np.setdiff1d(known, indices)
+        part = self._part(part_name)
+        lost = np.setdiff1d(np.arange(len(part)), indices)
+        return decodable(part, lost, size)
 
     def memory_left_mb(self) -> float:
         """Megabytes of the memory budget that no rows take yet."""
@@ -324,13 +354,17 @@ class RowSource:
             f"{error}"
         )
         if part_name not in self._readable:
-            part, indices = self._part(part_name), []
-            dataset = image_dataset(part, (height, width), batch_size=FORWARD_BATCH_SIZE)
-            with progress_bar(f"looking through {part_name}", len(part), shown=self._verbose) as at:
-                for _, several in dataset:
-                    indices.append(several.numpy())
-                    at(int(several[-1]) + 1, len(part))
-            self._narrow(part_name, np.concatenate(indices or [np.empty(0, np.int32)]))
+            part = self._part(part_name)
+            title = f"looking through {part_name}"
+            with progress_bar(title, len(part), shown=self._verbose) as show:
+                found = extract_images(
+                    _nothing_of,
+                    part,
+                    (height, width),
+                    into=np.empty((len(part), 0), np.uint8),
+                    on_progress=show,
+                )
+            self._narrow(part_name, found.indices)
         return ImageRows(self._part(part_name), (height, width))
 
     def _kept(self, key: str, part_name: str, cut: int, views: Views) -> np.ndarray:
@@ -342,7 +376,11 @@ class RowSource:
             progress_bar(title, shape[0], shown=self._verbose) as show,
             self._target(key, shape, "uint8" if cut == 0 else self._dtype) as target,
         ):
-            found = extract(forward, dataset, shape[0], into=target.values, on_progress=show)
+            where: dict[str, Any] = {"into": target.values, "on_progress": show}
+            if dataset is None:
+                found = extract_images(forward, part, self._read_size(cut, views), **where)
+            else:
+                found = extract(forward, dataset, shape[0], **where)
             indices = self._readable.get(part_name, found.indices)
             if len(found.values) != views.count * len(indices):
                 raise InputError(
@@ -353,24 +391,31 @@ class RowSource:
         self._narrow(part_name, indices)
         return values
 
+    def _read_size(self, cut: int, views: Views) -> tuple[int, int]:
+        """The size at which the files are decoded for some rows."""
+        if cut == 0:
+            height, width, _ = self._stored_shape(cut, views)
+            return height, width
+        return source_size(views.augmentation, self.network.backbone.input_size)
+
     def _stored_shape(self, cut: int, views: Views) -> tuple[int, ...]:
         if not views.augmentation.startswith("source"):
             return self.network.row_shape(cut)
         height, width = views.augmentation.removeprefix("source ").split("x")
         return (int(height), int(width), 3)
 
-    def _work(self, part: Part, cut: int, views: Views) -> tuple[tf.data.Dataset, Forward]:
-        """Batches of `(something, indices)`, and the function that makes rows of them."""
+    def _work(self, part: Part, cut: int, views: Views) -> tuple[tf.data.Dataset | None, Forward]:
+        """Batches of `(something, indices)`, and the function that makes rows of them.
+
+        None: the images of the part.
+        """
         if cut == 0:
-            height, width, _ = self._stored_shape(cut, views)
-            dataset = image_dataset(part, (height, width), batch_size=FORWARD_BATCH_SIZE)
-            return dataset, lambda images: images.numpy()
+            return None, lambda images: images.numpy()
         before = self._nearest(part.name, cut, views)
         if before is None and views != PLAIN:
             return self._rendered(part, views), self.forward(0, cut)
         if before is None:
-            size = self.network.backbone.input_size
-            return image_dataset(part, size, batch_size=FORWARD_BATCH_SIZE), self.forward(0, cut)
+            return None, self.forward(0, cut)
         values = self.rows(part.name, before, views)
         indices = np.arange(len(values), dtype=np.int32)
         dataset = ordered_batches(values, indices, batch_size=FORWARD_BATCH_SIZE)
@@ -460,6 +505,10 @@ class _Target:
 
     values: np.ndarray
     finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _nothing_of(images: tf.Tensor) -> np.ndarray:
+    return np.empty((len(images), 0), np.uint8)
 
 
 def _check_classes_left(
