@@ -6,9 +6,9 @@ A residual network with batch norm and dropout trains on 60 drawn pictures of 24
 about 6 s from the request to the saved run, half of it in epochs and half in tracing, with
 checkpoints and with the cache. Each trial starts it in a process of its own, kills it with SIGKILL
 at a moment drawn from 0 to 1.1 times the duration of an uninterrupted training, looks whether the
-folder can be read, and resumes; one in four is killed once more while it resumes. Weights, bit for
-bit, history and score are compared with an uninterrupted training. The cache of a trial is its own,
-and survives its kills.
+folder can be read, and resumes; every second resumption is killed as well, and so on. Weights, bit
+for bit, history and score are compared with an uninterrupted training. The cache of a trial is its
+own, and survives its kills.
 
 TensorFlow is not to be forked once it has threads, so each process imports it anew: with 2 jobs on
 2 CPU cores, 200 kills take about 40 minutes. The exit code is 1 if anything failed.
@@ -40,7 +40,7 @@ CLASSES = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
 PER_CLASS = 20
 SIZE_PX = 24
 LONGEST = 1.1  # of the uninterrupted duration: some kills come when the run is complete
-SECOND_KILL = 0.25
+AGAIN = 0.5  # share of the resumptions that are killed, too
 PATIENCE_S = 600  # the machine may be busy with other work
 COMPLETE = "after the run was complete"
 PHASES = (
@@ -340,7 +340,9 @@ def draw_delays(kills: int, duration_s: float, seed: int) -> list[list[float]]:
     generator = random.Random(seed)
     trials: list[list[float]] = []
     while (left := kills - sum(map(len, trials))) > 0:
-        number = 2 if left > 1 and generator.random() < SECOND_KILL else 1
+        number = 1
+        while number < left and generator.random() < AGAIN:
+            number += 1
         trials.append([generator.uniform(0, LONGEST * duration_s) for _ in range(number)])
     return trials
 
