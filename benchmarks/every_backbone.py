@@ -87,8 +87,8 @@ def _trained(name: str, folder: Path) -> dict[str, Any]:
         # Saved by fit, as a training of hours would be: with `out`, nothing is trained in vain.
         try:
             tuner.fit(
-                (images, labels), unfreeze=unfreeze, epochs=1, batch_size=4, out=run, cache="off",
-                similarity="similar", check="off", validation_fraction=0.34,
+                (images, labels), unfreeze=min(unfreeze, row["blocks"]), epochs=1, batch_size=4,
+                out=run, cache="off", similarity="similar", check="off", validation_fraction=0.34,
             )  # fmt: skip
             np.save(f"{run}.npy", tuner.predict(images).probabilities)
             row[plan] = "yes"
@@ -190,7 +190,7 @@ def as_row(name: str, found: dict[str, Any]) -> list[str]:
 
 def _short(reason: str) -> str:
     """The first clause of a message, without what changes from run to run."""
-    return reason.splitlines()[0].replace("|", "/")[:_LONGEST]
+    return (reason or "not tried").splitlines()[0].replace("|", "/")[:_LONGEST]
 
 
 _LONGEST = 140

@@ -243,6 +243,13 @@ def siglip():
     return hub.SigLIPVisionEncoder(image_shape=SHAPE, intermediate_dim=16, **TOKENS)
 
 
+def dinov2():
+    # Positions for 64 px, on images of 32.
+    return hub.DINOV2Backbone(
+        image_shape=SHAPE, position_embedding_shape=(64, 64, 3), intermediate_dim=16, **TOKENS
+    )
+
+
 def random_weights(model):
     """Also where a layer begins with zeros, so that no weight goes missing unseen."""
     random = np.random.default_rng(1)
@@ -263,7 +270,7 @@ PIXELS = np.random.default_rng(2).integers(0, 256, (2, *SHAPE)).astype("float32"
 
 # KerasHub hands Swin's windows a mask in a way that Keras warns of in each call.
 @pytest.mark.filterwarnings("ignore:Layer 'attn' .* was passed an input with a mask:UserWarning")
-@pytest.mark.parametrize("build", [vit, deit, swin, mit, hgnet, siglip])
+@pytest.mark.parametrize("build", [vit, deit, swin, mit, hgnet, siglip, dinov2])
 def test_network_of_keras_hub_is_taken_apart_stays_the_same_and_comes_back(build):
     original = random_weights(build())
     backbone = load_backbone(original, preprocessing="none")
@@ -281,6 +288,17 @@ def test_network_of_keras_hub_is_taken_apart_stays_the_same_and_comes_back(build
     restored = restore_backbone(again, {"name": "again", "weights": None, "options": {}})
     restored.check_keeping()
     assert len(restored.blocks) == len(backbone.blocks)
+
+
+def test_what_positions_have_learned_is_saved_however_little(tmp_path):
+    backbone = load_backbone(dinov2(), preprocessing="none")
+    positions = next(
+        each for each in backbone.model.weights if "interpolated_position" in each.path
+    )
+    positions.assign(positions + 1e-6)
+    found, _ = read_run(write_run(tmp_path / "run", backbone.model, RECORD))
+    for one, other in zip(found.weights, backbone.model.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_of_several_feature_maps_the_deepest_is_read_and_said():

@@ -18,13 +18,15 @@ def expanded(network: keras.Model) -> keras.Model:
         network: a backbone of KerasHub; its layers are used where their names allow it.
 
     Returns:
-        A functional model for ViT, DeiT, Swin and HGNetV2; any other network as it is.
+        A functional model for ViT, DeiT, DINOv2, Swin and HGNetV2; any other network as it is.
     """
     mend_saving(network.layers)
     if type(network).__name__ == "SwinTransformerBackbone":
         return _expanded_swin(network)
     if type(network).__name__ == "HGNetV2Backbone":
         return _expanded_hgnet(network)
+    if type(network).__name__ == "DINOV2Backbone":
+        return _expanded_dinov2(network)
     encoders = [layer for layer in network.layers if hasattr(layer, "encoder_layers")]
     if type(network).__name__ == "DeiTBackbone":
         return _expanded_deit(network, encoders[0])
@@ -81,6 +83,31 @@ def _expanded_hgnet(network: keras.Model) -> keras.Model:
     kept = {name: named[name] for name in named if name in network.out_features}
     mend_saving(encoder.stages_list)
     return keras.Model(network.inputs, kept, name=network.name)
+
+
+def _expanded_dinov2(network: keras.Model) -> keras.Model:
+    images, encoder = network.inputs[0], network.encoder
+    mend_saving(encoder.layers)
+    tokens = _with_own_grid(network.embeddings, images)
+    for layer in encoder.layers:
+        tokens = layer(tokens)
+    return keras.Model(images, network.layernorm(tokens), name=network.name)
+
+
+def _with_own_grid(embedding: Any, images: Any) -> Any:
+    """Calls a copy of DINOv2's embedding whose positions are for images of the size they have.
+
+    What it saves are the positions for 518 px, to which it resizes what it has learned for another
+    size, and back when they are loaded: both lose some.
+    """
+    config = {**embedding.get_config(), "position_embedding_shape": embedding.image_shape}
+    copy = type(embedding).from_config(config)
+    tokens = copy(images)
+    mend_saving([copy])
+    for new, old in zip(copy.weights, embedding.weights, strict=True):
+        resized = old is embedding.position_embeddings
+        new.assign(embedding.interpolated_position_embeddings if resized else old)
+    return tokens
 
 
 def _again(layer: Any, name: str, *tensors: Any, **options: Any) -> Any:

@@ -85,6 +85,16 @@ def mend_saving(layers: Iterable[Any]) -> None:
             # Their graph builds them, as it did at first: by a list of sizes, which is what JSON
             # has kept, some cannot be built (DeepLabV3), and others warn.
             layer.get_build_config = _no_build_config
+        if hasattr(layer, "interpolated_position_embeddings"):
+            layer.save_own_variables = functools.partial(_save_positions, layer)
+
+
+def _save_positions(layer: Any, store: Any) -> None:
+    """DINOv2 saves what its positions have learned only where that is large enough to be seen."""
+    learned = layer.interpolated_position_embeddings
+    if learned.shape == layer.position_embeddings.shape:
+        layer.position_embeddings.assign(learned)
+    type(layer).save_own_variables(layer, store)
 
 
 def _no_build_config() -> None:
