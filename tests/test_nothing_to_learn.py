@@ -63,7 +63,7 @@ def test_a_rate_far_too_high_is_named_and_the_last_good_model_kept(photos, optim
     good.fit(photos, plan=make_plan(head))
     result = tuner.fit(photos, plan=make_plan(head, wild))
     note = next(note for note in result.notes if note.startswith("stage 'wild' diverged: "))
-    assert "those of before are kept. learning_rate=1000 is too much" in note
+    assert "the weights of before are kept. learning_rate=1000 is too much" in note
     assert len(result.stages[1].history) == 2, "it ended early"
     for one, two in zip(tuner.model.get_weights(), good.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)

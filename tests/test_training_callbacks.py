@@ -73,4 +73,6 @@ def test_a_collapse_is_said_with_the_rate_that_was_too_much():
     row = {"loss": 1.0, "val_loss": 2.0}
     outcome = Outcome((row, row), 0, Standing(0.5, 0.5, 0.9), (), False, False, collapsed=True)
     (note,) = _remarks(make_stage(name="wild", learning_rate=0.5), outcome, np.log(2))
-    assert "ended after epoch 2; those of before are kept. learning_rate=0.5 is too much" in note
+    assert (
+        "ended after epoch 2; the weights of before are kept. learning_rate=0.5 is too much" in note
+    )

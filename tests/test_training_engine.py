@@ -378,7 +378,7 @@ def test_a_stage_that_gets_worse_keeps_the_weights_of_before(folder):
         expected.results[0].val_loss,
         expected.results[0].val_accuracy,
     )
-    assert any("so the weights of before are kept" in note for note in result.notes)
+    assert any("the weights of before are kept" in note for note in result.notes)
     check_equal(found, expected)
 
 

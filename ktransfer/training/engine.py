@@ -577,7 +577,11 @@ def _validation_batch(rows: Rows) -> int:
 def _remarks(
     stage: Stage, outcome: Outcome, guessing_loss: float, *, solved: bool = False
 ) -> Iterator[str]:
-    kept = f"the weights of epoch {outcome.best_epoch}" if outcome.best_epoch else "those of before"
+    kept = (
+        f"the weights of epoch {outcome.best_epoch}"
+        if outcome.best_epoch
+        else "the weights of before"
+    )
     if outcome.diverged:
         blocks = ", or block_multiplier" if stage.unfreeze else ""
         yield (
