@@ -81,6 +81,7 @@ def test_line_ends_and_encodings_of_all_systems_are_read(photos, end, encoding):
         *[(path, "label") for path in ("file_name", "filename", "image", "image_path", "filepath")],
         *[("image_id", label) for label in ("class", "target", "category", "species")],
         *[("File Name", "Class Name"), ("filepaths", "labels"), ("img", "breed"), ("id", "choice")],
+        ("name", "label"),
     ],
 )
 def test_columns_go_by_the_names_that_people_give_them_and_that_is_said(photos, path, label):
@@ -113,6 +114,7 @@ def test_the_best_of_several_columns_is_taken(photos):
         ("path,has_cactus", "{path},{at}", r"no column 'label': .*rename 'has_cactus'\?$"),
         ("path,width,height", "{path},3,4", r"no column 'label': .*path, label\[, split\]$"),
         ("000,red", "{path},{label}", "or write such a line above '000,red', if this is no header"),
+        ("img/1,red", "{path},{label}", "no column 'path': .*write such a line above 'img/1,red'"),
         ("red/000.png,red", "{path},{label}", "has no header: its first line is 'red/000.png,red'"),
         ("red/000.JPG,red", "{path},{label}", "write a line path,label.* above it"),
     ],

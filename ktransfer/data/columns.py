@@ -20,6 +20,7 @@ _NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("image", "img", "photo", "picture"),
         ("imageid", "imgid", "fileid", "photoid", "imageurl", "url", "uri"),
         ("id", "uuid"),
+        ("name",),
     ),
     "label": (
         ("label",),
@@ -162,7 +163,7 @@ def _key(name: str) -> str:
 def _position(where: str, role: str, header: Sequence[str], keys: Sequence[str]) -> int | None:
     """Which column has the role; of names that would do equally well there may be one."""
     for names in _NAMES[role]:
-        fitting = [at for at, key in enumerate(keys) if key in names or key[:-1] in names]
+        fitting = [at for at, key in enumerate(keys) if {key, key.removesuffix("s")} & set(names)]
         # An image's id beside its file, or many columns of parts: the first is as good as any.
         if len(fitting) > 1 and role == "label":
             both = listed([header[at] for at in fitting])
