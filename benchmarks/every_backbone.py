@@ -73,7 +73,8 @@ def _trained(name: str, folder: Path) -> dict[str, Any]:
 
     backbone, options = small_backbones.arguments(name)
     try:
-        tuner = FineTuner(backbone, verbose=False, **options)
+        with small_backbones.shallow():
+            tuner = FineTuner(backbone, verbose=False, **options)
     except InputError as error:
         return {"refused": str(error)}
     row: dict[str, Any] = {

@@ -7,12 +7,16 @@ down here is an error that says so.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import keras
 import keras_hub
+from keras.src.applications import convnext, densenet, efficientnet, efficientnet_v2, nasnet, resnet
 
 HUB = "keras_hub."
 #: What tells a backbone of language: its constructor must be given a vocabulary.
@@ -79,6 +83,69 @@ def arguments(name: str) -> tuple[Any, dict[str, Any]]:
         )
     keras.utils.set_random_seed(1)
     return SMALL[short](), {"preprocessing": "tf"}
+
+
+@contextlib.contextmanager
+def shallow() -> Iterator[None]:
+    """Have keras.applications build every family with its fewest layers, and ConvNeXt narrow.
+
+    ConvNeXtXLarge has 350 million numbers, and its constructor takes no depth. What a constructor
+    puts together stays what it is; how often it repeats it is in these names of its modules.
+    """
+    with contextlib.ExitStack() as stack:
+        for module, name, value in (
+            (convnext, "MODEL_CONFIGS", _narrow(convnext.MODEL_CONFIGS)),
+            (densenet, "dense_block", _with_blocks(densenet.dense_block, 2)),
+            (efficientnet, "DEFAULT_BLOCKS_ARGS", _once(efficientnet.DEFAULT_BLOCKS_ARGS)),
+            (
+                efficientnet_v2,
+                "DEFAULT_BLOCKS_ARGS",
+                {size: _once(each) for size, each in efficientnet_v2.DEFAULT_BLOCKS_ARGS.items()},
+            ),
+            (nasnet, "NASNet", _small_nasnet(nasnet.NASNet)),
+            *(
+                (resnet, each, _with_blocks(getattr(resnet, each), 2))
+                for each in ("stack_residual_blocks_v1", "stack_residual_blocks_v2")
+            ),
+        ):
+            stack.enter_context(mock.patch.object(module, name, value))
+        yield
+
+
+def _narrow(sizes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        size: {
+            **each,
+            "depths": [1] * len(each["depths"]),
+            "projection_dims": [width // 8 for width in each["projection_dims"]],
+        }
+        for size, each in sizes.items()
+    }
+
+
+def _once(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = ("repeats", "num_repeat")
+    return [{key: 1 if key in names else value for key, value in each.items()} for each in blocks]
+
+
+def _with_blocks(build: Callable[..., Any], most: int) -> Callable[..., Any]:
+    """A function of `blocks` that builds at most so many of them."""
+
+    @functools.wraps(build)
+    def built(*arguments: Any, **options: Any) -> Any:
+        given = inspect.signature(build).bind(*arguments, **options)
+        given.arguments["blocks"] = min(most, given.arguments["blocks"])
+        return build(*given.args, **given.kwargs)
+
+    return built
+
+
+def _small_nasnet(build: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(build)
+    def built(*arguments: Any, **options: Any) -> Any:
+        return build(*arguments, **{**options, "num_blocks": 1, "penultimate_filters": 192})
+
+    return built
 
 
 def _resnet(size: int | None = 64) -> keras.Model:
