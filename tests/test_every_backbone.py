@@ -1,5 +1,7 @@
 """Every backbone there is: fitted, saved, loaded in a new process, exported."""
 
+import json
+
 import pytest
 
 small_backbones = pytest.importorskip("small_backbones")
@@ -15,6 +17,7 @@ REFUSED = {"keras_hub.BASNetBackbone", "keras_hub.DFineBackbone"} | {
 @pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:Gradients do not exist for variables .'fpn:UserWarning",  # RetinaNet's other maps
+    "ignore:Gradients do not exist for variables .'dinov3:UserWarning",  # its mask token
     "ignore:.*build\\(\\)` was called on layer:UserWarning",  # KerasHub's Swin, when it is built
     "ignore:Layer 'stage_.*' looks like it has unbuilt state:UserWarning",
     "ignore:Layer 'attn' .* was passed an input with a mask:UserWarning",
@@ -34,3 +37,9 @@ def test_every_image_backbone_of_keras_hub_is_written_down():
     known = set(small_backbones.SMALL) | set(small_backbones.OTHERS)
     assert set(small_backbones.hub_classes()) == known
     assert not set(small_backbones.SMALL) & set(small_backbones.OTHERS)
+
+
+def test_the_page_has_a_row_for_every_backbone_and_is_made_of_the_results():
+    results = json.loads(every_backbone.RESULTS.read_text())
+    assert list(results["backbones"]) == small_backbones.names()
+    assert every_backbone.PAGE.read_text() == every_backbone.page(results)
