@@ -98,10 +98,13 @@ def _trained(name: str, folder: Path) -> dict[str, Any]:
     return row
 
 
-def in_another_process(folder: Path) -> dict[str, dict[str, str]]:
-    """Have a new process load all runs of a folder, compare and export them."""
+def in_a_process(*arguments: str) -> dict[str, dict[str, Any]]:
+    """What a new process of this script says: its memory goes with it, which is gigabytes.
+
+    Keras' and KerasHub's own warnings on the way are not what is asked here.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-W", "ignore", __file__, "--loaded", str(folder)]
+    command = [sys.executable, "-W", "ignore", __file__, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr[-4_000:])
@@ -149,8 +152,8 @@ def tried(names: Sequence[str]) -> dict[str, dict[str, Any]]:
         A row of the table for each name.
     """
     with tempfile.TemporaryDirectory(prefix="ktransfer-every-") as folder:
-        rows = trained(names, Path(folder))
-        elsewhere = in_another_process(Path(folder))
+        rows = in_a_process("--trained", folder, "--only", *names)
+        elsewhere = in_a_process("--loaded", folder)
     for name, row in rows.items():
         for plan in PLANS:
             if row.get(plan) == "yes":
@@ -226,9 +229,13 @@ def page(results: dict[str, Any]) -> str:
 def main() -> None:
     """Try them all, a piece at a time, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trained", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--loaded", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs="+", help="names; what was measured of others stays")
     given = parser.parse_args()
+    if given.trained:
+        print(json.dumps(trained(given.only, given.trained)))
+        return
     if given.loaded:
         print(json.dumps(loaded(given.loaded)))
         return

@@ -95,16 +95,30 @@ def shallow() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for module, name, value in (
             (convnext, "MODEL_CONFIGS", _narrow(convnext.MODEL_CONFIGS)),
-            (densenet, "dense_block", _with_blocks(densenet.dense_block, 2)),
+            (densenet, "dense_block", _at_most(densenet.dense_block, blocks=2)),
             (efficientnet, "DEFAULT_BLOCKS_ARGS", _once(efficientnet.DEFAULT_BLOCKS_ARGS)),
             (
                 efficientnet_v2,
                 "DEFAULT_BLOCKS_ARGS",
                 {size: _once(each) for size, each in efficientnet_v2.DEFAULT_BLOCKS_ARGS.items()},
             ),
-            (nasnet, "NASNet", _small_nasnet(nasnet.NASNet)),
+            (
+                efficientnet,
+                "EfficientNet",
+                _at_most(efficientnet.EfficientNet, depth_coefficient=1),
+            ),
+            (
+                efficientnet_v2,
+                "EfficientNetV2",
+                _at_most(efficientnet_v2.EfficientNetV2, depth_coefficient=1),
+            ),
+            (
+                nasnet,
+                "NASNet",
+                _at_most(nasnet.NASNet, num_blocks=1, penultimate_filters=192),
+            ),
             *(
-                (resnet, each, _with_blocks(getattr(resnet, each), 2))
+                (resnet, each, _at_most(getattr(resnet, each), blocks=2))
                 for each in ("stack_residual_blocks_v1", "stack_residual_blocks_v2")
             ),
         ):
@@ -128,22 +142,15 @@ def _once(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: 1 if key in names else value for key, value in each.items()} for each in blocks]
 
 
-def _with_blocks(build: Callable[..., Any], most: int) -> Callable[..., Any]:
-    """A function of `blocks` that builds at most so many of them."""
+def _at_most(build: Callable[..., Any], **most: float) -> Callable[..., Any]:
+    """A function that builds with arguments no larger than these."""
 
     @functools.wraps(build)
     def built(*arguments: Any, **options: Any) -> Any:
         given = inspect.signature(build).bind(*arguments, **options)
-        given.arguments["blocks"] = min(most, given.arguments["blocks"])
+        for name, value in most.items():
+            given.arguments[name] = min(value, given.arguments[name])
         return build(*given.args, **given.kwargs)
-
-    return built
-
-
-def _small_nasnet(build: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(build)
-    def built(*arguments: Any, **options: Any) -> Any:
-        return build(*arguments, **{**options, "num_blocks": 1, "penultimate_filters": 192})
 
     return built
 
@@ -353,7 +360,7 @@ SMALL: dict[str, Callable[[], keras.Model]] = {
         stackwise_squeeze_and_excite_ratios=[0.25, 0.25],
         stackwise_strides=[1, 2],
         stackwise_block_types=["v1", "v1"],
-        num_features=32,
+        # Not `num_features`: KerasHub 0.32 has it in no configuration, and builds its default again.
         input_shape=(32, 32, 3),
     ),
     "HGNetV2Backbone": _hgnet,

@@ -15,13 +15,6 @@ REFUSED = {"keras_hub.BASNetBackbone", "keras_hub.DFineBackbone"} | {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore:Gradients do not exist for variables .'fpn:UserWarning",  # RetinaNet's other maps
-    "ignore:Gradients do not exist for variables .'dinov3:UserWarning",  # its mask token
-    "ignore:.*build\\(\\)` was called on layer:UserWarning",  # KerasHub's Swin, when it is built
-    "ignore:Layer 'stage_.*' looks like it has unbuilt state:UserWarning",
-    "ignore:Layer 'attn' .* was passed an input with a mask:UserWarning",
-)
 @pytest.mark.parametrize("names", every_backbone.pieces(small_backbones.names()), ids="-".join)
 def test_backbone_is_fitted_saved_loaded_elsewhere_and_exported(names):
     for name, found in every_backbone.tried(names).items():
