@@ -360,7 +360,7 @@ SMALL: dict[str, Callable[[], keras.Model]] = {
         stackwise_squeeze_and_excite_ratios=[0.25, 0.25],
         stackwise_strides=[1, 2],
         stackwise_block_types=["v1", "v1"],
-        # Not `num_features`: KerasHub 0.32 has it in no configuration, and builds its default again.
+        # Not `num_features`: KerasHub 0.32 leaves it out of the configuration.
         input_shape=(32, 32, 3),
     ),
     "HGNetV2Backbone": _hgnet,
