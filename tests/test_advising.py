@@ -219,6 +219,7 @@ def test_fine_tuning_is_for_plans_that_are_decided(folder, given):
         tuner_of().fit(folder, fine_tuning="off", **given)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_the_plan_that_it_began_with(folder, tmp_path, monkeypatch):
     make_alike(lambda *given: monkeypatch.setattr(*given))
     how = {"fine_tuning": "on", "epochs": 2}
@@ -365,6 +366,7 @@ def test_downloaded_weights_are_what_others_are_measured_with(shared, tmp_path, 
     assert (found.name, found.parameters) == ("MobileNetV2", 2_257_984)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_photos_read_the_last_features_and_chests_those_of_all_blocks(shared):
     weights = shared / "weights" / "mobilenetv2_0.35_224_notop.weights.h5"

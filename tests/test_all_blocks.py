@@ -105,6 +105,7 @@ def test_saved_loaded_and_cached_or_not_it_predicts_the_same(folder, tmp_path, c
     np.testing.assert_allclose(other.predict(images).probabilities, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_is_the_same_to_the_bit(folder, tmp_path, monkeypatch):
     make_alike(lambda *given: monkeypatch.setattr(*given))
     plan = linear_probe(epochs=4, features="all_blocks")

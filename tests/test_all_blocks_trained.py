@@ -259,6 +259,7 @@ def test_everything_can_train_from_random_weights_as_well(folder):
     assert all(amount > 0 for amount in result.movement.values())
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_is_the_same_to_the_bit(folder, tmp_path, monkeypatch):
     make_alike(lambda *given: monkeypatch.setattr(*given))
     plan = make_plan(

@@ -133,6 +133,7 @@ def test_weights_saved_from_a_backbone_load_into_it_again(tmp_path):
     np.testing.assert_allclose(second.model(images), first.model(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_an_unknown_width_name_layer_and_both_shapes(tmp_path):
     raw_mobilenet(alpha=0.45).save_weights(tmp_path / "wide.weights.h5")
     message = r"'wide.weights.h5' do not fit MobileNetV2: layer '.*\(3, 3, 3, 48\).*\(3, 3, 3, 16\)"
@@ -158,6 +159,7 @@ def keras_2_weights(model, path):
         weights.attrs.update(whole["model_weights"].attrs)
 
 
+@pytest.mark.slow
 def test_keras_2_weights_of_another_family_are_refused(tmp_path):
     keras_2_weights(raw_mobilenet(), tmp_path / "other.h5")
     with pytest.raises(InputError, match=r"do not fit VGG16: layer 'block1_conv1' has the shapes"):
@@ -279,6 +281,7 @@ def test_a_missing_mini_file_is_an_error(monkeypatch, tmp_path):
         load_backbone("MobileNetV2", "mini")
 
 
+@pytest.mark.slow
 def test_efficientnet_weights_by_path_equal_the_same_weights_by_name(monkeypatch, tmp_path):
     # Keras inserts a second scaling only for weights="imagenet"; by path the same file would be
     # fed wrongly scaled images.

@@ -288,6 +288,7 @@ def test_an_interruption_before_the_training_begins_leaves_nothing(photos, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_interruption_while_the_run_is_saved_can_be_resumed(photos, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -331,6 +332,7 @@ def test_a_closed_pipe_is_no_error_to_speak_of():
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_terminal_is_spared_the_chatter_of_tensorflow(trained, photos):
     command = [sys.executable, "-m", "ktransfer", "predict", trained[0], photos / "test"]
     environment = {name: each for name, each in os.environ.items() if not name.startswith("TF_")}

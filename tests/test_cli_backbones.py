@@ -50,6 +50,7 @@ def test_candidates_are_compared_and_the_picture_written(folder, tmp_path):
     assert "MobileNet alpha=0.25 input_size=32: " in result.stderr
 
 
+@pytest.mark.slow
 def test_for_people_there_is_a_table_and_what_to_type_next(folder):
     result = run("--data", folder, "--candidate", "MobileNet,alpha=0.25,weights=none,input_size=32")
     assert result.exit_code == 0, result.stderr

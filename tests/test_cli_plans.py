@@ -109,6 +109,7 @@ def kill_in_epoch(monkeypatch, epoch):
     monkeypatch.setattr(StopAtNaN, "on_train_batch_end", batch_end)
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_same_weights(photos, tmp_path, monkeypatch):
     command = ("train", photos, *MINI, "--unfreeze", 1, "--epochs", 4, "--dropout", 0.2)
     assert run(*command, "--out", tmp_path / "whole").exit_code == 0
@@ -141,6 +142,7 @@ def test_killed_training_goes_on_to_the_same_weights(photos, tmp_path, monkeypat
     assert last_json(once_more)["val_accuracy"] == last_json(resumed)["val_accuracy"]
 
 
+@pytest.mark.slow
 def test_resume_with_other_data_names_the_difference(photos, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         kill_in_epoch(patch, 1)
@@ -152,6 +154,7 @@ def test_resume_with_other_data_names_the_difference(photos, tmp_path, monkeypat
     assert "data train images: 20 then, 40 now" in result.stderr
 
 
+@pytest.mark.slow
 def test_process_killed_before_its_first_step_can_be_resumed(photos, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "ktransfer", "train", photos, *MINI, "--epochs", "1"]

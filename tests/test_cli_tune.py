@@ -70,6 +70,7 @@ def test_each_trial_is_said_on_standard_error(searched):
         assert f"{name}: unfreeze 0, learning rate" in result.stderr
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searched, photos):
     out, result = searched
     again = run("tune", "--resume", out)

@@ -429,6 +429,7 @@ def test_a_file_that_is_no_npz_is_named(tmp_path):
         read_data("absent.npz")
 
 
+@pytest.mark.slow
 def test_a_model_predicts_every_form_as_the_file_and_an_exported_file_does_too(file, tmp_path):
     tuner = FineTuner(small_network(), verbose=False)
     images = noise(30, 12, 8, 8, 3)

@@ -167,6 +167,7 @@ def test_loaded_tuner_can_be_saved_and_fitted_again(fitted, pictures, tmp_path):
     assert FineTuner.load(tmp_path / "copy", verbose=False).class_names == tuple(COLOURS)
 
 
+@pytest.mark.slow
 def test_vision_transformer_of_kerashub_is_saved_loaded_and_saved_again(pictures, tmp_path):
     keras_hub = pytest.importorskip("keras_hub")
     vit = keras_hub.models.ViTBackbone(

@@ -56,6 +56,7 @@ def test_all_named_plans_are_tried():
     assert set(DEPTHS) == set(PLAN_NAMES)
 
 
+@pytest.mark.slow
 def test_augmentation_is_set_in_all_stages_and_auto_says_why(folder):
     tuner = tuner_of()
     named = tuner.fit(folder, plan="lp_ft", epochs=1, augmentation="noise")
@@ -130,6 +131,7 @@ def test_a_second_fit_begins_with_the_pretrained_weights(folder):
     assert without_seconds(second.history) == without_seconds(first.history)
 
 
+@pytest.mark.slow
 def test_from_scratch_does_not_depend_on_the_pretrained_weights(folder):
     found = []
     for factor in (1.0, 3.0):

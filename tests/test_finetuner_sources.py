@@ -173,6 +173,7 @@ def test_learning_rates_are_searched_on_arrays(whole):
     assert len(tuner_of().sweep_learning_rates(data, (1e-3, 1e-2), epochs=1).trials) == 2
 
 
+@pytest.mark.slow
 def test_command_line_takes_csv_files(folder, tmp_path, monkeypatch):
     # Relative: the run notes where it is from the root.
     monkeypatch.chdir(tmp_path)

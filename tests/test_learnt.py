@@ -145,6 +145,7 @@ def test_pixels_are_not_compared_with_files(trained):
     assert "it learnt from files, and these are pixels in memory" in evaluation.notes[0]
 
 
+@pytest.mark.slow
 def test_training_that_goes_on_from_a_run_remembers_its_images_too(trained, tmp_path):
     tuner = tuner_of()
     first = write_pictures(tmp_path / "first", 8, seed=1)

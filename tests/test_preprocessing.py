@@ -88,6 +88,7 @@ def test_uint8_and_float_images_give_the_same_features():
     )
 
 
+@pytest.mark.slow
 def test_a_saved_model_of_each_mode_loads_in_safe_mode_without_ktransfer(tmp_path):
     images = photos(32)
     np.save(tmp_path / "images.npy", images)

@@ -156,6 +156,7 @@ def test_killed_between_two_epochs(folder, tmp_path, uninterrupted, epoch):
     check_same(fit(folder, out=tmp_path / "run", resume=True), uninterrupted)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(folder, tmp_path, uninterrupted):
     out = tmp_path / "run"
     kill(folder, out, batch=7)
@@ -183,6 +184,7 @@ def test_a_kill_between_two_stages_that_train_the_same(folder, tmp_path):
     check_same(fit(folder, plan=plan, out=tmp_path / "run", resume=True), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [{"batch": 13}, {"epoch": 1}])
 def test_mixed_batches_are_mixed_again_alike(folder, tmp_path, where):
     plan = make_plan(
@@ -195,6 +197,7 @@ def test_mixed_batches_are_mixed_again_alike(folder, tmp_path, where):
     check_same(fit(folder, plan=plan, out=tmp_path / "run", resume=True), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", [{"batch": 2}, {"epoch": 2}])
 def test_an_estimate_that_comes_out_otherwise_does_not_change_a_stage(
     folder, tmp_path, monkeypatch, where
@@ -209,6 +212,7 @@ def test_an_estimate_that_comes_out_otherwise_does_not_change_a_stage(
     check_same(found, expected)
 
 
+@pytest.mark.slow
 def test_random_weights_are_drawn_again_alike(folder, tmp_path):
     options = {"plan": "from_scratch", "epochs": 3, "batch_size": 4}
     expected = tuner_of(seed=3)
@@ -421,6 +425,7 @@ def survive_kills(folder, tmp_path, kills, longest_s, uninterrupted):
     assert stages_of(loaded.result) == stages_of(uninterrupted.result)
 
 
+@pytest.mark.slow
 def test_processes_killed_at_random_moments_end_with_the_same_weights(
     folder, tmp_path, uninterrupted
 ):

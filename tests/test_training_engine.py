@@ -105,6 +105,7 @@ def test_views_are_views_and_not_the_plain_images(folder):
     assert plain.results[0].history[-1]["loss"] != views.results[0].history[-1]["loss"]
 
 
+@pytest.mark.slow
 def test_mixed_batches_train_on_shares_and_are_judged_as_classes_are(folder):
     plan = make_plan(make_stage(unfreeze=1, epochs=2, augmentation="strong"))
     training = training_of(plan, folder)
@@ -253,6 +254,7 @@ def test_batch_norm_does_what_the_stage_says(folder):
     assert moved("train") == dict.fromkeys(still, True) | convolution | {"prefix": False}
 
 
+@pytest.mark.slow
 def test_statistics_come_from_the_batches_only_in_train(folder):
     # With one batch an epoch, statistics of the batch give another loss than the moving ones.
     def first_loss(batch_norm):
@@ -297,6 +299,7 @@ def let_memory_run_out(monkeypatch, above):
     return tried
 
 
+@pytest.mark.slow
 def test_where_memory_runs_out_the_stage_begins_again_with_half_a_batch(folder, monkeypatch):
     plan = make_plan(make_stage(), make_stage(name="two", unfreeze=2, batch_norm="train"))
     model = three_blocks(dropout=0.3)
@@ -350,8 +353,8 @@ def test_a_loss_that_becomes_nan_stops_the_training_and_keeps_the_best(folder, c
     assert wild.best_epoch == 0
     assert wild.val_loss == expected.results[0].val_loss
     assert wild.notes[0].startswith(
-        "the loss of stage 'wild' became NaN in epoch 1, so the training stopped and those of "
-        "before are kept: lower learning_rate from 1e+30 to 1e+29, or block_multiplier"
+        "the loss of stage 'wild' became NaN in epoch 1, so the training stopped and the weights "
+        "of before are kept: lower learning_rate from 1e+30 to 1e+29, or block_multiplier"
     )
     check_equal(found, expected)
     assert capsys.readouterr().out == ""  # where --json writes

@@ -73,6 +73,7 @@ def test_trial_of_a_sweep_is_a_training_at_that_rate(pictures):
         assert one["val_loss"] == pytest.approx(other["val_loss"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_search_leaves_no_model_and_fit_goes_as_if_there_had_been_none(pictures):
     searched, fresh = tuner_of(), tuner_of()
     assert searched.find_learning_rate(pictures, unfreeze=1, num_steps=12).rates[0] == LOWEST_RATE

@@ -186,6 +186,7 @@ def test_contenders_were_repeated_with_another_seed(searched):
     assert searched.result.chosen.name in repeated
 
 
+@pytest.mark.slow
 def test_contenders_are_carried_out_in_folds_and_a_killed_fold_again(
     searched, photos, tmp_path, at_home
 ):
@@ -339,6 +340,7 @@ def test_a_record_that_is_damaged_is_named(searched, tmp_path):
         make(folder)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_a_failed_trial_and_is_replaced(setup, tmp_path, monkeypatch):
     workers = crew.Crew(setup, tmp_path / "log")
     short = Job(linear_probe(1).resolve(3).to_dict(), 0)
@@ -358,6 +360,7 @@ def test_a_process_that_is_killed_is_a_failed_trial_and_is_replaced(setup, tmp_p
         workers.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_start_is_an_error(setup, tmp_path):
     broken = dataclasses.replace(setup, arguments=("NoSuchNet", None))
     workers = crew.Crew(broken, tmp_path / "log")

@@ -202,6 +202,7 @@ def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, role):
     assert crew.jobs[1].curves == ((found / 3, found),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "grid", "hyperband", "bayesian"])
 def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, tmp_path, name):
     trials = 60 if name == "hyperband" else 12

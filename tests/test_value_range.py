@@ -242,6 +242,7 @@ def test_evaluation_is_that_of_the_8_bit_twin(trained, folders):
     assert one.part == other.part == "validation"
 
 
+@pytest.mark.slow
 def test_an_exported_file_reads_by_the_range_of_its_run(trained, folders, tmp_path):
     _, deep, _ = trained
     result = deep.export(tmp_path / "x.onnx")
