@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ if __name__ == "__main__":
 from nails import help_texts, public_names
 
 DATA = Path(__file__).parent / "data"
+SAME_WEIGHTS = Path(__file__).parents[2] / "benchmarks" / "same_weights.py"
 
 
 def make_names(out: Path) -> None:
@@ -38,13 +40,19 @@ def make_help(out: Path) -> None:
         (out / "help" / f"{name}.txt").write_text(text)
 
 
+def make_weights(out: Path) -> None:
+    """What a seeded training in three stages ends with."""
+    file = out / "three_stages.npz"
+    subprocess.run([sys.executable, SAME_WEIGHTS, "--out", file], check=True)
+
+
 def write_json(file: Path, data: Mapping[str, Any]) -> None:
     """One line for each name, so that a difference is seen in the lines that it concerns."""
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in data.items()]
     file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
-PARTS = {"names": make_names, "help": make_help}
+PARTS = {"names": make_names, "help": make_help, "weights": make_weights}
 
 
 def main() -> None:
