@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,8 +71,13 @@ def network():
     model = keras.Model(images, x, name="three_blocks")
     # Not by Keras, whose initialisers may come to draw otherwise.
     random = np.random.default_rng(3)
+    ranges = {"gamma": (0.8, 1.2), "moving_variance": (0.3, 1.0)}
     for weight in model.weights:
-        low, high = (0.1, 0.6) if weight.path.endswith("variance") else (-0.3, 0.5)
+        name = weight.path.rpartition("/")[2]
+        low, high = ranges.get(name, (-0.2, 0.2))
+        if name == "kernel":
+            high = (6 / np.prod(weight.shape[:-1])) ** 0.5
+            low = -high
         weight.assign(random.uniform(low, high, weight.shape))
     return model
 
@@ -110,13 +116,18 @@ def plan():
     )
 
 
-def train(pictures: Path) -> list[np.ndarray]:
-    """The weights that the training ends with, in the order of the model."""
+def train(pictures: Path, **options: Any) -> list[np.ndarray]:
+    """The weights that the training ends with, in the order of the model.
+
+    Args:
+        pictures: of `draw_pictures`.
+        **options: of `FineTuner.fit`, besides.
+    """
     from ktransfer import FineTuner
 
     finetuner = FineTuner(network(), None, seed=4, verbose=False)
     # Which rows are kept is said here: "auto" would decide it by an estimate of time.
-    finetuner.fit(pictures, plan=plan(), batch_size=6, cache=(2,), check="off")
+    finetuner.fit(pictures, plan=plan(), batch_size=6, cache=(2,), check="off", **options)
     return [np.asarray(each, np.float32) for each in finetuner.model.get_weights()]
 
 
