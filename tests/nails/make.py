@@ -21,14 +21,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     # As pytest does: the helpers of the tests lie there.
-    sys.path.insert(0, str(ROOT / "tests"))
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from nails import help_texts, public_names
+from nails import help_texts, json_keys, public_names
 
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(__file__).parent / "data"
 SAME_WEIGHTS = ROOT / "benchmarks" / "same_weights.py"
 
@@ -87,13 +87,27 @@ def make_files(out: Path) -> None:
     shutil.rmtree(folder)
 
 
+def make_json_keys(out: Path) -> None:
+    """The keys of what each command prints with `--json`, and the types of their values."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["KTRANSFER_CACHE"] = os.path.join(folder, "cache")
+        found = json_keys.quick(Path(folder)) | json_keys.slow(Path(folder))
+    write_json(out / "json_keys.json", found)
+
+
 def write_json(file: Path, data: Mapping[str, Any]) -> None:
     """One line for each name, so that a difference is seen in the lines that it concerns."""
     lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in data.items()]
     file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
-PARTS = {"names": make_names, "help": make_help, "weights": make_weights, "files": make_files}
+PARTS = {
+    "names": make_names,
+    "help": make_help,
+    "weights": make_weights,
+    "files": make_files,
+    "json_keys": make_json_keys,
+}
 
 
 def main() -> None:
