@@ -41,8 +41,6 @@ def quick(folder: Path) -> dict[str, Any]:
         "train --resume": keys_of("train", "--resume", run),
         "evaluate": keys_of("evaluate", run, photos, "--corruptions"),
         "predict": keys_of("predict", run, photos / "test"),
-        "export": keys_of("export", run, "--out", folder / "model.keras"),
-        "look": keys_of("look", photos, "--out", folder / "page.png"),
         "backbones": keys_of("backbones"),
         "cache": keys_of("cache"),
     }
@@ -57,6 +55,8 @@ def slow(folder: Path) -> dict[str, Any]:
     photos, run = folder / "photos", folder / "run"
     compared = ("--data", photos, "--candidate", "MobileNetV2", "--weights", "mini")
     return {
+        "export": keys_of("export", run, "--out", folder / "model.keras"),
+        "look": keys_of("look", photos, "--out", folder / "page.png"),
         "tune": keys_of("tune", photos, *MINI, *FEW, "--out", folder / "search"),
         "export to ONNX": keys_of("export", run, "--out", folder / "model.onnx"),
         "backbones --data": keys_of("backbones", *compared),
