@@ -22,9 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from ktransfer import load_backbone, recommend_backbones
 from ktransfer.backbones import Backbone
 from ktransfer.data import Part, read_data
-from ktransfer.features import extract_part
-from ktransfer.probes import even_sample
-from ktransfer.profile import taps_of
+from ktransfer.features import extract_part, taps_of
+from ktransfer.profile.probes import even_sample
 from ktransfer.recommend.costs import compile_taps
 from ktransfer.recommend.judging import sampled
 

@@ -144,8 +144,8 @@ def run_bare(shared: Path, blocks: int, epochs: int) -> Run:
     """Seconds of an epoch of `train_on_batch`, over decoded images and over cached rows."""
     from ktransfer.backbones import load_backbone
     from ktransfer.data import read_folder
+    from ktransfer.features import Network, RowSource
     from ktransfer.freezing import freeze
-    from ktransfer.training import Network, RowSource
 
     backbone = load_backbone("MobileNetV2", shared / WEIGHTS)
     splits = read_folder(shared / "data" / "ants_bees")

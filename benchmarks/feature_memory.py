@@ -20,9 +20,8 @@ import numpy as np
 import tensorflow as tf
 from reporting import own_memory_mb, peak_memory, table, write_results
 
-from ktransfer.data.batches import num_batches, ordered_batches, shuffled_batches
-from ktransfer.features import Features, extract
-from ktransfer.heads import build_classifier
+from ktransfer.data.batches.rows import num_batches, ordered_batches, shuffled_batches
+from ktransfer.features import Features, build_classifier, extract
 
 BATCH_SIZE = 1_024
 

@@ -37,7 +37,7 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = ROOT / "ktransfer" / "mini" / "mobilenetv2_0.35_96_mini.weights.h5"
+WEIGHTS = ROOT / "ktransfer" / "backbones" / "mini" / "mobilenetv2_0.35_96_mini.weights.h5"
 SIZE_PX = 96
 GRID = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 DATE = "2026-11-21"

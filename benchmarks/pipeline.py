@@ -45,8 +45,7 @@ from reporting import results_folder, shared_folder, table, write_results
 from ktransfer.backbones import load_backbone
 from ktransfer.data import Part, image_dataset, read_folder
 from ktransfer.data.parts import joined
-from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward, extract_part
-from ktransfer.heads import pool
+from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward, extract_part, pool
 
 WEIGHTS = "weights/mobilenetv2_0.35_224_notop.weights.h5"
 SIZE = (224, 224)

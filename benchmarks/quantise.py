@@ -26,7 +26,7 @@ from reporting import results_folder, shared_folder, table, write_results
 
 from ktransfer import FineTuner
 from ktransfer.data import read_data
-from ktransfer.data.host import read_on_host
+from ktransfer.data.images.host import read_on_host
 from ktransfer.export import ExportResult
 from ktransfer.export.runtimes import load_export
 

@@ -60,7 +60,8 @@ Run = dict[str, Any]
 
 def plans(tuner: FineTuner, num_classes: int, names: list[str]) -> dict[str, Plan]:
     """The fixed strategies, by name."""
-    from ktransfer.plan import full_fine_tune, last_blocks, linear_probe, lp_ft, plan_for
+    from ktransfer.advisor import plan_for
+    from ktransfer.plan import full_fine_tune, last_blocks, linear_probe, lp_ft
 
     makers = {
         "last": linear_probe,
@@ -131,7 +132,7 @@ class Measuring:
 
     def textbook_heads(self) -> Run:
         """Which head the measured gap asks for; where it cannot be measured, images are similar."""
-        from ktransfer._checks import InputError
+        from ktransfer.errors import InputError
         from ktransfer.profile import measure_gap
 
         try:
@@ -142,7 +143,7 @@ class Measuring:
 
     def textbook(self) -> Run:
         """The 2x2 rule with the measured gap."""
-        from ktransfer.plan import plan_for
+        from ktransfer.advisor import plan_for
 
         similarity = "similar" if self.textbook_heads()["chosen"] == "last" else "different"
         classes = len(self.splits.class_names)

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageOps
 from sklearn.datasets import load_digits
 
 from ktransfer.data import Part, Splits, joined, read_data
-from ktransfer.probes import even_sample
+from ktransfer.profile.probes import even_sample
 
 #: Those that the project's figures are asked of; every other set is one that nobody looked at.
 LISTED = ("ants_bees", "flowers", "steel_defects", "chest_xray")

@@ -5,7 +5,7 @@
 Cross-validated logistic regressions on the pooled features of MobileNetV2 1.0 (ImageNet weights),
 on training photos only: the ants and bees, and 250 chest X-rays. Compared: the whole image squeezed
 into the square, and its centre cut out, each with antialiased bilinear resizing, with plain
-bilinear resizing, and (the centre) as `ktransfer.data.resizing` does it.
+bilinear resizing, and (the centre) as `ktransfer.data.images.resizing` does it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 
 from ktransfer.backbones import load_backbone
 from ktransfer.data import decode_image, read_folder
-from ktransfer.data.resizing import crop_and_resize
-from ktransfer.features import compile_forward
-from ktransfer.heads import pool
+from ktransfer.data.images.resizing import crop_and_resize
+from ktransfer.features import compile_forward, pool
 
 SIZE = (224, 224)
 WEIGHTS = "weights/mobilenetv2_1.0_224_notop.weights.h5"

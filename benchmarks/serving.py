@@ -28,7 +28,7 @@ from reporting import results_folder, shared_folder, table, write_results
 
 from ktransfer import FineTuner, OnnxClassifier
 from ktransfer.data import image_dataset, read_paths
-from ktransfer.data.host import read_on_host
+from ktransfer.data.images.host import read_on_host
 
 # Streams so many photos of a folder, one after the other and again, and prints the peak in KB.
 STREAM = """

@@ -11,37 +11,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ktransfer._lazy import lazy_names
+from ktransfer._lazy import find_moved_modules, lazy_names
+from ktransfer._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ktransfer._checks import InputError, RunError
     from ktransfer.advisor import Advice, advise
     from ktransfer.backbones import Backbone, Block, load_backbone
+    from ktransfer.classifier.results import Evaluation, FitResult
     from ktransfer.doctor import examine
+    from ktransfer.errors import InputError, RunError
     from ktransfer.export import ExportResult
     from ktransfer.finetuner import FineTuner
     from ktransfer.optimizers import LearningRateMultiplier, auto_rgn, grouped, layer_decay
     from ktransfer.plan import Plan, Stage
     from ktransfer.recommend import recommend_backbones
-    from ktransfer.results import Evaluation, FitResult
     from ktransfer.serving import OnnxClassifier, Predictions
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Advice": "advisor",
     "Backbone": "backbones",
     "Block": "backbones",
-    "Evaluation": "results",
+    "Evaluation": "classifier.results",
     "ExportResult": "export",
     "FineTuner": "finetuner",
-    "FitResult": "results",
-    "InputError": "_checks",
+    "FitResult": "classifier.results",
+    "InputError": "errors",
     "LearningRateMultiplier": "optimizers",
     "OnnxClassifier": "serving",
     "Plan": "plan",
     "Predictions": "serving",
-    "RunError": "_checks",
+    "RunError": "errors",
     "Stage": "plan",
     "advise": "advisor",
     "auto_rgn": "optimizers",
@@ -77,3 +76,4 @@ __all__ = [
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME, ("__version__",))
+find_moved_modules()

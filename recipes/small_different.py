@@ -24,7 +24,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from ktransfer import FineTuner
-from ktransfer.plan import linear_probe, plan_for
+from ktransfer.advisor import plan_for
+from ktransfer.plan import linear_probe
 
 
 def parse() -> argparse.Namespace:

@@ -7,8 +7,9 @@ import numpy as np
 
 from ktransfer.backbones import load_backbone
 from ktransfer.data import read_folder
+from ktransfer.features import Network, RowSource
 from ktransfer.plan import Plan, Stage
-from ktransfer.training import Network, RowSource, Settings, Training
+from ktransfer.training import Settings, Training
 
 SIZE = (16, 16)
 

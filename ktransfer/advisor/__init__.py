@@ -12,6 +12,7 @@ from ktransfer._lazy import lazy_names
 if TYPE_CHECKING:
     from ktransfer.advisor.advice import Advice, Candidate, head_name
     from ktransfer.advisor.afterwards import Tried, hindsight
+    from ktransfer.advisor.choosing import ADVISED, choose_plan, plan_for
     from ktransfer.advisor.costs import Costs
     from ktransfer.advisor.deciding import decide
     from ktransfer.advisor.rule import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ktransfer.advisor.trying import FINE_TUNING, check_fine_tuning
 
 __all__ = [
+    "ADVISED",
     "FINE_TUNING",
     "MOBILENETV2_BLOCK_PARAMETERS",
     "Advice",
@@ -34,27 +36,32 @@ __all__ = [
     "advise",
     "check_fine_tuning",
     "check_similarity",
+    "choose_plan",
     "decide",
     "head_name",
     "hindsight",
     "overfitting_risk",
+    "plan_for",
 ]
 
 _HOME = {
-    "FINE_TUNING": "trying",
-    "MOBILENETV2_BLOCK_PARAMETERS": "rule",
+    "ADVISED": "choosing",
     "Advice": "advice",
     "Candidate": "advice",
     "Costs": "costs",
+    "FINE_TUNING": "trying",
+    "MOBILENETV2_BLOCK_PARAMETERS": "rule",
     "Situation": "situation",
     "Tried": "afterwards",
     "advise": "rule",
     "check_fine_tuning": "trying",
     "check_similarity": "rule",
+    "choose_plan": "choosing",
     "decide": "deciding",
     "head_name": "advice",
     "hindsight": "afterwards",
     "overfitting_risk": "rule",
+    "plan_for": "choosing",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

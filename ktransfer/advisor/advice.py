@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ktransfer._plain import with_tuples
-from ktransfer._typed import check_typed
 from ktransfer.advisor.thresholds import (
     LARGE_IMAGES_PER_CLASS,
     SMALL_IMAGES_PER_CLASS,
     SMALL_NUM_IMAGES,
 )
-from ktransfer.learning_curve import LearningCurve
 from ktransfer.plan import Plan
 from ktransfer.profile import SIMILAR_BELOW, Depth, DomainGap
+from ktransfer.profile.learning_curve import LearningCurve
+from ktransfer.records.plain import with_tuples
+from ktransfer.records.typed import check_typed
 
 #: What divides small from large, and similar from different.
 THRESHOLDS = {

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.advisor.advice import Candidate, head_name
 from ktransfer.advisor.rule import earlier_block
 from ktransfer.advisor.situation import Situation
 from ktransfer.advisor.trying import every_stage
+from ktransfer.errors import InputError
+from ktransfer.features import FEATURE_SETS
 from ktransfer.plan import Stage, from_scratch
-from ktransfer.probes import Probe, evidence_scores, probe
-from ktransfer.profile import FEATURE_SETS, Profile
+from ktransfer.profile import Profile
+from ktransfer.profile.probes import Probe, evidence_scores, probe
 
 
 def candidates_of(

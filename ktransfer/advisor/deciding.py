@@ -7,16 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.advisor.advice import Advice, head_name
 from ktransfer.advisor.candidates import candidates_of
 from ktransfer.advisor.rule import advise, cell_of, overfitting_risk, size_reason
 from ktransfer.advisor.situation import Situation
 from ktransfer.advisor.trying import stages_to_try
-from ktransfer.learning_curve import LearningCurve, learning_curve
+from ktransfer.errors import InputError
+from ktransfer.features import FEATURE_SETS
 from ktransfer.plan import Plan, Stage, linear_probe
-from ktransfer.probes import Probe, choose_simplest, probe
-from ktransfer.profile import FEATURE_SETS, SIMILAR_BELOW, Profile
+from ktransfer.profile import SIMILAR_BELOW, Profile
+from ktransfer.profile.learning_curve import LearningCurve, learning_curve
+from ktransfer.profile.probes import Probe, choose_simplest, probe
 
 #: Classes with a single image cannot be judged by leaving it out.
 _LEAST_OF_A_CLASS = 2

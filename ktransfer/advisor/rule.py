@@ -10,15 +10,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ktransfer._checks import InputError, unknown_name
 from ktransfer.advisor.advice import Advice
+from ktransfer.advisor.choosing import plan_for
 from ktransfer.advisor.thresholds import (
     FROM_SCRATCH_IMAGES_PER_CLASS,
     LARGE_IMAGES_PER_CLASS,
     SMALL_IMAGES_PER_CLASS,
     SMALL_NUM_IMAGES,
 )
-from ktransfer.plan import plan_for
+from ktransfer.errors import InputError, unknown_name
 
 SIMILAR_FROM = 0.5
 

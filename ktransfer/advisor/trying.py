@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ktransfer._checks import unknown_name
+from ktransfer.errors import unknown_name
 from ktransfer.plan import Stage, lp_ft
 
 if TYPE_CHECKING:

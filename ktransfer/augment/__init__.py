@@ -37,11 +37,11 @@ __all__ = [
 
 _HOME = {
     "AUGMENTATIONS": "policies",
+    "Augmentation": "layer",
     "CORRUPTIONS": "corruptions",
     "POLICIES": "policies",
-    "STRENGTHS": "corruptions",
-    "Augmentation": "layer",
     "Policy": "policies",
+    "STRENGTHS": "corruptions",
     "augment": "views",
     "corrupt": "corruptions",
     "mix": "mixing",

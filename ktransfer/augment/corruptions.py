@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer.errors import InputError, unknown_name
 
 #: The strengths at which a model is judged.
 STRENGTHS = (1, 2, 3)

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ktransfer._checks import InputError
 from ktransfer.augment.mixing import mix
 from ktransfer.augment.policies import policy_of
 from ktransfer.augment.views import augment, checked_seed, checked_size, view_seed
+from ktransfer.errors import InputError
 
 #: What marks the seeds of whole batches; rows have smaller numbers.
 _BATCH_ROW = 2**31 - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 #: MixUp's shares are Beta(0.2, 0.2) as in its paper, mostly near 0 or 1; CutMix' are uniform.
 MIXUP_ALPHA = 0.2

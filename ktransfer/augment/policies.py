@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ktransfer._checks import unknown_name
+from ktransfer.errors import unknown_name
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from ktransfer._checks import InputError
 from ktransfer.augment.corruptions import CORRUPTIONS, STRONGEST
 from ktransfer.augment.crops import CROP_DRAWS, random_crop, resize
 from ktransfer.augment.erasing import ERASING_DRAWS, random_erase
 from ktransfer.augment.policies import policy_of
 from ktransfer.augment.trivial import TRIVIAL_DRAWS, trivial_augment
+from ktransfer.errors import InputError
 
 _BITS = 31
 

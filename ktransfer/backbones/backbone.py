@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.backbones.blocks import Block, find_blocks
 from ktransfer.backbones.graph import Span, find_spans
 from ktransfer.backbones.saving import check_keeping, mend_saving
 from ktransfer.backbones.shapes import trace_truly
+from ktransfer.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 _POLICIES = ("DTypePolicy", "DTypePolicyMap")
 _OTHER_FLOATS = frozenset({"float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16"})

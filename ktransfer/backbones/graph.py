@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 # Above this share of all weights between two cuts, one cut is not enough to freeze by: two-tensor
 # cuts are sought there. NASNet needs it: its four one-tensor cuts all lie before 2 % of its

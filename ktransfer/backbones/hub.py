@@ -11,11 +11,11 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import DownloadError, InputError, near_names, unknown_name
 from ktransfer.backbones.backbone import Backbone, build_backbone
 from ktransfer.backbones.hub_networks import deepest, expanded
 from ktransfer.backbones.preprocessing import MODES, apply_preprocessing
 from ktransfer.backbones.weights import load_weights_file
+from ktransfer.errors import DownloadError, InputError, near_names, unknown_name
 
 HUB_PREFIX = "hub:"
 _DEFAULT_SIZE_PX = 224

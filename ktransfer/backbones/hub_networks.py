@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError
 from ktransfer.backbones.saving import mend_saving
+from ktransfer.errors import InputError
 
 
 def expanded(network: keras.Model) -> keras.Model:

@@ -14,8 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import DownloadError, InputError, near_names, unknown_name
-from ktransfer._keras_settings import own_settings
 from ktransfer.backbones.backbone import Backbone, build_backbone
 from ktransfer.backbones.families import FAMILY_OF, Family
 from ktransfer.backbones.float32 import check_formats, clone_in_float32, config_in_float32
@@ -29,9 +27,11 @@ from ktransfer.backbones.own_model import check_graph, load_own_model
 from ktransfer.backbones.preprocessing import TORCH_STD_RGB, apply_preprocessing
 from ktransfer.backbones.saving import constructors_recorded, mend_saving
 from ktransfer.backbones.weights import fits_weights_file, load_weights_file
+from ktransfer.errors import DownloadError, InputError, near_names, unknown_name
+from ktransfer.processes.keras_settings import own_settings
 
 MINI_ALPHA, MINI_SIZE_PX = 0.35, 96
-MINI_FILE = Path(__file__).parent.parent / "mini" / "mobilenetv2_0.35_96_mini.weights.h5"
+MINI_FILE = Path(__file__).parent / "mini" / "mobilenetv2_0.35_96_mini.weights.h5"
 
 # A download may be slow, but a connection that says nothing for so long is dead. Keras sets no
 # limit of its own.

@@ -8,10 +8,10 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError, unknown_name
 from ktransfer.backbones.backbone import Backbone, build_backbone, count_preprocessing
 from ktransfer.backbones.graph import Span, find_spans, is_nested, trace
 from ktransfer.backbones.preprocessing import MODES, apply_preprocessing
+from ktransfer.errors import InputError, unknown_name
 
 # Names that keras.applications gives its models, a layer that proves the structure, and the
 # preprocessing. The families that scale inside the network are recognised by that.

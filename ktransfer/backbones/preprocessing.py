@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError, check_pixel_range, unknown_name
+from ktransfer.errors import InputError, check_pixel_range, unknown_name
 
 # The mean colours and deviations of ImageNet in the two conventions of
 # keras.applications.imagenet_utils.

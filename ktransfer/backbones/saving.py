@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from ktransfer._archives import DamageError, check_config
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
+from ktransfer.files.archives import DamageError, check_config
 
 #: What the constructors of KerasHub's layers were given, while `constructors_recorded`.
 _GIVEN: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()

@@ -14,9 +14,9 @@ from typing import Any
 import h5py
 import keras
 
-from ktransfer._archives import DamageError, check_weights
-from ktransfer._checks import InputError
-from ktransfer._reading import open_plain
+from ktransfer.errors import InputError
+from ktransfer.files.archives import DamageError, check_weights
+from ktransfer.files.reading import open_plain
 
 # One layer of a file or a model: a name to show, and the shapes of its weights.
 _Layer = tuple[str, list[tuple[int, ...]]]

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.cache.entry import INDICES_FILE, RECORD_FILE, VALUES_FILE, Entry, sealed
 from ktransfer.cache.partial import flush_to_disk
 from ktransfer.cache.place import budget_bytes
+from ktransfer.errors import InputError
 
 
 class Draft:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.cache.key import FORMAT, check_key, check_plain
 from ktransfer.cache.place import MB
+from ktransfer.errors import InputError
 
 DTYPES = ("float32", "float16", "uint8")
 VALUES_FILE, INDICES_FILE, RECORD_FILE = "values.bin", "indices.bin", "entry.json"

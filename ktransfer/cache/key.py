@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 FORMAT = 1
 KEY = re.compile(r"[0-9a-f]{64}")

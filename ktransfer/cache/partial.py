@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from ktransfer._scratch import ABANDONED_AFTER_S, lock_file
 from ktransfer.cache.entry import INDICES_FILE, RECORD_FILE, VALUES_FILE
+from ktransfer.files.scratch import ABANDONED_AFTER_S, lock_file
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}")
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 MB = 2**20
 DEFAULT_LIMIT_MB = 20_000

@@ -11,7 +11,7 @@ import ktransfer.cli.started  # noqa: F401 - before click
 # isort: split
 import click
 
-from ktransfer import __version__
+from ktransfer._version import __version__
 from ktransfer.cli.backbones import backbones
 from ktransfer.cli.cache import cache
 from ktransfer.cli.demo import demo

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from ktransfer._checks import InputError
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import KeyValue, json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
+from ktransfer.errors import InputError
 
 Candidate = tuple[str, Mapping[str, Any]]
 

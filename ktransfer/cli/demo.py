@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from ktransfer._timing import timed
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
+from ktransfer.show.timing import timed
 
 
 @click.command()
@@ -22,8 +22,8 @@ from ktransfer.cli.started import elapsed
 @json_option
 def demo(out: str | None, as_json: bool) -> None:
     """Draw 300 flowers by formula and learn to tell their species, in under a minute."""
-    from ktransfer._progress import working
     from ktransfer.demo import draw_demo_photos, train_on
+    from ktransfer.show.progress import working
 
     seconds: dict[str, float] = {}
     with _demo_folder(out) as folder:

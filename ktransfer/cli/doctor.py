@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktransfer._checks import InputError
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.tuner_options import value_range_option
+from ktransfer.errors import InputError
 
 if TYPE_CHECKING:
     from ktransfer.doctor import Report

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ktransfer._checks import InputError, RunError, unknown_name
-from ktransfer._reading import read_plain
-from ktransfer._writing import check_new_file
+from ktransfer.errors import InputError, RunError, unknown_name
+from ktransfer.files.reading import read_plain
+from ktransfer.files.writing import check_new_file
 
 if TYPE_CHECKING:
     from ktransfer.data import Skipped
@@ -67,11 +67,11 @@ def check_labelled(
         of_run: whether a run that is not read yet knows the classes, and with them how a folder is
             read.
     """
-    from ktransfer.data import catalog
-    from ktransfer.data.arranging import arranged
-    from ktransfer.data.layout import existing_source
-    from ktransfer.data.numpy_files import check_keys
-    from ktransfer.data.tables import read_table
+    from ktransfer.data.reading import catalog
+    from ktransfer.data.reading.arranging import arranged
+    from ktransfer.data.reading.layout import existing_source
+    from ktransfer.data.reading.numpy_files import check_keys
+    from ktransfer.data.reading.tables import read_table
 
     kind = existing_source(data)
     if kind == "tfds":
@@ -90,15 +90,16 @@ def _is_strings(value: Any) -> bool:
 
 def absolute(data: str) -> str:
     """A path from the root, for a later run in another folder; a TFDS name as it is."""
-    from ktransfer.data.layout import TFDS_PREFIX
+    from ktransfer.data.reading.layout import TFDS_PREFIX
 
     return data if data.startswith(TFDS_PREFIX) else os.path.abspath(data)
 
 
 def check_paths(paths: Sequence[str]) -> None:
     """Raises the error of `read_images` for a path that does not exist."""
-    from ktransfer.data import catalog, read_paths
-    from ktransfer.data.layout import TFDS_PREFIX
+    from ktransfer.data import read_paths
+    from ktransfer.data.reading import catalog
+    from ktransfer.data.reading.layout import TFDS_PREFIX
 
     for path in paths:
         if path.startswith(TFDS_PREFIX) and len(paths) == 1:
@@ -109,7 +110,7 @@ def check_paths(paths: Sequence[str]) -> None:
 
 def check_output(folder: str, *, overwrite: bool = False) -> None:
     """Raises a `RunError` if a run could not be saved there."""
-    from ktransfer.runs import check_output_folder
+    from ktransfer.runs.saving import check_output_folder
 
     check_output_folder(folder, overwrite=overwrite)
 
@@ -129,7 +130,7 @@ def new_training(
     check_labelled(data, options["class_names"])
     check_no_training(out, overwrite=overwrite)
     check_output(out, overwrite=overwrite)
-    from ktransfer.runs import write_command
+    from ktransfer.runs.saving import write_command
 
     write_command(out, command)
     return out, command
@@ -137,7 +138,7 @@ def new_training(
 
 def training_to_resume(run: str, data: str | None) -> dict[str, Any]:
     """The command that began a training which was not finished, with the data where it is now."""
-    from ktransfer.runs import read_command
+    from ktransfer.runs.saving import read_command
 
     return command_to_resume(read_command(run), data, run)
 
@@ -198,7 +199,8 @@ def check_only_resume(context: click.Context) -> None:
 
 def plan(value: str) -> str | dict[str, Any]:
     """A plan's name, or the plan that a JSON file holds, as plain data."""
-    from ktransfer.plan import ADVISED, PLAN_NAMES, Plan
+    from ktransfer.advisor import ADVISED
+    from ktransfer.plan import PLAN_NAMES, Plan
 
     if value in (*ADVISED, *PLAN_NAMES):
         return value
@@ -213,7 +215,7 @@ def plan(value: str) -> str | dict[str, Any]:
 
 def check_no_training(folder: str, *, overwrite: bool) -> None:
     """Raises a `RunError` if a training that was not finished lies there."""
-    from ktransfer.runs import is_unfinished
+    from ktransfer.runs.saving import is_unfinished
 
     if is_unfinished(folder) and not overwrite:
         raise RunError(
@@ -224,28 +226,28 @@ def check_no_training(folder: str, *, overwrite: bool) -> None:
 
 def is_complete(folder: str) -> bool:
     """Whether a folder holds a run, and no training that was not finished."""
-    from ktransfer.runs import is_unfinished
+    from ktransfer.runs.saving import is_unfinished
 
     return holds_run(folder) and not is_unfinished(folder)
 
 
 def holds_run(folder: str) -> bool:
     """Whether there is a saved run."""
-    from ktransfer.runs import RECORD_NAME
+    from ktransfer.runs.saving import RECORD_NAME
 
     return os.path.isfile(os.path.join(folder, RECORD_NAME))
 
 
 def has_begun(folder: str) -> bool:
     """Whether the training there came as far as to note what it is made of."""
-    from ktransfer.runs import CHECKPOINT_FOLDER, REQUEST_NAME
+    from ktransfer.runs.saving import CHECKPOINT_FOLDER, REQUEST_NAME
 
     return os.path.isfile(os.path.join(folder, CHECKPOINT_FOLDER, REQUEST_NAME))
 
 
 def forget(folder: str) -> None:
     """Deletes what was noted of a training that could not begin."""
-    from ktransfer.runs import forget_command
+    from ktransfer.runs.saving import forget_command
 
     forget_command(folder)
 
@@ -256,7 +258,7 @@ def _is_file(weights: str) -> bool:
 
 def check_run(folder: str) -> None:
     """Raises a `RunError` if there is no run."""
-    from ktransfer.runs import read_record
+    from ktransfer.runs.saving import read_record
 
     read_record(folder)
 
@@ -274,7 +276,7 @@ def check_export(
         options: the others of `FineTuner.export`.
     """
     from ktransfer.export import Request, check_calibration, check_images
-    from ktransfer.runs import read_record
+    from ktransfer.runs.saving import read_record
 
     record = read_record(run)
     quantise, max_loss = options["quantise"], options["max_loss"]
@@ -328,7 +330,7 @@ def check_file(
     """
     if file is None:
         return
-    from ktransfer.data.inputs import check_not_read
+    from ktransfer.data.reading.inputs import check_not_read
 
     check_not_read(file, option, *images, models=[each for each in models if _is_file(each)])
     check_new_file(file, option, overwrite=overwrite, ending=ending)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from ktransfer._timing import timed
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work, loaded
 from ktransfer.cli.started import elapsed
+from ktransfer.show.timing import timed
 
 
 @click.command()

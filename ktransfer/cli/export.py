@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from ktransfer._timing import timed
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work, loaded
 from ktransfer.cli.started import elapsed
 from ktransfer.export.formats import DEFAULT_OPSET
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS
+from ktransfer.show.timing import timed
 
 
 @click.command()

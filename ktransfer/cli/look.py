@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from ktransfer._checks import InputError
-from ktransfer._timing import timed
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
 from ktransfer.cli.tuner_options import value_range_option
+from ktransfer.errors import InputError
+from ktransfer.show.timing import timed
 
 _INPUT_PX = 224
 
@@ -52,7 +52,7 @@ def look(
     size = _size(backbone, input_size)
     seconds: dict[str, float] = {}
     with at_work(seconds):
-        from ktransfer.looking import look as draw
+        from ktransfer.augment.look import look as draw
 
         with timed(seconds, "look"):
             page = draw(

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ktransfer._checks import InputError, RunError
-from ktransfer._timing import timed
 from ktransfer.cli import early, terminal
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
 from ktransfer.cli.tuner_options import named
+from ktransfer.errors import InputError, RunError
+from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
-    from ktransfer.tuner.role import Role
+    from ktransfer.tuner.machines.role import Role
 
 #: What a worker does not decide.
 _OF_THE_CHIEF = (
@@ -70,7 +70,7 @@ def role_asked_for(options: dict[str, Any], resume: str | None) -> Role | None:
         InputError: something of it is missing or malformed, or a worker shall resume.
         RunError: the chief's port is in use.
     """
-    from ktransfer.tuner.role import WORKER, check_free, role_of
+    from ktransfer.tuner.machines.role import WORKER, check_free, role_of
 
     for name, other in (("role", "chief"), ("chief", "role")):
         if options[name] and not options[other]:
@@ -113,7 +113,7 @@ def work(
 
 def _carried_out(options: dict[str, Any], folder: str, seconds: dict[str, float]) -> int:
     from ktransfer.data import read_data
-    from ktransfer.data.dividing import with_test
+    from ktransfer.data.reading.dividing import with_test
     from ktransfer.tuner import UnfreezeTuner
 
     with timed(seconds, "backbone"):

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from ktransfer._timing import timed
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
 from ktransfer.cli.tuner_options import built, fine_tuning_option, tuner_options, words_of
+from ktransfer.show.timing import timed
 
 
 @click.command()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktransfer._timing import timed
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work, loaded
 from ktransfer.cli.started import elapsed
+from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.data import Skipped
@@ -87,8 +87,8 @@ def _of_file(
     model: str, paths: Sequence[str], seconds: dict[str, float], *, quiet: bool
 ) -> Iterator[Predictions]:
     with timed(seconds, "import"):
-        from ktransfer._progress import progress_bar
         from ktransfer.serving import OnnxClassifier
+        from ktransfer.show.progress import progress_bar
     with timed(seconds, "load"):
         classifier = OnnxClassifier(model)
     # Where predictions are printed as they come, they show how far it is.

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from ktransfer._checks import InputError
 from ktransfer.cli.terminal import echo, print_json
+from ktransfer.errors import InputError
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 
@@ -78,7 +78,7 @@ class Range(click.ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str | tuple[float, float]:
         """Two numbers, the first the smaller one, or a word."""
-        from ktransfer.data.value_range import check_value_range
+        from ktransfer.data.images.value_range import check_value_range
 
         several = value.split(",") if isinstance(value, str) and "," in value else value
         try:

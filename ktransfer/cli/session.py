@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ktransfer._timing import timed
+from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def at_work(seconds: dict[str, float]) -> Iterator[None]:
     """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
-    from ktransfer._keras_settings import check_keras
-    from ktransfer._progress import working
+    from ktransfer._keras import check_keras
     from ktransfer.cli.quiet import hide_chatter
+    from ktransfer.show.progress import working
 
     check_keras()
     hide_chatter()

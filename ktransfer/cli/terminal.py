@@ -17,22 +17,23 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from ktransfer._formulas import cell_of, path_cell
-from ktransfer._printing import printable
-from ktransfer._writing import aside
+from ktransfer.files.writing import aside
+from ktransfer.show.formulas import cell_of, path_cell
+from ktransfer.show.printable import printable
 
 if TYPE_CHECKING:
     from ktransfer.advisor import Advice
+    from ktransfer.augment.look import Look
     from ktransfer.backbones.catalog import BackboneInfo
+    from ktransfer.classifier.results import Evaluation, FitResult
     from ktransfer.data import Skipped
     from ktransfer.demo import Demo
-    from ktransfer.diagnosis import Diagnosis
     from ktransfer.export import ExportResult
-    from ktransfer.looking import Look
     from ktransfer.metrics import Score
     from ktransfer.recommend import Default, Recommendation
-    from ktransfer.results import Evaluation, FitResult, StageResult
     from ktransfer.serving import Predictions
+    from ktransfer.training.diagnosis import Diagnosis
+    from ktransfer.training.stage_result import StageResult
 
 _LABEL_WIDTH = 14
 _MAX_WIDTH = 110

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktransfer._checks import RunError
-from ktransfer._timing import timed
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import early, terminal
 from ktransfer.cli.program import INTERRUPTED, json_option
 from ktransfer.cli.session import at_work, loaded, resumable
 from ktransfer.cli.started import elapsed
 from ktransfer.cli.tuner_options import built, fine_tuning_option, named, tuner_options
+from ktransfer.errors import RunError
+from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
-    from ktransfer.results import FitResult
+    from ktransfer.classifier.results import FitResult
 
 _FIT_OPTIONS = (
     "unfreeze",

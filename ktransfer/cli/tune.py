@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktransfer._checks import InputError, RunError
-from ktransfer._timing import timed
 from ktransfer.cli import early, machines, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work, resumable
 from ktransfer.cli.started import elapsed
 from ktransfer.cli.tuner_options import built, named, tuner_options, words_of
+from ktransfer.errors import InputError, RunError
+from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.advisor import Advice
@@ -232,7 +232,7 @@ def _searched(
 ) -> tuple[SearchResult, str]:
     """Carry out a search that was checked, or go on with it."""
     from ktransfer.data import read_data
-    from ktransfer.data.dividing import in_fold, with_test
+    from ktransfer.data.reading.dividing import in_fold, with_test
     from ktransfer.tuner import UnfreezeTuner, search_space
     from ktransfer.tuner.oracles import Search
     from ktransfer.tuner.records import write_json

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ktransfer.data.decoding import decode_image
-    from ktransfer.data.files import ImageFiles
-    from ktransfer.data.folder import read_folder, read_part, read_paths
-    from ktransfer.data.images import ImageFile, Skipped
-    from ktransfer.data.listing import Listing, read_listing
+    from ktransfer.data.batches.pipeline import decodable, explain_failures, image_dataset
+    from ktransfer.data.images.decoding import decode_image
+    from ktransfer.data.images.files import ImageFiles
+    from ktransfer.data.images.header import ImageFile, Skipped
+    from ktransfer.data.images.resizing import resize_array
     from ktransfer.data.parts import Part, Splits, joined
-    from ktransfer.data.pipeline import decodable, explain_failures, image_dataset
-    from ktransfer.data.resizing import resize_array
-    from ktransfer.data.sources import read_data, read_images, read_labelled
+    from ktransfer.data.reading.folder import read_folder, read_part, read_paths
+    from ktransfer.data.reading.listing import Listing, read_listing
+    from ktransfer.data.reading.sources import read_data, read_images, read_labelled
 
 __all__ = [
     "ImageFile",
@@ -47,25 +47,25 @@ __all__ = [
 ]
 
 _HOME = {
-    "ImageFile": "images",
-    "ImageFiles": "files",
-    "Listing": "listing",
+    "ImageFile": "images.header",
+    "ImageFiles": "images.files",
+    "Listing": "reading.listing",
     "Part": "parts",
-    "Skipped": "images",
+    "Skipped": "images.header",
     "Splits": "parts",
-    "decodable": "pipeline",
-    "decode_image": "decoding",
-    "explain_failures": "pipeline",
-    "image_dataset": "pipeline",
+    "decodable": "batches.pipeline",
+    "decode_image": "images.decoding",
+    "explain_failures": "batches.pipeline",
+    "image_dataset": "batches.pipeline",
     "joined": "parts",
-    "read_data": "sources",
-    "read_folder": "folder",
-    "read_images": "sources",
-    "read_labelled": "sources",
-    "read_listing": "listing",
-    "read_part": "folder",
-    "read_paths": "folder",
-    "resize_array": "resizing",
+    "read_data": "reading.sources",
+    "read_folder": "reading.folder",
+    "read_images": "reading.sources",
+    "read_labelled": "reading.sources",
+    "read_listing": "reading.listing",
+    "read_part": "reading.folder",
+    "read_paths": "reading.folder",
+    "resize_array": "images.resizing",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ktransfer._archives import DamageError, read_arrays
-from ktransfer.data.files import ImageFiles
+from ktransfer.data.images.files import ImageFiles
 from ktransfer.data.parts import Part, Splits
+from ktransfer.files.archives import DamageError, read_arrays
 
 #: How images can be held. The digest of one and the same photo differs between these.
 KINDS = ("files", "encoded images in memory", "pixels in memory")

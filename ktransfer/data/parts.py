@@ -10,17 +10,17 @@ from typing import Protocol
 
 import numpy as np
 
-from ktransfer._checks import InputError
-from ktransfer.data.files import ImageFiles
-from ktransfer.data.held import HeldImages
-from ktransfer.data.images import Skipped
-from ktransfer.data.value_range import ValueRange
+from ktransfer.data.images.files import ImageFiles
+from ktransfer.data.images.header import Skipped
+from ktransfer.data.images.held import HeldImages
+from ktransfer.data.images.value_range import ValueRange
+from ktransfer.errors import InputError
 
 
 class Images(Protocol):
     """A row of images, wherever they are: in files (`ImageFiles`) or held (`HeldImages`).
 
-    `ktransfer.data.pipeline` decodes both.
+    `ktransfer.data.batches.pipeline` decodes both.
     """
 
     value_range: ValueRange | None

@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 _HOME = {
-    "KINDS": "findings",
     "Finding": "findings",
+    "KINDS": "findings",
     "Report": "findings",
     "check_name": "before_training",
     "examine": "examining",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ktransfer._checks import unknown_name
-from ktransfer._progress import say
 from ktransfer.data.parts import Splits
 from ktransfer.doctor.examining import Examined
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import of_splits
+from ktransfer.errors import unknown_name
+from ktransfer.show.progress import say
 
 CHECKS = ("auto", "off")
 #: Beyond, looking at all pixels takes longer than a training should wait: `ktransfer doctor` does.

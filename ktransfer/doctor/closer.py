@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ktransfer._threads import one_blas_thread
+from ktransfer.processes.threads import one_blas_thread
 
 #: Side of an image looked at closely, which is squeezed into a square.
 CLOSE_PX = 128

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ktransfer._checks import RunError
-from ktransfer._worker import Worker
-from ktransfer.data.value_range import ValueRange
+from ktransfer.data.images.value_range import ValueRange
 from ktransfer.doctor.looking import LOOK, look
 from ktransfer.doctor.worker import BIG
+from ktransfer.errors import RunError
+from ktransfer.processes.worker import Worker
 
 #: A file that takes longer is given up; the largest allowed, 178 megapixels, takes about 5 s.
 FILE_LIMIT_S = 60.0

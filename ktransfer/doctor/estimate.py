@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ktransfer.data.decoding import decode_image
-from ktransfer.data.files import ImageFiles
+from ktransfer.data.images.decoding import decode_image
+from ktransfer.data.images.files import ImageFiles
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.looking import BIG_PIXELS
 from ktransfer.doctor.subject import Subject

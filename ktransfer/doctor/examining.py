@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._progress import progress_bar
-from ktransfer._timing import timed
-from ktransfer.data.held import HeldImages
-from ktransfer.data.layout import TFDS_PREFIX
-from ktransfer.data.listing import read_listing
-from ktransfer.data.numpy_files import is_numpy
+from ktransfer.data.images.held import HeldImages
+from ktransfer.data.images.value_range import AUTO, ValueRange, choose, given_range
 from ktransfer.data.parts import Splits
-from ktransfer.data.sources import read_data
-from ktransfer.data.value_range import AUTO, ValueRange, choose, given_range
+from ktransfer.data.reading.layout import TFDS_PREFIX
+from ktransfer.data.reading.listing import read_listing
+from ktransfer.data.reading.numpy_files import is_numpy
+from ktransfer.data.reading.sources import read_data
 from ktransfer.doctor.checks import check_all
 from ktransfer.doctor.crew import look_at_all, look_in_threads
 from ktransfer.doctor.estimate import estimate
@@ -26,6 +24,8 @@ from ktransfer.doctor.looking import extremes_of, look_at_held
 from ktransfer.doctor.looking_closely import closer_look_at
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
+from ktransfer.show.progress import progress_bar
+from ktransfer.show.timing import timed
 
 Look = Callable[..., tuple[np.ndarray, dict[int, str]]]
 

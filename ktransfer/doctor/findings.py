@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktransfer._printing import printable
+from ktransfer.show.printable import printable
 
 SEVERITIES = ("error", "warning", "info")
 

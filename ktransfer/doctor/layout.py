@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ktransfer.data.look_alikes import difference, look_alikes, told
+from ktransfer.data.reading.look_alikes import difference, look_alikes, told
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import Subject
 

@@ -15,10 +15,10 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from ktransfer.data.decoding import deep_kind, fault_in_words, full_scale
-from ktransfer.data.held import HeldImages
-from ktransfer.data.images import FORMATS, TURNS, orientation, quietly, raw_mode, too_large
-from ktransfer.data.value_range import KINDS, SHORT, Extremes, ValueRange, scaled
+from ktransfer.data.images.decoding import deep_kind, fault_in_words, full_scale
+from ktransfer.data.images.header import FORMATS, TURNS, orientation, quietly, raw_mode, too_large
+from ktransfer.data.images.held import HeldImages
+from ktransfer.data.images.value_range import KINDS, SHORT, Extremes, ValueRange, scaled
 
 #: Side of a thumbnail, which is squeezed into a square.
 THUMBNAIL_PX = 32

@@ -14,9 +14,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from ktransfer.data.files import ImageFiles
-from ktransfer.data.held import HeldImages
-from ktransfer.data.images import quietly
+from ktransfer.data.images.files import ImageFiles
+from ktransfer.data.images.header import quietly
+from ktransfer.data.images.held import HeldImages
 from ktransfer.doctor.closer import CLOSE_PX
 from ktransfer.doctor.looking import opened, upright
 

@@ -6,9 +6,9 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from ktransfer.data.files import ImageFiles
-from ktransfer.data.images import EXTENSIONS, extension_lies
-from ktransfer.data.look_alikes import difference, folded
+from ktransfer.data.images.files import ImageFiles
+from ktransfer.data.images.header import EXTENSIONS, extension_lies
+from ktransfer.data.reading.look_alikes import difference, folded
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import Subject
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ktransfer.data.value_range import KINDS, SHORT, Extremes, ValueRange, choose, in_words
+from ktransfer.data.images.value_range import KINDS, SHORT, Extremes, ValueRange, choose, in_words
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.looking import MODES, THUMBNAIL_PX
 from ktransfer.doctor.subject import Subject

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ktransfer.data.files import ImageFiles
-from ktransfer.data.held import HeldImages
-from ktransfer.data.images import Skipped
-from ktransfer.data.listing import Listing
+from ktransfer.data.images.files import ImageFiles
+from ktransfer.data.images.header import Skipped
+from ktransfer.data.images.held import HeldImages
+from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.parts import Splits
-from ktransfer.data.value_range import ValueRange
+from ktransfer.data.reading.listing import Listing
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 
-from ktransfer.data.images import MAX_PIXELS, Skipped, not_a_file
+from ktransfer.data.images.header import MAX_PIXELS, Skipped, not_a_file
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import Subject
 

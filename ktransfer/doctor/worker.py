@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from multiprocessing.connection import Connection
 
-from ktransfer._worker import READY
 from ktransfer.doctor.looking import look
+from ktransfer.processes.worker import READY
 
 #: What it says before it decodes a big image; any answer lets it.
 BIG = b"big"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError, RunError
 from ktransfer.data import Part
-from ktransfer.data.host import decode_on_host, resize_on_host
+from ktransfer.data.images.host import decode_on_host, resize_on_host
+from ktransfer.errors import InputError, RunError
 
 #: Images in a batch of the second comparison.
 BATCH_SIZE = 32

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ktransfer._checks import RunError
-from ktransfer._processes import ending, last_line, start
+from ktransfer.errors import RunError
+from ktransfer.processes.starting import ending, last_line, start
 
 #: What is to be done, and what came of it, in the folder between the two processes.
 JOB_NAME, OUTCOME_NAME = "job.json", "outcome.json"

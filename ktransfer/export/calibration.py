@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.data import Part, read_data, read_images
-from ktransfer.data.held_back import range_of
-from ktransfer.data.host import read_on_host
-from ktransfer.data.items import is_array
-from ktransfer.data.layout import TFDS_PREFIX
-from ktransfer.data.value_range import ValueRange
+from ktransfer.data.images.host import read_on_host
+from ktransfer.data.images.value_range import ValueRange
+from ktransfer.data.reading.items import is_array
+from ktransfer.data.reading.layout import TFDS_PREFIX
+from ktransfer.errors import InputError
 from ktransfer.export.images import spread
+from ktransfer.runs.held_back import range_of
 
 #: Images that are used at most.
 MOST_IMAGES = 128

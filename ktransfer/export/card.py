@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.data.value_range import ValueRange, in_words
+from ktransfer.classifier.results import FitResult
+from ktransfer.data.images.value_range import ValueRange, in_words
 from ktransfer.export.calling import example, packages
 from ktransfer.export.markdown import bullets, code, table, text
 from ktransfer.export.proven import how_it_agrees, what_it_cost
 from ktransfer.export.result import ExportResult
 from ktransfer.export.trained import Trained
 from ktransfer.metrics import Score
-from ktransfer.results import FitResult
 
 _MOST_SKIPPED = 20
 _MOST_CONFUSED = 5

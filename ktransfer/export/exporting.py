@@ -12,10 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError, RunError
-from ktransfer._progress import working
-from ktransfer._sealing import seal
-from ktransfer._timing import timed
+from ktransfer.errors import InputError, RunError
 from ktransfer.export.agreement import Agreement, Expected, batches, compare, expected
 from ktransfer.export.card import write_card
 from ktransfer.export.formats import BOUND, Request, card_path
@@ -28,7 +25,10 @@ from ktransfer.export.servable import computing_in_float32
 from ktransfer.export.staging import put_in_place, size_and_digest, staged
 from ktransfer.export.trained import Proof, Trained
 from ktransfer.features import compile_forward
+from ktransfer.files.seal import seal
 from ktransfer.serving.metadata import KEY
+from ktransfer.show.progress import working
+from ktransfer.show.timing import timed
 
 
 def export(

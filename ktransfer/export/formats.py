@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer.errors import InputError, RunError, unknown_name
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS, check_quantise
-from ktransfer.record import MODEL_NAME, RECORD_NAME
+from ktransfer.runs.record import MODEL_NAME, RECORD_NAME
 
 #: Largest difference in probability of one image and class that counts as the same, in float32.
 BOUND = 1e-4
@@ -127,7 +127,7 @@ def check_target(
             it cannot be written there.
     """
     # Here, as it imports NumPy, and the command line wants the formats for its help.
-    from ktransfer.data.inputs import check_not_read
+    from ktransfer.data.reading.inputs import check_not_read
 
     target = Path(path)
     if target.name in ("", ".."):

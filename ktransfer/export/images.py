@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError, RunError
 from ktransfer.data import Part, read_images, read_labelled
-from ktransfer.data.held_back import held_back, range_of
-from ktransfer.data.items import is_array
-from ktransfer.data.layout import TFDS_PREFIX
-from ktransfer.probes import even_sample
+from ktransfer.data.reading.items import is_array
+from ktransfer.data.reading.layout import TFDS_PREFIX
+from ktransfer.errors import InputError, RunError
+from ktransfer.profile.probes import even_sample
+from ktransfer.runs.held_back import held_back, range_of
 
 #: Images that an export is compared on at most.
 MOST_IMAGES = 128

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from ktransfer._archiving import append_members, save_model
+from ktransfer.files.archiving import append_members, save_model
 
 #: The metadata's name inside the file, which is a zip archive.
 METADATA_NAME = "ktransfer.json"

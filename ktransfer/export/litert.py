@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktransfer._archiving import append_members
-from ktransfer._checks import RunError
-from ktransfer._scratch import scratch
+from ktransfer.errors import RunError
 from ktransfer.export.aside import note_outcome, run_aside
+from ktransfer.files.archiving import append_members
+from ktransfer.files.scratch import scratch
 
 if TYPE_CHECKING:
     import keras

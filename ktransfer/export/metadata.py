@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ktransfer import __version__
+from ktransfer._version import __version__
+from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.learnt import Learnt
-from ktransfer.data.value_range import ValueRange
 from ktransfer.serving.metadata import FORMAT, FORMAT_WITH_RANGE, RESIZING
 
 #: Images whose digests an export carries along, 11 bytes each: about 100 kB.
@@ -38,7 +38,7 @@ def metadata_of(
         data_sha256: of the images that it learnt from; None where that is not known.
         learnt: digests of these images; None where they are not known.
         quantisation: None, `"float16"` or `"int8"`.
-        sealed: whether the file will end with a checksum, as of `ktransfer._sealing`.
+        sealed: whether the file will end with a checksum, as of `ktransfer.files.seal`.
         value_range: the values that are black and white in images of more than 8 bits; None: those
             of their type.
     """

@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from ktransfer._checks import InputError, RunError, unknown_name
+from ktransfer.errors import InputError, RunError, unknown_name
 
 if TYPE_CHECKING:
     from ktransfer.export.agreement import Agreement

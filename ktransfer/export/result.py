@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ktransfer._printing import printable
 from ktransfer.export.agreement import Agreement
 from ktransfer.export.quantisation import Quantised
+from ktransfer.show.printable import printable
 
 
 @dataclass(frozen=True)

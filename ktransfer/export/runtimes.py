@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import RunError
+from ktransfer.errors import RunError
 from ktransfer.export.agreement import Predict
 from ktransfer.serving.reading import read_model
 from ktransfer.serving.session import Session

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ktransfer.data.resizing import centre, whole_factor
+from ktransfer.data.images.resizing import centre, whole_factor
 
 INPUT_NAME, OUTPUT_NAME = "images", "probabilities"
 

@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ktransfer._checks import RunError
-from ktransfer._scratch import REPLACED_NAME, scratch
-from ktransfer._writing import flush_to_disk
+from ktransfer.errors import RunError
+from ktransfer.files.scratch import REPLACED_NAME, scratch
+from ktransfer.files.writing import flush_to_disk
 
 
 @contextlib.contextmanager

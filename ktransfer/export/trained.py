@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from ktransfer.classifier.results import FitResult
 from ktransfer.data import Part
-from ktransfer.data.held_back import range_of
+from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.learnt import Learnt
-from ktransfer.data.value_range import ValueRange
 from ktransfer.export.agreement import Predict
-from ktransfer.results import FitResult
+from ktransfer.runs.held_back import range_of
 
 
 @dataclass(frozen=True, eq=False)

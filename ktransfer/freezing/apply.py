@@ -19,8 +19,8 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError, unknown_name
 from ktransfer.backbones import Backbone, Block
+from ktransfer.errors import InputError, unknown_name
 from ktransfer.freezing.layers import choose, layers_of, size, walk
 from ktransfer.freezing.policies import Freeze
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError, near_names, unknown_name
 from ktransfer.backbones import Backbone, Block
+from ktransfer.errors import InputError, near_names, unknown_name
 from ktransfer.freezing.policies import BARE, Freeze
 
 

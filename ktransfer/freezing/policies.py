@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer.errors import InputError, unknown_name
 
 BARE = ("all", "none")
 _COUNTED = ("first", "all_but_last")

@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.backbones import Backbone
+from ktransfer.errors import InputError
 from ktransfer.freezing.layers import size, walk
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ktransfer._checks import InputError, near_names
+from ktransfer.errors import InputError, near_names
 
 
 @dataclass(frozen=True)

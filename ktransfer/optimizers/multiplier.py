@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer.errors import InputError, unknown_name
 from ktransfer.optimizers.groups import (
     Binding,
     MultiplierGroup,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer.errors import InputError, unknown_name
 from ktransfer.optimizers.groups import MultiplierGroup, check_multiplier
 
 HEAD = "head"

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 # The names of optimizers whose step is not proportional to the learning rate, and why.
 _NOT_PROPORTIONAL = {

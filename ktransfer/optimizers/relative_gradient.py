@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 from ktransfer.optimizers.groups import MultiplierGroup
 from ktransfer.optimizers.policies import trainable_paths, with_head
 from ktransfer.optimizers.report import as_array

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 _COLUMNS = ("group", "tensors", "parameters", "multiplier", "learning_rate", "movement")
 

@@ -1,11 +1,12 @@
 """Plans: what trains when, for how long and how fast, as plain data. No training happens here."""
 
+from ktransfer._lazy import moved_names
 from ktransfer.plan.augmenting import (
     AugmentationChoice,
     augmentation_notes,
     choose_augmentation,
 )
-from ktransfer.plan.choosing import ADVISED, PLAN_NAMES, choose_plan, named_plan, plan_for
+from ktransfer.plan.by_name import PLAN_NAMES, named_plan
 from ktransfer.plan.named import (
     classic,
     from_scratch,
@@ -20,7 +21,6 @@ from ktransfer.plan.rates import LearningRates, StageSpan
 from ktransfer.plan.stage import Stage
 
 __all__ = [
-    "ADVISED",
     "PLAN_NAMES",
     "AugmentationChoice",
     "LearningRates",
@@ -29,7 +29,6 @@ __all__ = [
     "StageSpan",
     "augmentation_notes",
     "choose_augmentation",
-    "choose_plan",
     "classic",
     "from_scratch",
     "full_fine_tune",
@@ -38,5 +37,8 @@ __all__ = [
     "linear_probe",
     "lp_ft",
     "named_plan",
-    "plan_for",
 ]
+
+__getattr__ = moved_names(
+    __name__, dict.fromkeys(("ADVISED", "choose_plan", "plan_for"), "ktransfer.advisor")
+)

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ktransfer._checks import InputError
 from ktransfer.augment.policies import POLICIES
+from ktransfer.errors import InputError
 from ktransfer.plan.fields import whole
 
 if TYPE_CHECKING:

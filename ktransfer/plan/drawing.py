@@ -6,8 +6,8 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 
-from ktransfer import _chart
-from ktransfer._chart import Axis, Band, Curve, Panel
+from ktransfer import charts as _chart
+from ktransfer.charts import Axis, Band, Curve, Panel
 from ktransfer.plan.rates import LearningRates
 from ktransfer.plan.stage import HEAD
 

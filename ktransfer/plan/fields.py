@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer.errors import InputError, unknown_name
 
 
 class Range(NamedTuple):

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ktransfer._checks import InputError, unknown_name
-from ktransfer._reading import parse_json
+from ktransfer.errors import InputError, unknown_name
+from ktransfer.features import FEATURE_SETS
+from ktransfer.files.reading import parse_json
 from ktransfer.plan.augmenting import with_augmentation
 from ktransfer.plan.drawing import write_svg
 from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
 from ktransfer.plan.rates import LearningRates, simulate
 from ktransfer.plan.stage import ALL, AUTO, Stage
 from ktransfer.plan.table import table
-from ktransfer.profile import FEATURE_SETS
 
 #: What `with_settings` takes. What trains, and under which name, is what makes a plan.
 SETTINGS = tuple(name for name in field_names(Stage) if name not in ("name", "unfreeze"))

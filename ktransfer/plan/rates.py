@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 from ktransfer.plan.fields import whole
 from ktransfer.plan.stage import Stage
 

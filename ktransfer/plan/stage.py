@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from ktransfer._checks import InputError
 from ktransfer.augment.policies import AUGMENTATIONS, POLICIES
+from ktransfer.errors import InputError
 from ktransfer.plan.fields import (
     FACTOR,
     NOT_NEGATIVE,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
         norm_layers,
     )
     from ktransfer.profile.depths import Depth, probe_depths
-    from ktransfer.profile.feature_sets import FEATURE_SETS
     from ktransfer.profile.gap import (
         LEAST_IMAGES,
         MOST_IMAGES,
@@ -30,10 +29,8 @@ if TYPE_CHECKING:
     from ktransfer.profile.profile import WIDEST, Columns, Profile, columns_of
     from ktransfer.profile.profiling import profile_part
     from ktransfer.profile.reference import reference_backbone
-    from ktransfer.profile.taps import Tap, concatenated, taps_of
 
 __all__ = [
-    "FEATURE_SETS",
     "LEAST_IMAGES",
     "MOST_IMAGES",
     "SIMILAR_BELOW",
@@ -44,10 +41,8 @@ __all__ = [
     "Moments",
     "NormLayer",
     "Profile",
-    "Tap",
     "columns_of",
     "compile_moments",
-    "concatenated",
     "domain_gap",
     "gap_or_reason",
     "measure_gap",
@@ -57,25 +52,21 @@ __all__ = [
     "profile_part",
     "reference_backbone",
     "remembers_photos",
-    "taps_of",
 ]
 
 _HOME = {
-    "FEATURE_SETS": "feature_sets",
-    "LEAST_IMAGES": "gap",
-    "MOST_IMAGES": "gap",
-    "SIMILAR_BELOW": "gap",
-    "WIDEST": "profile",
     "Columns": "profile",
     "Depth": "depths",
     "DomainGap": "gap",
+    "LEAST_IMAGES": "gap",
+    "MOST_IMAGES": "gap",
     "Moments": "batch_norm",
     "NormLayer": "batch_norm",
     "Profile": "profile",
-    "Tap": "taps",
+    "SIMILAR_BELOW": "gap",
+    "WIDEST": "profile",
     "columns_of": "profile",
     "compile_moments": "batch_norm",
-    "concatenated": "taps",
     "domain_gap": "gap",
     "gap_or_reason": "measuring",
     "measure_gap": "measuring",
@@ -85,7 +76,8 @@ _HOME = {
     "profile_part": "profiling",
     "reference_backbone": "reference",
     "remembers_photos": "measuring",
-    "taps_of": "taps",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME)
+_MOVED = dict.fromkeys(("FEATURE_SETS", "Tap", "concatenated", "taps_of"), "ktransfer.features")
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME, moved=_MOVED)

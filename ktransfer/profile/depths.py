@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ktransfer.probes import probe
+from ktransfer.profile.probes import probe
 
 if TYPE_CHECKING:
     from ktransfer.profile.profile import Profile

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ktransfer._checks import InputError
-from ktransfer._threads import one_blas_thread
+from ktransfer.errors import InputError
+from ktransfer.processes.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from ktransfer.profile.batch_norm import Moments, NormLayer

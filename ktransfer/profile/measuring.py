@@ -9,14 +9,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from ktransfer._checks import InputError
-from ktransfer._keras_settings import own_settings
 from ktransfer.backbones import Backbone
 from ktransfer.cache import CacheUnavailable, Store, content_key
 from ktransfer.data import Part
-from ktransfer.data.files import ChangedError
+from ktransfer.data.images.files import ChangedError
+from ktransfer.errors import InputError
 from ktransfer.features import FORWARD_BATCH_SIZE
 from ktransfer.freezing import digest
+from ktransfer.processes.keras_settings import own_settings
 from ktransfer.profile.batch_norm import (
     Moments,
     NormLayer,

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ktransfer._archives import read_arrays
-from ktransfer._checks import InputError, RunError, unknown_name
-from ktransfer._reading import open_plain, parse_json
-from ktransfer._typed import check_typed
-from ktransfer._writing import check_new_file, write_file
 from ktransfer.backbones import Backbone
-from ktransfer.profile.feature_sets import FEATURE_SETS
+from ktransfer.errors import InputError, RunError, unknown_name
+from ktransfer.features import FEATURE_SETS, taps_of
+from ktransfer.files.archives import read_arrays
+from ktransfer.files.reading import open_plain, parse_json
+from ktransfer.files.writing import check_new_file, write_file
 from ktransfer.profile.gap import DomainGap
-from ktransfer.profile.taps import taps_of
+from ktransfer.records.typed import check_typed
 
 #: The feature set that holds all others, and in which each of them comes first.
 WIDEST = FEATURE_SETS[-1]

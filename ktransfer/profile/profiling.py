@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import keras
 
-from ktransfer._keras_settings import own_settings
 from ktransfer.backbones import Backbone
 from ktransfer.data import Part, Skipped
-from ktransfer.features import OnProgress, compile_forward, extract_part
+from ktransfer.features import OnProgress, compile_forward, concatenated, extract_part, taps_of
+from ktransfer.processes.keras_settings import own_settings
 from ktransfer.profile.measuring import gap_or_reason
 from ktransfer.profile.profile import WIDEST, Profile, columns_of
-from ktransfer.profile.taps import concatenated, taps_of
 
 
 @own_settings()

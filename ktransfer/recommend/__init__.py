@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 _HOME = {
-    "DEFAULTS": "published",
     "Agreement": "ranking",
+    "DEFAULTS": "published",
     "Default": "published",
     "RatedBackbone": "recommendation",
     "Recommendation": "recommendation",

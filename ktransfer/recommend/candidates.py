@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError, near_names, unknown_name
 from ktransfer.backbones import Backbone, list_backbones, load_backbone
+from ktransfer.errors import InputError, near_names, unknown_name
 from ktransfer.recommend.published import DEFAULTS
 
 _KINDS = (

@@ -11,8 +11,7 @@ import keras
 import numpy as np
 
 from ktransfer.backbones import Backbone, Call, trace
-from ktransfer.features import Forward, compile_forward
-from ktransfer.profile import Tap, concatenated
+from ktransfer.features import Forward, Tap, compile_forward, concatenated
 
 WARM_UPS = 3
 #: Runs go on for so long, and until there are so many: 15 runs of 5 ms would all fall into the same

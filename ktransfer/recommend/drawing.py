@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ktransfer._chart import PALETTE, Axis, Curve, Mark, Panel, draw
+from ktransfer.charts import PALETTE, Axis, Curve, Mark, Panel, draw
 from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
 
 _FRONT_COLOUR = "#9ca3af"

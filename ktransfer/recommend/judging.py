@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError
 from ktransfer.backbones import Backbone
 from ktransfer.data import Part, Skipped
-from ktransfer.features import FORWARD_BATCH_SIZE, Features, extract_part
-from ktransfer.probes import Probe, choose_simplest, even_sample, evidence_scores, probe
-from ktransfer.profile import WIDEST, columns_of, taps_of
+from ktransfer.errors import InputError
+from ktransfer.features import FORWARD_BATCH_SIZE, Features, extract_part, taps_of
+from ktransfer.profile import WIDEST, columns_of
+from ktransfer.profile.probes import Probe, choose_simplest, even_sample, evidence_scores, probe
 from ktransfer.recommend.costs import compile_taps
 
 #: Of more images as many are taken, evenly by class: enough to tell 2 points apart.

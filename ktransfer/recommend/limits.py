@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 _COSTS = {
     "max_latency_ms": ("latency_ms", "ms"),

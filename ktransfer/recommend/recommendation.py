@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ktransfer._printing import printable
 from ktransfer.data import Skipped
 from ktransfer.recommend.ranking import Agreement
+from ktransfer.show.printable import printable
 
 MEASURED = "measured"
 
@@ -149,7 +149,7 @@ class Recommendation:
             InputError: the path does not end in `.svg`, exists (unless `overwrite`) or cannot be
                 written.
         """
-        from ktransfer._chart import write_svg
+        from ktransfer.charts import write_svg
         from ktransfer.recommend.drawing import draw_front
 
         write_svg(path, draw_front(self), overwrite=overwrite)

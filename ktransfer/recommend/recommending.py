@@ -7,14 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ktransfer._checks import DownloadError, InputError
-from ktransfer._keras_settings import own_settings
-from ktransfer._progress import say
-from ktransfer._timing import timed
 from ktransfer.backbones import Backbone
 from ktransfer.data import read_data
-from ktransfer.features import Forward
-from ktransfer.profile import taps_of
+from ktransfer.errors import DownloadError, InputError
+from ktransfer.features import Forward, taps_of
+from ktransfer.processes.keras_settings import own_settings
 from ktransfer.recommend.candidates import Candidate, read_candidates
 from ktransfer.recommend.costs import compile_taps, latency_ms, memory_mb, size_mb
 from ktransfer.recommend.judging import Judgement, Pixels, decode, judge, sampled
@@ -22,6 +19,8 @@ from ktransfer.recommend.limits import Limits
 from ktransfer.recommend.published import imagenet_top1
 from ktransfer.recommend.ranking import agreements, choose, on_front
 from ktransfer.recommend.recommendation import MEASURED, RatedBackbone, Recommendation
+from ktransfer.show.progress import say
+from ktransfer.show.timing import timed
 
 _WITHOUT_PHOTOS = ("mini", "own", None)
 

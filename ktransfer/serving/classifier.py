@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError, RunError
-from ktransfer.data.images import Skipped
-from ktransfer.data.items import is_array
+from ktransfer.data.images.header import Skipped
 from ktransfer.data.learnt import UNSEEN, Learnt
 from ktransfer.data.parts import Part
-from ktransfer.data.sources import read_images
+from ktransfer.data.reading.items import is_array
+from ktransfer.data.reading.sources import read_images
+from ktransfer.errors import InputError, RunError
 from ktransfer.serving.decoding import Images, decoded_batches
 from ktransfer.serving.metadata import RESIZING, ModelMetadata
 from ktransfer.serving.predictions import Predictions

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer.data.files import ImageFiles
-from ktransfer.data.held import HeldImages
-from ktransfer.data.host import read_on_host
-from ktransfer.data.images import Skipped
-from ktransfer.data.parallel import num_cores
+from ktransfer.data.batches.parallel import num_cores
+from ktransfer.data.images.files import ImageFiles
+from ktransfer.data.images.header import Skipped
+from ktransfer.data.images.held import HeldImages
+from ktransfer.data.images.host import read_on_host
 
 Images = ImageFiles | HeldImages
 

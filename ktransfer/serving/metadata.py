@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktransfer._checks import InputError
-from ktransfer.data.value_range import ValueRange, given_range
+from ktransfer.data.images.value_range import ValueRange, given_range
+from ktransfer.errors import InputError
 
 FORMAT = 1
 #: Of files that read images of more than 8 bits by a range of their own.
@@ -56,7 +56,7 @@ class ModelMetadata:
             ("validation"), and the "digests" of all these in base64 (see `data.learnt`), None
             where they are too many.
         quantisation: "float16" or "int8"; None: its numbers are float32.
-        sealed: whether the file ends with a checksum, as of `ktransfer._sealing`.
+        sealed: whether the file ends with a checksum, as of `ktransfer.files.seal`.
         value_range: the values that are black and white in images of more than 8 bits; None: those
             of their type.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer.data.images import Skipped
+from ktransfer.data.images.header import Skipped
 
 
 @dataclass(frozen=True)

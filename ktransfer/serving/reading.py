@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from ktransfer._checks import RunError
-from ktransfer._sealing import BrokenSealError, check_seal, is_sealed
-from ktransfer.data.images import not_a_file
-from ktransfer.data.layout import missing
+from ktransfer.data.images.header import not_a_file
+from ktransfer.data.reading.layout import missing
+from ktransfer.errors import RunError
+from ktransfer.files.seal import BrokenSealError, check_seal, is_sealed
 from ktransfer.serving.metadata import KEY, ModelMetadata
 from ktransfer.serving.wire import WireError, read_metadata
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._checks import InputError, RunError
-from ktransfer.data.parallel import num_cores
+from ktransfer.data.batches.parallel import num_cores
+from ktransfer.errors import InputError, RunError
 
 INPUT_NAME, OUTPUT_NAME = "images", "probabilities"
 

@@ -1,35 +1,33 @@
 """Carrying out a plan: models, rows, stages, checkpoints. The one place where training happens."""
 
+from ktransfer._lazy import moved_names
 from ktransfer.training.caching import CACHE_MODES, CacheDecision, CacheMode, check_cache_mode
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.devices import choose_jit_compile, choose_precision
 from ktransfer.training.engine import Settings, Training
-from ktransfer.training.network import Network, body, randomize
 from ktransfer.training.request import check_same
-from ktransfer.training.rows import CACHE_DTYPES, RowSource
 from ktransfer.training.search import range_test, sweep
 from ktransfer.training.temperature import best_temperature
 
 __all__ = [
-    "CACHE_DTYPES",
     "CACHE_MODES",
     "CacheDecision",
     "CacheMode",
     "Checkpoints",
-    "Network",
-    "RowSource",
     "Settings",
     "Training",
     "assign",
     "best_temperature",
-    "body",
     "check_cache_mode",
     "check_same",
     "choose_jit_compile",
     "choose_precision",
-    "randomize",
     "range_test",
     "sweep",
     "values_of",
 ]
+
+_MOVED = ("CACHE_DTYPES", "Network", "RowSource", "body", "randomize")
+
+__getattr__ = moved_names(__name__, dict.fromkeys(_MOVED, "ktransfer.features"))

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ktransfer._checks import InputError, unknown_name
+from ktransfer.errors import InputError, unknown_name
+from ktransfer.features import Network, RowSource
 from ktransfer.plan import Stage
-from ktransfer.training.network import Network
-from ktransfer.training.rows import RowSource
 
 CACHE_MODES = ("auto", "on", "off")
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer.diagnosis.training import EXPLODED_TIMES
+from ktransfer.training.diagnosis.training import EXPLODED_TIMES
 
 Logs = dict[str, Any] | None
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer._archives import read_arrays
-from ktransfer._checks import RunError
-from ktransfer._reading import open_plain, parse_json, read_json
-from ktransfer.runs import (
+from ktransfer.errors import RunError
+from ktransfer.files.archives import read_arrays
+from ktransfer.files.reading import open_plain, parse_json, read_json
+from ktransfer.runs.saving import (
     CHECKPOINT_FOLDER,
     PREVIOUS_NAME,
     REQUEST_NAME,

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import unknown_name
+from ktransfer.errors import unknown_name
 from ktransfer.freezing.layers import walk
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")

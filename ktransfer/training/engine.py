@@ -13,24 +13,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from ktransfer._checks import InputError, RunError
-from ktransfer._progress import say
-from ktransfer.data.balance import class_weights
-from ktransfer.data.batches import Rows, in_pieces, ordered_batches, shuffled_batches
-from ktransfer.data.parallel import num_cores
-from ktransfer.diagnosis.training import EXPLODED_TIMES
-from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
+from ktransfer.data.batches.balance import class_weights
+from ktransfer.data.batches.parallel import num_cores
+from ktransfer.data.batches.rows import Rows, in_pieces, ordered_batches, shuffled_batches
+from ktransfer.errors import InputError, RunError
+from ktransfer.features import FORWARD_BATCH_SIZE, Network, RowSource, Views, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
-from ktransfer.probes import even_sample, ridge_head
-from ktransfer.results import StageResult
+from ktransfer.profile.probes import even_sample, ridge_head
+from ktransfer.show.progress import say
 from ktransfer.training.batch_norm import quick_statistics
 from ktransfer.training.caching import CacheDecision, CacheMode, decide
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.devices import computing_in, prefix_in_pipeline
-from ktransfer.training.network import Network
-from ktransfer.training.rows import RowSource, Views
+from ktransfer.training.diagnosis.training import EXPLODED_TIMES
+from ktransfer.training.stage_result import StageResult
 from ktransfer.training.stages import (
     Outcome,
     Saved,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ktransfer._checks import RunError
+from ktransfer.errors import RunError
 
 Request = dict[str, Any]
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer._checks import InputError
-from ktransfer.data.batches import num_batches
+from ktransfer.data.batches.rows import num_batches
+from ktransfer.errors import InputError
 from ktransfer.plan import Stage
-from ktransfer.rates import RangeTest, Sweep, SweepTrial, range_test_result
 from ktransfer.training.engine import Training
+from ktransfer.training.learning_rates import RangeTest, Sweep, SweepTrial, range_test_result
 from ktransfer.training.stages import Running, Saved, Task, compile_trainee, fit, start_of
 
 #: As wide as fastai's `lr_find`: no network trains below, none of float32 stands more.

@@ -12,12 +12,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from ktransfer._checks import InputError, RunError
-from ktransfer._progress import progress_bar
-from ktransfer.data.batches import num_batches
+from ktransfer.data.batches.rows import num_batches
+from ktransfer.errors import InputError, RunError
+from ktransfer.features import Network
 from ktransfer.optimizers import LearningRateMultiplier, by_block
 from ktransfer.optimizers.policies import trainable_paths
 from ktransfer.plan import Stage
+from ktransfer.show.progress import progress_bar
 from ktransfer.training.calibrated_loss import CalibratedLoss
 from ktransfer.training.callbacks import (
     AtEpochEnd,
@@ -31,7 +32,6 @@ from ktransfer.training.callbacks import (
     resume_callback,
     values_of,
 )
-from ktransfer.training.network import Network
 
 if TYPE_CHECKING:
     import tensorflow as tf

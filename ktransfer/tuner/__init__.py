@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from ktransfer.tuner.space import plan_of, search_space
     from ktransfer.tuner.tuner import UnfreezeTuner
 
-_HOME = {"UnfreezeTuner": "tuner", "plan_of": "space", "search_space": "space"}
+_HOME = {
+    "UnfreezeTuner": "tuner",
+    "plan_of": "space",
+    "search_space": "space",
+}
 
 __all__ = ["UnfreezeTuner", "plan_of", "search_space"]
 

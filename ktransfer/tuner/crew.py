@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from ktransfer._checks import RunError
-from ktransfer._worker import Worker
+from ktransfer.errors import RunError
+from ktransfer.processes.worker import Worker
 from ktransfer.tuner.records import FAILED
 from ktransfer.tuner.worker import Job, Setup
 

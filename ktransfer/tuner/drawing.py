@@ -6,17 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ktransfer._chart import (
-    PALETTE,
-    Axis,
-    Column,
-    Curve,
-    Line,
-    Panel,
-    draw,
-    draw_parallel,
-    fit,
-)
+from ktransfer.charts import PALETTE, Axis, Column, Curve, Line, Panel, draw, draw_parallel, fit
 from ktransfer.tuner.hyperparameters import NAMES
 from ktransfer.tuner.records import DONE, FAILED, Record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 #: KerasTuner imports tensorboard when it trains, and does not declare it.
 _NEEDED = ("keras_tuner", "tensorboard")

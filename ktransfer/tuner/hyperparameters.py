@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ktransfer._checks import unknown_name
+from ktransfer.errors import unknown_name
 
 #: What a point of the space says. Those of the second row matter only where blocks train.
 OF_THE_HEAD = ("head_rate", "dropout", "weight_decay", "head_epochs", "features")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ktransfer._checks import RunError
 from ktransfer.advisor import Costs
 from ktransfer.backbones import Backbone
+from ktransfer.errors import RunError
 from ktransfer.features import FORWARD_BATCH_SIZE, compile_forward
 from ktransfer.tuner.records import Record, read_json, write_json
 

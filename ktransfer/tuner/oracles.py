@@ -19,9 +19,9 @@ from keras_tuner import HyperParameters, Objective, Oracle, oracles
 from keras_tuner.engine.trial import Trial
 from sklearn.exceptions import ConvergenceWarning
 
-from ktransfer._checks import InputError
-from ktransfer._threads import one_blas_thread
+from ktransfer.errors import InputError
 from ktransfer.plan.fields import whole
+from ktransfer.processes.threads import one_blas_thread
 from ktransfer.tuner.budget import (
     FACTOR,
     check_oracle,

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ktransfer import _reading
-from ktransfer._checks import RunError
-from ktransfer._plain import with_tuples
-from ktransfer._typed import check_typed
+from ktransfer.errors import RunError
+from ktransfer.files import reading as _reading
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
-from ktransfer.runs import write_whole
+from ktransfer.records.plain import with_tuples
+from ktransfer.records.typed import check_typed
+from ktransfer.runs.saving import write_whole
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 from ktransfer.plan.fields import whole
 from ktransfer.tuner.choosing import by_depth, contenders
 from ktransfer.tuner.records import Record

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktransfer._chart import check_picture, write_svg
-from ktransfer._printing import printable
+from ktransfer.charts import check_picture, write_svg
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
+from ktransfer.show.printable import printable
 from ktransfer.tuner.choosing import Depth
 from ktransfer.tuner.records import FAILED, Record
 from ktransfer.tuner.sharing import Shared

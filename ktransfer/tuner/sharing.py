@@ -6,14 +6,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ktransfer._checks import InputError
 from ktransfer.augment import source_size
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
+from ktransfer.errors import InputError
+from ktransfer.features import Network
 from ktransfer.plan.augmenting import FIXED_VIEWS
 from ktransfer.plan.fields import POSITIVE, number
-from ktransfer.training import Network
 from ktransfer.tuner.space import choices_of, depths_of
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ktransfer._checks import InputError
-from ktransfer.advisor import Advice
+from ktransfer.advisor import Advice, plan_for
 from ktransfer.backbones import Backbone
-from ktransfer.plan import Plan, Stage, last_blocks, linear_probe, plan_for
+from ktransfer.errors import InputError
+from ktransfer.plan import Plan, Stage, last_blocks, linear_probe
 from ktransfer.plan.augmenting import FIXED_VIEWS
 from ktransfer.plan.fields import whole
 from ktransfer.tuner.hyperparameters import NAMES, OF_THE_BLOCKS, OF_THE_HEAD, check_names

@@ -16,27 +16,27 @@ from keras_tuner import HyperParameters
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from ktransfer._checks import InputError, RunError
-from ktransfer._keras_settings import own_settings
-from ktransfer._progress import say
 from ktransfer.data import Splits, read_data
-from ktransfer.data.dividing import in_fold, with_test
-from ktransfer.data.value_range import ValueRange
+from ktransfer.data.images.value_range import ValueRange
+from ktransfer.data.reading.dividing import in_fold, with_test
+from ktransfer.errors import InputError, RunError
 from ktransfer.finetuner import FineTuner
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
-from ktransfer.runs import check_output_folder, holds_model
+from ktransfer.processes.keras_settings import own_settings
+from ktransfer.runs.saving import check_output_folder, holds_model
+from ktransfer.show.progress import say
 from ktransfer.training import check_same
 from ktransfer.tuner.choosing import by_depth, choose
 from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.machines.role import WORKER, check_free, role_of, without_variables
 from ktransfer.tuner.naive import measured_costs, naive_seconds
 from ktransfer.tuner.oracles import OBJECTIVE, Search, without_tracebacks
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.repeating import Repeating, repeated
 from ktransfer.tuner.request import Request, of_a_worker, request_of, versions
 from ktransfer.tuner.result import SearchResult
-from ktransfer.tuner.role import WORKER, check_free, role_of, without_variables
 from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.worker import Job, Setup, built
@@ -332,7 +332,7 @@ class UnfreezeTuner(BaseTuner):
             yield
             return
         # Not at the top: a search by itself needs no gRPC.
-        from ktransfer.tuner.chief import Chief
+        from ktransfer.tuner.machines.chief import Chief
 
         with Chief(
             self._role,
@@ -349,7 +349,7 @@ class UnfreezeTuner(BaseTuner):
 
     def _work(self, splits: Splits, request: Request) -> None:
         """Carry out trials of the chief, if it searches the same."""
-        from ktransfer.tuner.remote import Remote, check_same_as_chief, work
+        from ktransfer.tuner.machines.remote import Remote, check_same_as_chief, work
 
         assert self._role is not None
         chief = Remote(self._role, self._chief_timeout_s, self._say)

@@ -17,15 +17,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ktransfer._checks import RunError
-from ktransfer._worker import READY
-from ktransfer.runs import check_output_folder
+from ktransfer.errors import RunError
+from ktransfer.processes.worker import READY
+from ktransfer.runs.saving import check_output_folder
 from ktransfer.tuner.records import DONE, FAILED, RUNNING, STOPPED
 
 if TYPE_CHECKING:
+    from ktransfer.classifier.results import FitResult
     from ktransfer.data import Splits
     from ktransfer.finetuner import FineTuner
-    from ktransfer.results import FitResult, StageResult
+    from ktransfer.training.stage_result import StageResult
     from ktransfer.tuner.median import MedianRule
 
 
@@ -91,7 +92,7 @@ def carry_out(
         The fields of a `Record` that tell how it went. What is raised is told, and not raised. A
         run that cannot be saved is still `"running"`.
     """
-    from ktransfer.data.dividing import in_fold
+    from ktransfer.data.reading.dividing import in_fold
     from ktransfer.plan import Plan
     from ktransfer.training.engine import is_out_of_memory
     from ktransfer.tuner.median import MedianRule

@@ -28,11 +28,12 @@ from ktransfer import FineTuner, InputError, RunError
 from ktransfer.backbones.weights import load_weights_file
 from ktransfer.cli import early, terminal
 from ktransfer.data.learnt import KINDS, Learnt
+from ktransfer.features import FEATURE_SETS
 from ktransfer.plan import named_plan
-from ktransfer.profile import FEATURE_SETS, Profile
+from ktransfer.profile import Profile
 from ktransfer.profile.gap import DomainGap
 from ktransfer.profile.profile import Columns
-from ktransfer.runs import read_command, read_learnt, write_command
+from ktransfer.runs.saving import read_command, read_learnt, write_command
 from ktransfer.training import Checkpoints
 from ktransfer.tuner.records import DONE, Journal, Record
 

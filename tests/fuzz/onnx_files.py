@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import served_models  # noqa: E402
 
 from ktransfer import OnnxClassifier, RunError  # noqa: E402
-from ktransfer._sealing import seal  # noqa: E402
+from ktransfer.files.seal import seal  # noqa: E402
 
 CHUNK, LIMIT_S = 500, 300
 

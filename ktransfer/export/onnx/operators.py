@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ktransfer._checks import InputError
+from ktransfer.errors import InputError
 from ktransfer.export.servable import servable
 
 #: What lies in the folder between the two processes, besides what `aside` has there.

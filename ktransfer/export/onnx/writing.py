@@ -9,12 +9,12 @@ from pathlib import Path
 
 import keras
 
-from ktransfer._checks import InputError, RunError
-from ktransfer._scratch import scratch
+from ktransfer.errors import InputError, RunError
 from ktransfer.export.aside import run_aside
 from ktransfer.export.formats import DEFAULT_OPSET, check_opset
 from ktransfer.export.onnx.operators import Obstacle, refusal
 from ktransfer.export.onnx.tracing import MODEL_NAME, trace
+from ktransfer.files.scratch import scratch
 
 _NEEDED = ("onnx", "tf2onnx")
 _CONVERTING = "ktransfer.export.onnx.converting"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ktransfer._checks import RunError
-from ktransfer._scratch import scratch
+from ktransfer.errors import RunError
 from ktransfer.export.aside import run_aside
+from ktransfer.files.scratch import scratch
 
 __all__ = ["IMAGES_NAME", "QUANTISED_NAME", "SOURCE_NAME", "quantise_file"]
 

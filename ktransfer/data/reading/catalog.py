@@ -1,0 +1,140 @@
+"""Data sets of TensorFlow Datasets (the extra `tfds`): a name, a builder, a prepared directory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from ktransfer.data.parts import listed
+from ktransfer.data.reading.layout import TFDS_PREFIX
+from ktransfer.data.reading.part_names import part_of
+from ktransfer.errors import InputError, unknown_name
+
+
+def is_builder(data: Any) -> bool:
+    """Whether it is a builder of TFDS; nothing is imported for it."""
+    module = sys.modules.get("tensorflow_datasets")
+    return module is not None and isinstance(data, module.core.DatasetBuilder)
+
+
+def check_installed(source: str) -> None:
+    """Raises an `InputError` that names the extra where TFDS is not installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        raise _not_installed(source)
+
+
+def builder_of(source: str) -> Any:
+    """The builder of `"tfds:NAME[/config:version]"` or of a prepared directory.
+
+    What is not on this machine yet is downloaded and prepared, in TFDS's own data directory
+    (`TFDS_DATA_DIR`, else ~/tensorflow_datasets).
+
+    Raises:
+        InputError: TFDS is not installed, or knows no such data set.
+    """
+    tfds = _imported(source)
+    if not source.startswith(TFDS_PREFIX):
+        return tfds.builder_from_directory(source)
+    name = source.removeprefix(TFDS_PREFIX)
+    try:
+        builder = tfds.builder(name)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise unknown_name("TFDS data set", name, tfds.list_builders()) from error
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise InputError(f"{source!r}: {error}") from error
+    try:
+        builder.download_and_prepare()
+    # Downloads fail in as many ways as there are servers.
+    except Exception as error:
+        raise InputError(
+            f"{source!r} is not prepared in {builder.data_dir!r}, and cannot be: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return builder
+
+
+def parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The splits of a builder by the part that they are, and those that are none.
+
+    Raises:
+        InputError: it is not prepared, or has no train.
+    """
+    splits = dict(builder.info.splits)
+    if not splits:
+        raise InputError(
+            f"the TFDS data set {builder.info.full_name!r} is not prepared: call "
+            "builder.download_and_prepare() first"
+        )
+    parts: dict[str, str] = {}
+    for name in splits:
+        if part := part_of(name):
+            parts.setdefault(part, name)
+    others = tuple(name for name in splits if name not in parts.values())
+    if not parts:
+        raise InputError(
+            f"the TFDS data set {builder.info.full_name!r} has the splits {listed(list(splits))}: "
+            "expected train, and perhaps validation and test"
+        )
+    return parts, others
+
+
+def class_names_of(builder: Any) -> tuple[str, ...] | None:
+    """The names of its label's classes; None where it has none."""
+    label = builder.info.features[_keys(builder)[1]]
+    names = getattr(label, "names", None)
+    return tuple(names) if names else None
+
+
+def dataset_of(builder: Any, split: str) -> Any:
+    """A `tf.data.Dataset` of (encoded image, label), in the order on disk."""
+    tfds = _imported(builder.info.full_name)
+    image, label = _keys(builder)
+    # The bytes as they are: they take less space than pixels, and are decoded as files are.
+    decoders = {}
+    if isinstance(builder.info.features[image], tfds.features.Image):
+        decoders[image] = tfds.decode.SkipDecoding()
+    dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+    return dataset.map(lambda each: (each[image], each[label]))
+
+
+def _keys(builder: Any) -> tuple[str, str]:
+    """The names of the image and of the label."""
+    tfds = _imported(builder.info.full_name)
+    features = builder.info.features
+    if builder.info.supervised_keys and len(builder.info.supervised_keys) == 2:
+        image, label = builder.info.supervised_keys
+        if image in features and label in features:
+            return image, label
+    images = list(_of_kind(features, tfds.features.Image))
+    labels = list(_of_kind(features, tfds.features.ClassLabel))
+    if len(images) != 1 or len(labels) != 1:
+        raise InputError(
+            f"the TFDS data set {builder.info.full_name!r} is no image classification: it has the "
+            f"features {listed(list(features))}, {len(images)} of them images and {len(labels)} "
+            "labels"
+        )
+    return images[0], labels[0]
+
+
+def _of_kind(features: Any, kind: type) -> Iterator[str]:
+    return (name for name in features if isinstance(features[name], kind))
+
+
+def _imported(source: str) -> ModuleType:
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise _not_installed(source) from error
+    module: ModuleType = tfds
+    return module
+
+
+def _not_installed(source: str) -> InputError:
+    return InputError(
+        f"{source!r} needs TensorFlow Datasets, which is not installed: "
+        'pip install "ktransfer[tfds]"'
+    )

@@ -1,0 +1,118 @@
+"""NumPy's own files: `.npz` of images and labels, perhaps by part, and `.npy` of images alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from ktransfer.data.parts import listed
+from ktransfer.errors import InputError
+
+#: Their extensions.
+EXTENSIONS = (".npz", ".npy")
+
+_PART = "train|training|val|valid|validation|test|testing"
+_IMAGES = re.compile(rf"(?:({_PART})_)?(?:images|image|imgs|x|data)(?:_({_PART}))?")
+_LABELS = re.compile(rf"(?:({_PART})_)?(?:labels|label|targets|target|y|classes)(?:_({_PART}))?")
+# What `numpy.savez(file, images, labels)` calls them.
+_UNNAMED = {"arr_0": ("images", ""), "arr_1": ("labels", "")}
+
+_EXPECTED = (
+    "expected arrays images and labels, x and y, or such by part: x_train, y_train, x_test, y_test "
+    "or train_images, train_labels, val_images, ..."
+)
+
+
+def is_numpy(path: str) -> bool:
+    """Whether a path is that of a file of NumPy, by its extension."""
+    return os.path.splitext(path)[1].casefold() in EXTENSIONS and not os.path.isdir(path)
+
+
+def check_keys(path: str) -> None:
+    """Raises the `InputError` of `read_numpy` for labelled images, but for what arrays hold."""
+    if path.casefold().endswith(".npy"):
+        raise InputError(
+            f"{path!r} holds one array, images without labels: save both, as numpy.savez(file, "
+            "images=images, labels=labels)"
+        )
+    _by_part(path, _opened(path).files, labelled=True)
+
+
+def read_numpy(path: str, *, labelled: bool = True) -> Any:
+    """What a file holds, as `read_data` takes it: `(images, labels)`, or a dict of such by part.
+
+    Nothing is unpickled: an array of objects is refused.
+
+    Args:
+        path: of the file.
+        labelled: False: labels may be missing; images without any are an array alone.
+
+    Raises:
+        InputError: it cannot be read, or none of its arrays are known.
+    """
+    if labelled:
+        check_keys(path)
+    found = _opened(path)
+    if isinstance(found, np.ndarray):
+        return found
+    parts = _by_part(path, found.files, labelled=labelled)
+    try:
+        read = {
+            part: tuple(found[keys[each]] for each in ("images", "labels") if each in keys)
+            for part, keys in parts.items()
+        }
+    except (ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise _unreadable(path, error) from error
+    # Images alone are an array.
+    sources = {part: each if len(each) == 2 else each[0] for part, each in read.items()}
+    return sources[""] if set(sources) == {""} else sources
+
+
+def _opened(path: str) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> InputError:
+    reason = str(error)
+    if "allow_pickle" in reason:
+        reason = (
+            "it holds Python objects, which are never unpickled: save images as one array of "
+            "numbers, and labels as numbers or strings"
+        )
+    return InputError(f"{path!r} cannot be read as a file of NumPy: {reason}")
+
+
+def _by_part(path: str, keys: list[str], *, labelled: bool) -> dict[str, dict[str, str]]:
+    """The keys of images and labels by the part's name, "" where there are no parts."""
+    found: dict[str, dict[str, str]] = {}
+    for key in keys:
+        kind, part = _meaning(key)
+        if kind:
+            if kind in found.setdefault(part, {}):
+                raise InputError(
+                    f"{path!r} has {found[part][kind]!r} and {key!r}, both of them {kind}: keep one"
+                )
+            found[part][kind] = key
+    found = {part: each for part, each in found.items() if "images" in each}
+    alone = [each["images"] for each in found.values() if "labels" not in each]
+    if not found or ("" in found and len(found) > 1) or (labelled and alone):
+        raise InputError(f"{path!r} has the arrays {listed(keys)}; {_EXPECTED}")
+    return found
+
+
+def _meaning(key: str) -> tuple[str, str]:
+    """What an array is ("images", "labels" or "") and of which part."""
+    if key in _UNNAMED:
+        return _UNNAMED[key]
+    for kind, pattern in (("images", _IMAGES), ("labels", _LABELS)):
+        match = pattern.fullmatch(key.casefold())
+        if match:
+            return kind, match[1] or match[2] or ""
+    return "", ""

@@ -1,6 +1,0 @@
-"""What a finished training shows: underfitting, overfitting or a good fit, and what to try next."""
-
-from ktransfer.diagnosis.table import history_table
-from ktransfer.diagnosis.verdict import Diagnosis, diagnose
-
-__all__ = ["Diagnosis", "diagnose", "history_table"]

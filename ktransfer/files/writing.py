@@ -1,0 +1,105 @@
+"""Files that people ask for: when one may be written, and that it is whole or not there at all.
+
+One rule for every output: a file that exists is replaced only with `overwrite` (`--overwrite`),
+whoever wrote it. What a command reads is never replaced at all: see `data.inputs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ktransfer.errors import InputError
+from ktransfer.files.scratch import scratch
+
+
+def check_new_file(
+    path: str | os.PathLike[str], what: str, *, overwrite: bool = False, ending: str = ""
+) -> Path:
+    """The path of a file that may be written, checked before any work is done for it.
+
+    Args:
+        path: where it is to lie.
+        what: what it is called in messages, such as `"the page"` or `"--csv"`.
+        overwrite: whether it may take the place of a file that is there.
+        ending: what its name must end in, in any case; empty: anything.
+
+    Raises:
+        InputError: it has another ending, exists (unless `overwrite`), is no file, or lies in a
+            folder that does not exist or cannot be written to.
+    """
+    target = Path(os.fsdecode(path))
+    named = f"{what} {str(target)!r}"
+    if target.is_dir():
+        raise InputError(f"{named} is a folder; name a file")
+    if ending and target.suffix.lower() != ending:
+        raise InputError(f"{named} must end in {ending}")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"{named}: there is no folder {str(target.parent)!r}")
+    check_free(target, named, overwrite=overwrite)
+    if target.exists() and not target.is_file():
+        raise InputError(f"{named} is no file that could be replaced; name another one")
+    if not os.access(target.absolute().parent, os.W_OK):
+        raise InputError(f"{named}: no permission to write to {str(target.parent)!r}")
+    return target
+
+
+def check_free(target: Path, named: str, *, overwrite: bool) -> None:
+    """Raises an `InputError` if something lies there that may not be replaced."""
+    if os.path.lexists(target) and not overwrite:
+        raise InputError(
+            f"{named} exists; name another file, or say overwrite=True (--overwrite) to replace it"
+        )
+
+
+def write_file(
+    path: str | os.PathLike[str],
+    what: str,
+    write: Callable[[Path], object],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: checked by `check_new_file`.
+        what: as there.
+        write: is called with the path to write to.
+        overwrite: as there.
+
+    Raises:
+        InputError: it cannot be written, or is there by now.
+    """
+    try:
+        with aside(Path(path), what, overwrite=overwrite) as partial:
+            write(partial)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{what} {os.fspath(path)!r} cannot be written: {reason}") from error
+
+
+@contextlib.contextmanager
+def aside(target: Path, what: str, *, overwrite: bool = False) -> Iterator[Path]:
+    """A path to write to in a `with` block, at whose end the file takes its place in one step.
+
+    Nothing is left of it where the block ends by an error; after a kill, the next one that is
+    written there removes what is left. A link is replaced, and not what it leads to.
+    """
+    with scratch(target.absolute().parent) as folder:
+        partial = folder / target.name
+        yield partial
+        flush_to_disk(partial)
+        check_free(target, f"{what} {str(target)!r}", overwrite=overwrite)
+        partial.replace(target)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have the system write a file, or a folder and what is in it, before a power cut loses it."""
+    for each in [path, *path.rglob("*")]:
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

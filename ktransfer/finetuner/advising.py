@@ -1,0 +1,172 @@
+"""Looking at the images through the backbone, and deciding by what is seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ktransfer.advisor import Advice, Costs, Situation, decide
+from ktransfer.backbones import Backbone
+from ktransfer.cache import Store
+from ktransfer.data import Splits
+from ktransfer.features import Network, RowSource
+from ktransfer.profile import WIDEST, Columns, Profile, columns_of, gap_or_reason, probe_depths
+from ktransfer.profile.probes import MOST_IMAGES, even_sample
+from ktransfer.training import Settings
+
+#: Up to so many training and validation images, and so many megabytes, the features of all blocks
+#: are computed of all images, and training goes on from them. Beyond, as many training images as a
+#: probe takes are looked at, some of every class, and training computes only the features that were
+#: chosen.
+MOST_WHOLE_IMAGES, MOST_WHOLE_MB = 4_000, 512
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one pass saw.
+
+    Attributes:
+        profile: of the training images, or of an even sample.
+        source: the rows that it came from; None where they are those of a sample.
+        advice: what follows from it.
+    """
+
+    profile: Profile
+    source: RowSource | None
+    advice: Advice
+
+
+@dataclass(frozen=True, eq=False)
+class Adviser:
+    """Looks at images through a backbone, and decides.
+
+    Attributes:
+        backbone: with its pretrained weights.
+        pooling: as in `heads.pool`.
+        settings: of the training.
+        store: where what was computed is kept; None: nowhere.
+        budget_mb: as in `RowSource`.
+        dtype: as in `RowSource`.
+        kept: as in `RowSource`.
+        reference: measures the domain gap where the backbone cannot.
+        verbose: show progress.
+    """
+
+    backbone: Backbone
+    pooling: str
+    settings: Settings
+    store: Store | None
+    budget_mb: float
+    dtype: str
+    kept: tuple[int, ...] = ()
+    reference: Backbone | None = None
+    verbose: bool = True
+
+    def look(
+        self,
+        splits: Splits,
+        similarity: float | str | None,
+        fine_tuning: str,
+        *,
+        depths: bool = False,
+    ) -> Look:
+        """Profile the training images, and decide.
+
+        Args:
+            splits: the images.
+            similarity: as in `advise`.
+            fine_tuning: as in `Situation`.
+            depths: judge a head on each block, too.
+        """
+        started = time.perf_counter()
+        whole = self._takes_all(len(splits.train) + len(splits.validation))
+        source = self.source(splits if whole else _sampled(splits), WIDEST, sampled=not whole)
+        profile = self._profile(source)
+        if whole:  # while the same program is at hand
+            source.rows("validation", len(self.backbone.blocks))
+        situation = Situation(
+            num_images=len(source.splits.train if whole else splits.train),
+            num_classes=len(splits.class_names),
+            similarity=similarity,
+            fine_tuning=fine_tuning,
+            costs=Costs.of(self.backbone, source.seconds_per_image(len(self.backbone.blocks))),
+        )
+        advice = decide(profile, situation, seed=self.settings.seed)
+        found = probe_depths(profile) if depths else ()
+        seconds = time.perf_counter() - started
+        advice = dataclasses.replace(advice, depths=found, seconds=seconds)
+        return Look(profile, source if whole else None, advice)
+
+    def source(
+        self,
+        splits: Splits,
+        features: str,
+        num_blocks: int | None = None,
+        *,
+        sampled: bool = False,
+    ) -> RowSource:
+        """The rows of the images for a head that reads a feature set; `sampled`: of some images."""
+        return RowSource(
+            self.network(splits, features, num_blocks),
+            splits,
+            store=self.store,
+            budget_mb=self.budget_mb,
+            dtype=self.dtype,
+            kept=self.kept,
+            sampled=sampled,
+            verbose=self.verbose,
+        )
+
+    def network(self, splits: Splits, features: str, num_blocks: int | None = None) -> Network:
+        """The backbone with a new head."""
+        return Network(
+            self.backbone,
+            num_blocks or len(self.backbone.blocks),
+            len(splits.class_names),
+            self.pooling,
+            self.settings.seed,
+            features=features,
+        )
+
+    @functools.cached_property
+    def _columns(self) -> tuple[tuple[Columns, ...], dict[str, int]]:
+        """What each column of the widest features is."""
+        return columns_of(self.backbone, self.pooling)
+
+    def _takes_all(self, num_images: int) -> bool:
+        """Whether the features of all blocks are computed of all images."""
+        width = self._columns[1][WIDEST]
+        return num_images <= min(MOST_WHOLE_IMAGES, MOST_WHOLE_MB * 2**20 // (4 * width))
+
+    def _profile(self, source: RowSource) -> Profile:
+        rows = source.rows("train", len(self.backbone.blocks))
+        assert isinstance(rows, np.ndarray)  # only images are streamed
+        train = source.splits.train
+        gap, measured_with = gap_or_reason(
+            self.backbone,
+            train,
+            seed=self.settings.seed,
+            reference=self.reference,
+            store=self.store,
+        )
+        columns, widths = self._columns
+        sample = even_sample(train.labels, MOST_IMAGES)
+        return Profile(
+            rows if len(sample) == len(rows) else rows[sample],
+            train.labels[sample],
+            columns,
+            widths,
+            gap,
+            measured_with,
+        )
+
+
+def _sampled(splits: Splits) -> Splits:
+    """Some of the training images; of the other parts nothing is looked at."""
+    train = splits.train.select(even_sample(splits.train.labels, MOST_IMAGES))
+    no_validation = dataclasses.replace(train.select([0]), name="validation")
+    return dataclasses.replace(splits, train=train, validation=no_validation, test=None)

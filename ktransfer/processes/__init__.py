@@ -1,0 +1,1 @@
+"""Processes: how ours begin and end, how many threads they compute in, and Keras' settings."""

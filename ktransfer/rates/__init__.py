@@ -1,6 +1,0 @@
-"""What searches for a learning rate found, as plain data: a range test and a sweep."""
-
-from ktransfer.rates.range_test import RangeTest, range_test_result
-from ktransfer.rates.sweep import SWEEP_RATES, Sweep, SweepTrial
-
-__all__ = ["SWEEP_RATES", "RangeTest", "Sweep", "SweepTrial", "range_test_result"]

@@ -1,0 +1,1 @@
+"""Plain data and the dataclasses that it is read into."""

@@ -1,0 +1,1 @@
+"""What people are shown: progress, times, names that are safe on a terminal or in a spreadsheet."""

@@ -1,0 +1,6 @@
+"""What searches for a learning rate found, as plain data: a range test and a sweep."""
+
+from ktransfer.training.learning_rates.range_test import RangeTest, range_test_result
+from ktransfer.training.learning_rates.sweep import SWEEP_RATES, Sweep, SweepTrial
+
+__all__ = ["SWEEP_RATES", "RangeTest", "Sweep", "SweepTrial", "range_test_result"]
