@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from ktransfer._keras import keras_fault
+from ktransfer.errors.keras import keras_fault
 
 #: Modules of 0.1.0 that are elsewhere now, those in them along with them.
 MOVED_MODULES = {

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def at_work(seconds: dict[str, float]) -> Iterator[None]:
     """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
-    from ktransfer._keras import check_keras
     from ktransfer.cli.quiet import hide_chatter
+    from ktransfer.errors.keras import check_keras
     from ktransfer.show.progress import working
 
     check_keras()

@@ -13,8 +13,8 @@ import pytest
 from conftest import small_network, write_pictures
 
 from ktransfer import FineTuner, InputError
-from ktransfer._keras import check_keras
 from ktransfer.backbones import load_backbone
+from ktransfer.errors.keras import check_keras
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.tuner import UnfreezeTuner
 
