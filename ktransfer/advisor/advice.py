@@ -11,11 +11,10 @@ from ktransfer.advisor.thresholds import (
     SMALL_IMAGES_PER_CLASS,
     SMALL_NUM_IMAGES,
 )
+from ktransfer.files.records import check_typed, with_tuples
 from ktransfer.plan import Plan
 from ktransfer.profile import SIMILAR_BELOW, Depth, DomainGap
 from ktransfer.profile.learning_curve import LearningCurve
-from ktransfer.records.plain import with_tuples
-from ktransfer.records.typed import check_typed
 
 #: What divides small from large, and similar from different.
 THRESHOLDS = {

@@ -13,10 +13,9 @@ from ktransfer.augment import STRENGTHS
 from ktransfer.classifier.unseen import Apart
 from ktransfer.data import Skipped
 from ktransfer.doctor import Finding
+from ktransfer.files.records import check_typed, with_tuples
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
-from ktransfer.records.plain import with_tuples
-from ktransfer.records.typed import check_typed
 from ktransfer.training.diagnosis import Diagnosis, history_table
 from ktransfer.training.stage_result import StageResult
 

@@ -15,9 +15,9 @@ from ktransfer.errors import InputError, RunError, unknown_name
 from ktransfer.features import FEATURE_SETS, taps_of
 from ktransfer.files.archives import read_arrays
 from ktransfer.files.reading import open_plain, parse_json
+from ktransfer.files.records import check_typed
 from ktransfer.files.writing import check_new_file, write_file
 from ktransfer.profile.gap import DomainGap
-from ktransfer.records.typed import check_typed
 
 #: The feature set that holds all others, and in which each of them comes first.
 WIDEST = FEATURE_SETS[-1]

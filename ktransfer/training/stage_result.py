@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ktransfer.files.records import with_tuples
 from ktransfer.freezing import FrozenProof
-from ktransfer.records.plain import with_tuples
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ktransfer.records.typed import check_typed
+from ktransfer.files.records import check_typed
 
 
 @dataclasses.dataclass

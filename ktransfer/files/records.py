@@ -1,4 +1,4 @@
-"""Whether a dataclass read from a file holds what its annotations say, however deep."""
+"""Dataclasses read from JSON: tuples again, and what their annotations say, however deep."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import collections.abc
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 #: A whole number of more bits cannot be made a float.
 _MOST_BITS = 1_023
+
+
+def with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the tuples that JSON made lists of; what lies deeper stays as it is."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def check_typed(value: Any, where: str) -> None:

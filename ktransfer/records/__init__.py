@@ -1,1 +1,0 @@
-"""Plain data and the dataclasses that it is read into."""
