@@ -142,7 +142,7 @@ def exported(
         "top1": float(np.mean(found.argmax(1) == expected.argmax(1))),
         "spread": float(expected[:, 0].std()),
         "onnx_per_s": per_second(run, small[:BATCH]) if timed else None,
-        "keras_per_s": per_second(tuner._infer, small[:BATCH]) if timed else None,
+        "keras_per_s": per_second(tuner.classifier.forward, small[:BATCH]) if timed else None,
     }
 
 

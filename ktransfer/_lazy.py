@@ -68,14 +68,15 @@ def moved_names(package: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: its `__name__`.
-        moved: the package that each name lives in now.
+        moved: the package that each name lives in now, `package:name` where it is called otherwise.
     """
 
     def get(name: str) -> Any:
         if name not in moved:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        _warn(f"{package}.{name}", f"{moved[name]}.{name}")
-        return getattr(importlib.import_module(moved[name]), name)
+        place, _, now = moved[name].partition(":")
+        _warn(f"{package}.{name}", f"{place}.{now or name}")
+        return getattr(importlib.import_module(place), now or name)
 
     return get
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ktransfer.advisor.advice import Advice, head_name
 from ktransfer.advisor.candidates import candidates_of
-from ktransfer.advisor.rule import advise, cell_of, overfitting_risk, size_reason
+from ktransfer.advisor.rule import cell_of, overfitting_risk, rule_alone, size_reason
 from ktransfer.advisor.situation import Situation
 from ktransfer.advisor.trying import stages_to_try
 from ktransfer.errors import InputError
@@ -70,12 +70,12 @@ def _prior(profile: Profile, situation: Situation) -> Advice:
     said, gap = situation.similarity, profile.gap
     measured = gap.similar if gap else None
     given = said if said is not None or measured is None else float(measured)
-    rule = advise(
+    rule = rule_alone(
         situation.num_images,
         situation.num_classes,
         given,
-        num_features=profile.widths["last"],
-        block_parameters=situation.costs.parameters,
+        profile.widths["last"],
+        situation.costs.parameters,
     )
     sentences = [size_reason(situation.num_images, situation.num_classes)]
     if gap:
@@ -142,7 +142,7 @@ def _plan(features: str, tries: Sequence[Stage], num_blocks: int) -> Plan:
     everything = any(stage.unfreeze == num_blocks for stage in tries)
     tuned = "lp_ft" if everything else "last_blocks"
     name = tuned if tries else head_name(features)
-    return replace(head, name=name, stages=(*head.stages, *tries)).resolve(num_blocks)
+    return replace(head, name=name, stages=(*head.stages, *tries), num_blocks=num_blocks)
 
 
 def _head_reasons(

@@ -66,6 +66,18 @@ def advise(
         >>> advise(300, 5, "similar", num_features=512).trainable_parameters
         2565
     """
+    advice = rule_alone(num_images, num_classes, similarity, num_features, block_parameters)
+    return replace(advice, plan=plan_for(advice))
+
+
+def rule_alone(
+    num_images: int,
+    num_classes: int,
+    similarity: float | str | None,
+    num_features: int,
+    block_parameters: Sequence[int],
+) -> Advice:
+    """What `advise` says, without a plan that carries it out."""
     _check_counts(num_images, num_classes)
     similar, assumption = _is_similar(similarity)
     size = size_of(num_images, num_classes)
@@ -74,7 +86,7 @@ def advise(
     strategy, kept, trained = _strategy(cell, per_class, similar, blocks)
     head = (num_features + 1) * num_classes
     trainable = head + sum(block_parameters[kept - trained : kept])
-    advice = Advice(
+    return Advice(
         cell=cell,
         strategy=strategy,
         reasons=(size_reason(num_images, num_classes), assumption, _WHY[strategy]),
@@ -85,7 +97,6 @@ def advise(
         size=size,
         similar=None if similarity is None else similar,
     )
-    return replace(advice, plan=plan_for(advice))
 
 
 def _check_counts(num_images: int, num_classes: int) -> None:

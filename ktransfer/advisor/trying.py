@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ktransfer.errors import unknown_name
@@ -75,4 +76,5 @@ def _left_out(every: Sequence[Stage], short: Sequence[Stage], situation: Situati
 def every_stage(situation: Situation) -> tuple[Stage, ...]:
     """What may be tried: the last third, from the cache and cheap, then everything."""
     blocks = situation.num_blocks
-    return lp_ft(last_first=max(1, blocks // 3)).resolve(blocks).stages[1:]
+    tuning = lp_ft(last_first=max(1, blocks // 3)).stages[1:]
+    return tuple(replace(each, unfreeze=each.num_trainable_blocks(blocks)) for each in tuning)

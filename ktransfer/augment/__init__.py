@@ -50,4 +50,6 @@ _HOME = {
     "view_seed": "views",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME)
+_MOVED = dict.fromkeys(("Look", "look"), "ktransfer.augment.samples")
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME, moved=_MOVED)

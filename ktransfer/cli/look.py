@@ -52,7 +52,7 @@ def look(
     size = _size(backbone, input_size)
     seconds: dict[str, float] = {}
     with at_work(seconds):
-        from ktransfer.augment.look import look as draw
+        from ktransfer.augment.samples import look as draw
 
         with timed(seconds, "look"):
             page = draw(

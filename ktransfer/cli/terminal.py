@@ -23,7 +23,7 @@ from ktransfer.show.printable import printable
 
 if TYPE_CHECKING:
     from ktransfer.advisor import Advice
-    from ktransfer.augment.look import Look
+    from ktransfer.augment.samples import Look
     from ktransfer.backbones.catalog import BackboneInfo
     from ktransfer.classifier.results import Evaluation, FitResult
     from ktransfer.data import Skipped

@@ -14,20 +14,18 @@ if TYPE_CHECKING:
     from ktransfer.export.calibration import calibration_images, check_calibration
     from ktransfer.export.exporting import export
     from ktransfer.export.formats import FORMATS, Request
-    from ktransfer.export.images import check_images, images_to_compare
+    from ktransfer.export.images import ComparisonImages, check_images, images_to_compare
     from ktransfer.export.quantisation import QUANTISATIONS, Quantised
     from ktransfer.export.result import ExportResult
-    from ktransfer.export.trained import Proof, Trained
 
 __all__ = [
     "FORMATS",
     "QUANTISATIONS",
     "Agreement",
+    "ComparisonImages",
     "ExportResult",
-    "Proof",
     "Quantised",
     "Request",
-    "Trained",
     "calibration_images",
     "check_calibration",
     "check_images",
@@ -37,13 +35,12 @@ __all__ = [
 
 _HOME = {
     "Agreement": "agreement",
+    "ComparisonImages": "images",
     "ExportResult": "result",
     "FORMATS": "formats",
-    "Proof": "trained",
     "QUANTISATIONS": "quantisation",
     "Quantised": "quantisation",
     "Request": "formats",
-    "Trained": "trained",
     "calibration_images": "calibration",
     "check_calibration": "calibration",
     "check_images": "images",
@@ -51,4 +48,9 @@ _HOME = {
     "images_to_compare": "images",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME)
+_MOVED = {
+    "Proof": "ktransfer.export:ComparisonImages",
+    "Trained": "ktransfer.classifier:Classifier",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME, moved=_MOVED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from ktransfer.errors import InputError
 from ktransfer.export.images import spread
 from ktransfer.runs.held_back import range_of
 
+if TYPE_CHECKING:
+    from ktransfer.classifier import Classifier
+
 #: Images that are used at most.
 MOST_IMAGES = 128
 
@@ -27,21 +30,12 @@ _HOW = (
 )
 
 
-def calibration_images(
-    calibration: Any,
-    kept: Part | None,
-    class_names: Sequence[str],
-    record: Mapping[str, Any],
-    input_size: tuple[int, int],
-) -> np.ndarray:
+def calibration_images(classifier: Classifier, calibration: Any) -> np.ndarray:
     """A sample of at most `MOST_IMAGES` images, as many of each class as there are.
 
     Args:
+        classifier: whose export is to be quantised.
         calibration: a source that the user gives, labelled or not; None: that of the training.
-        kept: the training part of a training in this process.
-        class_names: of the model.
-        record: of `held_back.record_of`, for a model that was loaded.
-        input_size: height and width that the network sees, in pixels.
 
     Returns:
         uint8 `(images, height, width, 3)`, resized as for the network.
@@ -50,13 +44,13 @@ def calibration_images(
         InputError: there are none to be had, or none can be read.
     """
     if calibration is not None:
-        part = _of_source(calibration, class_names, range_of(record))
-    elif kept is not None:
-        part = kept
+        part = _of_source(calibration, classifier.class_names, classifier.value_range)
+    elif classifier.train is not None:
+        part = classifier.train
     else:
-        part = _of_record(class_names, record)
+        part = _of_record(classifier.class_names, classifier.data)
     part = spread(part, MOST_IMAGES)
-    read = [_pixels(part, row, input_size) for row in range(len(part))]
+    read = [_pixels(part, row, classifier.input_size) for row in range(len(part))]
     pixels = [each for each in read if each is not None]
     if not pixels:
         raise InputError(f"there is no image to calibrate on that can be decoded: {_HOW}")

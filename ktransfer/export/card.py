@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.classifier.results import FitResult
+from ktransfer.classifier import Classifier, FitResult
 from ktransfer.data.images.value_range import ValueRange, in_words
 from ktransfer.export.calling import example, packages
 from ktransfer.export.markdown import bullets, code, table, text
 from ktransfer.export.proven import how_it_agrees, what_it_cost
 from ktransfer.export.result import ExportResult
-from ktransfer.export.trained import Trained
 from ktransfer.metrics import Score
 
 _MOST_SKIPPED = 20
@@ -25,35 +24,35 @@ _MOST_CONFUSED = 5
 _MOST_CLASSES = 12
 
 
-def write_card(trained: Trained, export: ExportResult, metadata: Mapping[str, Any]) -> str:
+def write_card(classifier: Classifier, export: ExportResult, metadata: Mapping[str, Any]) -> str:
     """The card of an export.
 
     Args:
-        trained: the model.
+        classifier: the model and what is known of it.
         export: what was written, and how it was compared.
         metadata: what travels inside the export.
     """
     sections = [
-        [f"# {text(export.path.name)}", "", _summary(trained, metadata)],
-        ["## Call it", "", *_call(export, trained.value_range)],
-        ["## How good it is", "", *_accuracy(trained)],
-        ["## What it learnt from", "", *_data(trained, metadata)],
-        ["## How it was trained", "", *_training(trained)],
+        [f"# {text(export.path.name)}", "", _summary(classifier, metadata)],
+        ["## Call it", "", *_call(export, classifier.value_range)],
+        ["## How good it is", "", *_accuracy(classifier)],
+        ["## What it learnt from", "", *_data(classifier, metadata)],
+        ["## How it was trained", "", *_training(classifier)],
         ["## The export is the model", "", *how_it_agrees(export), *what_it_cost(export)],
         ["## The file", "", *_file(export, metadata)],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
-def _summary(trained: Trained, metadata: Mapping[str, Any]) -> str:
-    names = [text(each) for each in trained.class_names]
+def _summary(classifier: Classifier, metadata: Mapping[str, Any]) -> str:
+    names = [text(each) for each in classifier.class_names]
     shown = ", ".join(names[:_MOST_CLASSES])
     more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
-    result = trained.result
+    result = classifier.result
     learnt = f" that learnt from {result.part_sizes['train']:,} images" if result else ""
     return (
         f"Tells {len(names)} classes of images apart: {shown}{more}. {_right(result)}A "
-        f"{text(trained.backbone)}{learnt}, exported with ktransfer "
+        f"{text(classifier.backbone.name)}{learnt}, exported with ktransfer "
         f"{metadata['versions']['ktransfer']} on {metadata['created'][:10]}. It always answers "
         "with one of these classes, whatever the image shows."
     )
@@ -103,10 +102,10 @@ def _deep(value_range: ValueRange | None) -> list[str]:
     ]
 
 
-def _accuracy(trained: Trained) -> list[str]:
-    if trained.result is None:
+def _accuracy(classifier: Classifier) -> list[str]:
+    if classifier.result is None:
         return ["The run was saved without its result: how good it is was not measured."]
-    result = trained.result
+    result = classifier.result
     scores = {"validation": result.validation, "test": result.test}
     rows = [
         [
@@ -133,7 +132,7 @@ def _accuracy(trained: Trained) -> list[str]:
         f"By class, on the {part} images, the worst first:",
         "",
         *_per_class(chosen),
-        *_confused(chosen, trained.class_names),
+        *_confused(chosen, classifier.class_names),
     ]
 
 
@@ -171,15 +170,15 @@ def _confused(found: Score, class_names: Sequence[str]) -> list[str]:
     return ["", "Most often confused:", "", *bullets(said)] if said else []
 
 
-def _data(trained: Trained, metadata: Mapping[str, Any]) -> list[str]:
-    result, record = trained.result, trained.data
-    digest = trained.data_sha256
+def _data(classifier: Classifier, metadata: Mapping[str, Any]) -> list[str]:
+    result, record = classifier.result, classifier.data
+    digest = classifier.data_sha256
     facts = [
         f"Source: {text(record['source'])}" if record.get("source") else "Source: in memory",
         f"SHA-256 of the training and validation images, in any order: `{digest}`"
         if digest
         else "The images were not fingerprinted",
-        f"Classes: {', '.join(text(each) for each in trained.class_names)}",
+        f"Classes: {', '.join(text(each) for each in classifier.class_names)}",
     ]
     if result is None:
         return bullets(facts)
@@ -236,14 +235,15 @@ def _skipped(result: FitResult) -> list[str]:
     return ["", f"Left out, {len(result.skipped):,} in all:", "", *bullets(shown)]
 
 
-def _training(trained: Trained) -> list[str]:
-    options = "".join(f", {name}={value}" for name, value in trained.options.items())
+def _training(classifier: Classifier) -> list[str]:
+    options = "".join(f", {name}={value}" for name, value in classifier.backbone.options.items())
+    backbone, (height, width) = classifier.backbone, classifier.input_size
     facts = [
-        f"Backbone: {text(f'{trained.backbone}{options}')}, weights: "
-        f"{text(trained.weights or 'random')}, {trained.input_size[0]} x {trained.input_size[1]} "
+        f"Backbone: {text(f'{backbone.name}{options}')}, weights: "
+        f"{text(backbone.weights or 'random')}, {height} x {width} "
         "pixels",
     ]
-    result = trained.result
+    result = classifier.result
     if result is None:
         return bullets(facts)
     facts += [

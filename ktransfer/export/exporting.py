@@ -1,4 +1,4 @@
-"""One call of `FineTuner.export`: write aside, prove, describe, move into place."""
+"""`export`: write aside, prove, describe, move into place."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
+from ktransfer.classifier import Classifier
 from ktransfer.errors import InputError, RunError
 from ktransfer.export.agreement import Agreement, Expected, batches, compare, expected
+from ktransfer.export.calibration import calibration_images
 from ktransfer.export.card import write_card
-from ktransfer.export.formats import BOUND, Request, card_path
+from ktransfer.export.formats import BOUND, DEFAULT_OPSET, Request, card_path
+from ktransfer.export.images import MOST_IMAGES, MOST_JUDGED, ComparisonImages, images_to_compare
 from ktransfer.export.metadata import as_json, metadata_of
-from ktransfer.export.quantisation import Quantised, judge
+from ktransfer.export.quantisation import DEFAULT_MAX_LOSS, Quantised, judge
 from ktransfer.export.quantising import quantise_file
 from ktransfer.export.result import ExportResult
 from ktransfer.export.runtimes import load_export
 from ktransfer.export.servable import computing_in_float32
 from ktransfer.export.staging import put_in_place, size_and_digest, staged
-from ktransfer.export.trained import Proof, Trained
 from ktransfer.features import compile_forward
 from ktransfer.files.seal import seal
 from ktransfer.serving.metadata import KEY
@@ -32,51 +35,107 @@ from ktransfer.show.timing import timed
 
 
 def export(
-    trained: Trained, request: Request, proof: Proof, *, verbose: bool = True
+    classifier: Classifier,
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    opset: int = DEFAULT_OPSET,
+    quantise: str | None = None,
+    max_loss: float = DEFAULT_MAX_LOSS,
+    calibration: Any = None,
+    validation: Any = None,
+    overwrite: bool = False,
 ) -> ExportResult:
-    """Write a model, and put it in place if it predicts the same as before.
+    """Write a model as a file that other programs run, proven to predict the same.
+
+    Resizing, preprocessing, softmax, temperature and class names are inside. The file is written
+    aside, loaded again in its own runtime and compared with the model on real images; it is put in
+    place only if every image has the same class, and every probability differs by less than 1e-4. A
+    model card, `NAME.card.md`, is written beside it.
+
+    A quantised file is made of one that has passed this, and is put in place if it loses no more
+    accuracy than `max_loss`.
 
     Args:
-        trained: the model.
-        request: where and as what.
-        proof: the images to compare on.
-        verbose: show on standard error what is being done.
+        classifier: the model and what is known of it.
+        path: of the file or folder; its ending says the format where `format` does not.
+        format: `"onnx"` (`.onnx`, needs the extra `onnx`), `"litert"` (`.tflite`), `"savedmodel"`
+            (a folder) or `"keras"` (`.keras`, which takes images of `backbone.input_size` only;
+            the others take any size).
+        opset: of ONNX.
+        quantise: for ONNX and LiteRT (extra `litert`): `"float16"` keeps the weights in half the
+            space, and computes in float32; `"int8"` keeps weights and activations in a quarter of
+            it, and is faster where the processor has instructions for it (VNNI, or those of ARM).
+            None: float32.
+        max_loss: the share of accuracy that quantisation may cost; 0.01 is one point. Where the
+            images to compare on have no labels, the share of them that may get another class.
+        calibration: for int8, images to measure the activations on, at most 128 of them: a source
+            as `fit` or `predict` takes it. None: the training images.
+        validation: images to compare on, at most 128 of them, 1,000 where a quantised file is
+            judged: a source as `fit` or `predict` takes it, labelled or not. None: the validation
+            part of the training.
+        overwrite: replace the export that lies there. It stays whole until the new one has proven
+            itself. What else lies in the folder of a SavedModel is left alone.
 
     Returns:
-        The result. At `request.target` lies the export, and beside it its card.
+        An `ExportResult`; print it.
 
     Raises:
-        InputError: the model has what the format does not know, or no image can be decoded.
-        RunError: it cannot be converted, quantised, written or loaded again, predicts something
-            else, or loses more by quantisation than it may.
-            Nothing of it is left then, and an earlier export is untouched.
+        InputError: the format is unknown, an extra is missing, the model has what the format does
+            not know, or the images cannot be read; there are no images to calibrate on.
+        RunError: the place is taken or cannot be written to, there are no images to compare on, the
+            export cannot be converted, quantised or loaded again, predicts something else, or loses
+            more than `max_loss`. Nothing of it is left then, and an earlier export is untouched.
     """
+    request = Request.of(
+        path,
+        format,
+        opset,
+        overwrite=overwrite,
+        quantise=quantise,
+        max_loss=max_loss,
+        images=(validation, calibration),
+    )
+    most = MOST_JUDGED if quantise else MOST_IMAGES
+    part, notes = images_to_compare(classifier, validation, most=most)
+    calibrated = calibration_images(classifier, calibration) if quantise == "int8" else None
+    probabilities, rows, _ = classifier.probabilities(part)
+    images = ComparisonImages(part.select(rows), probabilities, notes, calibrated)
+    return _export(classifier, request, images)
+
+
+def _export(classifier: Classifier, request: Request, compared: ComparisonImages) -> ExportResult:
+    """Write the model, and put it in place if it predicts the same as before."""
+    verbose = classifier.verbose
     name, seconds = request.format.name, dict[str, float]()
     _check_backend(name)
     with staged(request.target) as folder:
         # Under its own name: a runtime may go by the ending.
         written = folder / request.target.name
         metadata = metadata_of(
-            trained.class_names,
-            trained.input_size,
-            trained.data_sha256,
-            trained.learnt,
+            classifier.class_names,
+            classifier.input_size,
+            classifier.data_sha256,
+            classifier.learnt,
             sealed=name == "onnx",
-            value_range=trained.value_range,
+            value_range=classifier.value_range,
         )
         with timed(seconds, "convert"), working(f"writing {name}", shown=verbose):
-            _write(trained, request, written, as_json(metadata))
+            _write(classifier, request, written, as_json(metadata))
         with timed(seconds, "compare"), working("comparing with the model", shown=verbose):
-            wanted, notes = _wanted(trained, request, proof)
-            agreement = _compared(trained, request, wanted, written, BOUND)
+            wanted, notes = _wanted(classifier, request, compared)
+            agreement = _compared(classifier, request, wanted, written, BOUND)
         quantised = None
         if request.quantise:
             metadata = {**metadata, "quantisation": request.quantise}
             with timed(seconds, "quantise"), working(f"to {request.quantise}", shown=verbose):
-                images = proof.calibration
-                size = _quantise(trained, request, written, images, as_json(metadata))
+                images = compared.calibration
+                size = _quantise(classifier, request, written, images, as_json(metadata))
             with timed(seconds, "compare"), working("comparing once more", shown=verbose):
-                float32, agreement = agreement, _compared(trained, request, wanted, written, None)
+                float32, agreement = (
+                    agreement,
+                    _compared(classifier, request, wanted, written, None),
+                )
             quantised = judge(
                 request.quantise,
                 agreement,
@@ -85,9 +144,9 @@ def export(
                 max_loss=request.max_loss,
                 num_calibration_images=0 if images is None else len(images),
             )
-        result = _result(trained, request, written, agreement, notes, seconds, quantised)
+        result = _result(classifier, request, written, agreement, notes, seconds, quantised)
         card = folder / "card.md"
-        card.write_text(write_card(trained, result, metadata), "utf-8", "backslashreplace")
+        card.write_text(write_card(classifier, result, metadata), "utf-8", "backslashreplace")
         moves, outdated = _moves(request, written)
         put_in_place(folder, {**moves, card: result.card}, outdated)
     return result
@@ -102,19 +161,23 @@ def _moves(request: Request, written: Path) -> tuple[dict[Path, Path], list[Path
     return replacing(written, request.target)
 
 
-def _wanted(trained: Trained, request: Request, proof: Proof) -> tuple[Expected, tuple[str, ...]]:
+def _wanted(
+    classifier: Classifier, request: Request, compared: ComparisonImages
+) -> tuple[Expected, tuple[str, ...]]:
     """What the export must say, and notes."""
-    wanted = expected(trained.forward, proof.part, proof.probabilities, trained.input_size)
+    wanted = expected(
+        classifier.forward, compared.part, compared.probabilities, classifier.input_size
+    )
     if request.format.name == "keras":  # which keeps the precision of each layer
-        return wanted, proof.notes
-    return _in_float32(trained.model, wanted, proof.notes)
+        return wanted, compared.notes
+    return _in_float32(classifier.model, wanted, compared.notes)
 
 
 def _compared(
-    trained: Trained, request: Request, wanted: Expected, written: Path, bound: float | None
+    classifier: Classifier, request: Request, wanted: Expected, written: Path, bound: float | None
 ) -> Agreement:
     predict = load_export(written, request.format.name)
-    any_size, names = request.format.any_size, trained.class_names
+    any_size, names = request.format.any_size, classifier.class_names
     return compare(predict, wanted, names, any_size=any_size, bound=bound)
 
 
@@ -138,7 +201,7 @@ def _in_float32(
 
 
 def _result(
-    trained: Trained,
+    classifier: Classifier,
     request: Request,
     written: Path,
     agreement: Agreement,
@@ -153,7 +216,7 @@ def _result(
         size_bytes=size_bytes,
         sha256=sha256,
         card=card_path(request.target),
-        input_size=trained.input_size,
+        input_size=classifier.input_size,
         any_size=request.format.any_size,
         opset=request.opset if request.format.name == "onnx" else None,
         agreement=agreement,
@@ -172,15 +235,15 @@ def _check_backend(name: str) -> None:
         )
 
 
-def _write(trained: Trained, request: Request, path: Path, metadata: str) -> None:
+def _write(classifier: Classifier, request: Request, path: Path, metadata: str) -> None:
     """Write the file or folder; every failure is a `RunError`."""
     writers = {"onnx": _onnx, "litert": _litert, "savedmodel": _savedmodel, "keras": _keras}
     with _errors_in_words(request, path):
-        writers[request.format.name](trained, request, path, metadata)
+        writers[request.format.name](classifier, request, path, metadata)
 
 
 def _quantise(
-    trained: Trained, request: Request, path: Path, images: np.ndarray | None, metadata: str
+    classifier: Classifier, request: Request, path: Path, images: np.ndarray | None, metadata: str
 ) -> int:
     """Put a quantised file in place of that of float32, whose size in bytes is returned."""
     kind, size = str(request.quantise), path.stat().st_size
@@ -191,7 +254,7 @@ def _quantise(
         else:
             from ktransfer.export.litert import append_metadata
 
-            append_metadata(path, trained.class_names, metadata)
+            append_metadata(path, classifier.class_names, metadata)
     return size
 
 
@@ -217,29 +280,33 @@ def _in_words(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _onnx(trained: Trained, request: Request, path: Path, metadata: str) -> None:
+def _onnx(classifier: Classifier, request: Request, path: Path, metadata: str) -> None:
     from ktransfer.export.onnx import write_onnx
 
     held = {KEY: metadata}
-    write_onnx(trained.model, trained.input_size, path, opset=request.opset, metadata=held)
+    write_onnx(classifier.model, classifier.input_size, path, opset=request.opset, metadata=held)
     path.write_bytes(seal(path.read_bytes()))
 
 
-def _litert(trained: Trained, _: Request, path: Path, metadata: str) -> None:
+def _litert(classifier: Classifier, _: Request, path: Path, metadata: str) -> None:
     from ktransfer.export.litert import write_litert
 
-    names = trained.class_names
-    write_litert(trained.model, trained.input_size, path, class_names=names, metadata=metadata)
+    names = classifier.class_names
+    write_litert(
+        classifier.model, classifier.input_size, path, class_names=names, metadata=metadata
+    )
 
 
-def _savedmodel(trained: Trained, _: Request, path: Path, metadata: str) -> None:
+def _savedmodel(classifier: Classifier, _: Request, path: Path, metadata: str) -> None:
     from ktransfer.export.savedmodel import write_savedmodel
 
-    names = trained.class_names
-    write_savedmodel(trained.model, trained.input_size, path, class_names=names, metadata=metadata)
+    names = classifier.class_names
+    write_savedmodel(
+        classifier.model, classifier.input_size, path, class_names=names, metadata=metadata
+    )
 
 
-def _keras(trained: Trained, _: Request, path: Path, metadata: str) -> None:
+def _keras(classifier: Classifier, _: Request, path: Path, metadata: str) -> None:
     from ktransfer.export.keras_file import write_keras
 
-    write_keras(trained.model, trained.input_size, path, metadata=metadata)
+    write_keras(classifier.model, classifier.input_size, path, metadata=metadata)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from ktransfer.data.reading.layout import TFDS_PREFIX
 from ktransfer.errors import InputError, RunError
 from ktransfer.profile.probes import even_sample
 from ktransfer.runs.held_back import held_back, range_of
+
+if TYPE_CHECKING:
+    from ktransfer.classifier import Classifier
 
 #: Images that an export is compared on at most.
 MOST_IMAGES = 128
@@ -27,21 +31,32 @@ _HOW = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class ComparisonImages:
+    """The images that an export is compared on.
+
+    Attributes:
+        part: the images, all of which the model could read.
+        probabilities: float32 `(images, classes)`, what the model says of them.
+        notes: on how they were chosen.
+        calibration: uint8 `(images, height, width, 3)`, what an int8 export is calibrated on; None
+            for any other.
+    """
+
+    part: Part
+    probabilities: np.ndarray
+    notes: tuple[str, ...]
+    calibration: np.ndarray | None = None
+
+
 def images_to_compare(
-    validation: Any,
-    kept: Part | None,
-    class_names: Sequence[str],
-    record: Mapping[str, Any],
-    *,
-    most: int = MOST_IMAGES,
+    classifier: Classifier, validation: Any, *, most: int = MOST_IMAGES
 ) -> tuple[Part, tuple[str, ...]]:
     """At most `most` images, evenly spread over those there are, and notes on them.
 
     Args:
+        classifier: whose export is to be compared.
         validation: a source that the user gives, labelled or not; None: that of the training.
-        kept: the validation part of a training in this process.
-        class_names: of the model.
-        record: of `held_back.record_of`, for a model that was loaded.
         most: how many.
 
     Raises:
@@ -49,11 +64,11 @@ def images_to_compare(
         InputError: the source that was given cannot be read, or is empty.
     """
     if validation is not None:
-        part, notes = _of_source(validation, class_names, record)
-    elif kept is not None:
-        part, notes = kept, ()
+        part, notes = _of_source(validation, classifier.class_names, classifier.data)
+    elif classifier.validation is not None:
+        part, notes = classifier.validation, ()
     else:
-        part, notes = _of_record(class_names, record)
+        part, notes = _of_record(classifier.class_names, classifier.data)
     if not len(part):
         raise InputError(f"there is no image to compare the export on: {_HOW}")
     return spread(part, most), notes

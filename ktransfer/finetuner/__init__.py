@@ -15,4 +15,14 @@ _HOME = {
     "FineTuner": "finetuner",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME)
+#: What `ktransfer.fitting` held.
+_MOVED = {
+    "Adviser": "ktransfer.advisor.adviser",
+    "Begun": "ktransfer.finetuner.fit:Decided",
+    "Fit": "ktransfer.finetuner.fit",
+    "FitOptions": "ktransfer.finetuner.options",
+    "Fitted": "ktransfer.classifier:Classifier",
+    "Look": "ktransfer.advisor.adviser:Seen",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME, moved=_MOVED)

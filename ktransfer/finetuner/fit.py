@@ -1,52 +1,52 @@
-"""One call of `FineTuner.fit`: look, decide, train, judge."""
+"""One training, from images to a classifier: read, examine, decide, train, judge, keep."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
-from ktransfer.advisor import Advice, Tried, choose_plan, hindsight
+from ktransfer.advisor import Advice, advise, choose_plan
+from ktransfer.advisor.adviser import Adviser, Seen
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
-from ktransfer.classifier.results import FitResult
-from ktransfer.data import Splits
+from ktransfer.classifier import BackboneRecord, Classifier, FitResult
+from ktransfer.data import Splits, read_data
 from ktransfer.data.batches.balance import Balance, choose_balance
+from ktransfer.data.learnt import Learnt
+from ktransfer.doctor import preflight
 from ktransfer.errors import InputError, RunError
-from ktransfer.features import Network, RowSource, randomize
-from ktransfer.finetuner.advising import Adviser, Look
+from ktransfer.features import RowSource, randomize
+from ktransfer.finetuner.judging import (
+    diagnosis_of,
+    hindsight_of,
+    judge,
+    movement_of,
+    values_by_variable,
+)
 from ktransfer.finetuner.options import FitOptions
+from ktransfer.finetuner.pretrained import Pretrained
 from ktransfer.freezing import count_by_block, prefix_digest
-from ktransfer.metrics import Score, score
-from ktransfer.optimizers.report import movement
 from ktransfer.plan import Plan, augmentation_notes
+from ktransfer.runs.held_back import record_of
 from ktransfer.runs.record import read_record
 from ktransfer.show.timing import timed
-from ktransfer.training import (
-    Checkpoints,
-    Settings,
-    Training,
-    best_temperature,
-    check_same,
-    values_of,
-)
-from ktransfer.training.diagnosis import Diagnosis, diagnose
-from ktransfer.training.stage_result import StageResult
+from ktransfer.training import Checkpoints, Settings, Training, check_same
+
+Similarity = float | str | None
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
+class Decided:
     """A training before its first step.
 
     Attributes:
+        splits: the images, as they were read.
         advice: what was measured and decided, or what the 2x2 rule says by itself.
         plan: resolved for the backbone.
         source: of the images and of what the network says of them.
@@ -54,6 +54,7 @@ class Begun:
         request: what the training is made of, as plain data.
     """
 
+    splits: Splits
     advice: Advice
     plan: Plan
     source: RowSource
@@ -62,163 +63,251 @@ class Begun:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """What a training made.
-
-    Attributes:
-        model: images to class probabilities.
-        result: how it went.
-        blocks: for each block of the model its name, and how many of its numbers were frozen and
-            trained.
-    """
-
-    model: keras.Model
-    result: FitResult
-    blocks: tuple[tuple[str, int, int], ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Fit:
     """One training.
 
     Attributes:
-        backbone: with the weights to begin with; training changes them.
-        pooling: as in `heads.pool`.
+        pretrained: the backbone; training changes its weights.
+        pooling: as in `features.pool`.
         settings: how the plan is carried out.
         options: the arguments of the user.
-        reference: measures the domain gap where the backbone cannot; None: what is at hand.
+        gap_backbone: measures the domain gap where the backbone cannot; None: what is at hand.
         verbose: show progress.
     """
 
-    backbone: Backbone
+    pretrained: Pretrained
     pooling: str
     settings: Settings
     options: FitOptions
-    reference: Backbone | None = None
+    gap_backbone: Backbone | None = None
     verbose: bool = True
 
-    def look(self, splits: Splits, *, depths: bool = False) -> Look:
-        """Look at the images and decide, without training; `depths`: also block by block."""
-        asked = self.options.similarity, self.options.fine_tuning
-        return self._adviser.look(splits, *asked, depths=depths)
-
-    def begin(self, splits: Splits, advice: Advice) -> Begun:
-        """Decide on a plan, and look at what the training is made of.
+    def run(self, data: Any) -> Classifier:
+        """Read the images, examine them, decide, train, judge, and keep what was made.
 
         Args:
-            splits: the images.
-            advice: what the 2x2 rule says of them; where the plan is to be decided, more is
-                measured.
+            data: the source of the images.
+
+        Raises:
+            InputError: the images cannot be used, or the plan does not fit the backbone.
+            RunError: what is to be resumed was started with something else, or the run cannot be
+                written.
+        """
+        options, seconds = self.options, dict[str, float]()
+        with timed(seconds, "scan"):
+            splits = self.read(data)
+        with timed(seconds, "backbone"):  # downloaded now, that the data is known to be there
+            _ = self.pretrained.backbone
+        with timed(seconds, "check"):
+            findings = preflight(splits, options.check, verbose=self.verbose)
+        unkept = self._why_unkept()
+        with timed(seconds, "prepare"):
+            decided = self.decide(splits)
+        seconds["prepare"] -= decided.source.seconds
+        if options.complete:
+            return self._taken_over(decided)
+        training, before = self._trained(decided, seconds)
+        with timed(seconds, "score"):
+            scores, temperature = judge(training)
+        classifier = self._classifier(decided, training, record_of(data, splits), temperature)
+        result = FitResult(
+            validation=scores["validation"],
+            test=scores.get("test"),
+            classes=classifier.class_names,
+            part_sizes={part.name: len(part) for part in decided.source.splits.parts},
+            skipped=decided.source.splits.skipped,
+            notes=(*self._notes(decided, training), *unkept),
+            advice=decided.advice,
+            hindsight=hindsight_of(decided.advice, training, len(splits.validation)),
+            plan=decided.plan,
+            stages=tuple(training.results),
+            movement=movement_of(decided.source.network, before, classifier.blocks),
+            diagnosis=diagnosis_of(training),
+            temperature=temperature,
+            trainable_parameters=classifier.summary().trainable_parameters,
+            total_parameters=int(classifier.model.count_params()),
+            seconds=seconds,
+            findings=findings,
+        )
+        classifier = dataclasses.replace(classifier, result=result)
+        if options.out is not None:
+            with timed(seconds, "save"):
+                classifier.save(options.out, overwrite=True)
+            if not result.interrupted:  # then it can still be resumed
+                Checkpoints(options.out).remove()
+        return classifier
+
+    def read(self, data: Any) -> Splits:
+        """The images, divided; a search has divided them once for all of its trials."""
+        if isinstance(data, Splits):
+            return data
+        return read_data(
+            data,
+            validation_fraction=self.options.validation_fraction,
+            seed=self.settings.seed,
+            class_names=self.options.class_names,
+            value_range=self.options.value_range,
+        )
+
+    def rule(self, num_images: int, num_classes: int, similarity: Similarity = None) -> Advice:
+        """What the 2x2 rule says for the backbone."""
+        return advise(
+            num_images,
+            num_classes,
+            similarity,
+            num_features=self.pretrained.num_features,
+            block_parameters=[block.parameters for block in self.backbone.blocks],
+        )
+
+    def profile_images(self, splits: Splits, *, depths: bool = False) -> Seen:
+        """Look at the images and decide, without training; `depths`: also block by block."""
+        asked = self.options.similarity, self.options.fine_tuning
+        return self._adviser.profile_images(splits, *asked, depths=depths)
+
+    def decide(self, splits: Splits) -> Decided:
+        """Decide on a plan, and look at what the training is made of.
 
         Raises:
             InputError: the plan does not fit the backbone.
         """
-        options = self.options
-        look = self.look(splits) if options.decides else None
-        advice = look.advice if look else advice
+        options, blocks = self.options, len(self.backbone.blocks)
+        self.pretrained.begin()
+        seen = self.profile_images(splits) if options.decides else None
+        if seen:
+            advice = seen.advice
+        else:
+            counts = len(splits.train), len(splits.class_names)
+            advice = self.rule(*counts, options.similarity)
         plan = choose_plan(
             self._begun_with() or options.plan,
             advice,
-            len(self.backbone.blocks),
+            blocks,
             unfreeze=options.unfreeze,
             epochs=options.epochs,
             batch_size=options.batch_size,
             patience=options.patience,
             augmentation=options.augmentation,
         )
-        blocks, per_class = len(self.backbone.blocks), len(splits.train) / len(splits.class_names)
+        per_class = len(splits.train) / len(splits.class_names)
         notes = augmentation_notes(plan, blocks, per_class)
         plan = plan.resolve(blocks, per_class)
-        source = self._source(plan, splits, look)
+        source = self._source(plan, splits, seen)
         source.notes.extend(notes)
         balance = choose_balance(options.balance, splits.train.labels, splits.class_names)
         request = self._request(plan, source, balance)
-        return Begun(advice, plan, source, balance, request)
+        return Decided(splits, advice, plan, source, balance, request)
 
-    def training(self, begun: Begun) -> Training:
-        """The training, ready to be searched for a learning rate; nothing of it is saved."""
-        if not begun.plan.pretrained:
+    def training(self, decided: Decided, checkpoints: Checkpoints | None = None) -> Training:
+        """The training before its first step; without checkpoints nothing of it is saved."""
+        if not decided.plan.pretrained:
             randomize(self.backbone, self.settings.seed)
-        settings = self._settings(begun)
-        return Training(begun.plan, begun.source.network, begun.source, settings)
+        settings = dataclasses.replace(self.settings, balance=decided.balance.method)
+        source = decided.source
+        return Training(decided.plan, source.network, source, settings, checkpoints)
 
-    def run(self, begun: Begun, seconds: dict[str, float]) -> Fitted:
-        """Train.
-
-        Args:
-            begun: of `begin`.
-            seconds: where wall times are noted, by phase.
-
-        Raises:
-            RunError: what is to be resumed was started with something else.
-        """
-        started, source = time.perf_counter(), begun.source
+    def _trained(
+        self, decided: Decided, seconds: dict[str, float]
+    ) -> tuple[Training, dict[int, np.ndarray]]:
+        """The training, carried out, and the weights of before."""
+        started, source = time.perf_counter(), decided.source
         looked_s = source.seconds
-        checkpoints = self._checkpoints(begun)
-        if not begun.plan.pretrained:
-            randomize(self.backbone, self.settings.seed)
-        before = _values(self.backbone)
-        settings = self._settings(begun)
-        training = Training(begun.plan, source.network, source, settings, checkpoints)
+        training = self.training(decided, self._checkpoints(decided))
+        before = values_by_variable(self.backbone)
         training.run()
         seconds["decode_and_extract"] = source.seconds
         seconds["train"] = time.perf_counter() - started - (source.seconds - looked_s)
-        with timed(seconds, "score"):
-            scores, temperature = _judge(training)
-        source.network.divide_logits(temperature)
-        model = source.network.joined()
+        return training, before
+
+    def _classifier(
+        self, decided: Decided, training: Training, data: dict[str, Any], temperature: float
+    ) -> Classifier:
+        """The model at a temperature, and all that is known of it but for the result."""
+        network, splits = decided.source.network, decided.splits
+        network.divide_logits(temperature)
+        model = network.joined()
         training.freeze_as_trained()
-        blocks = count_by_block(self.backbone)[: source.network.num_blocks]
-        splits, head = source.splits, source.network.head
-        result = FitResult(
-            validation=scores["validation"],
-            test=scores.get("test"),
-            classes=splits.class_names,
-            part_sizes={part.name: len(part) for part in splits.parts},
-            skipped=splits.skipped,
-            notes=(
-                *splits.notes,
-                *([begun.balance.reason] if begun.balance.reason else []),
-                *source.notes,
-                *(self._store.remarks if self._store else ()),
-                *_stage_notes(training),
+        return Classifier(
+            model=model,
+            class_names=splits.class_names,
+            backbone=BackboneRecord(
+                self.backbone.name,
+                self.backbone.blocks[network.num_blocks - 1].name,
+                self.backbone.weights,
+                self.backbone.input_size,
+                dict(self.backbone.options),
             ),
-            advice=begun.advice,
-            hindsight=_hindsight(begun, training, len(splits.validation)),
-            plan=begun.plan,
-            stages=tuple(training.results),
-            movement=_movement(source.network, before, blocks),
-            diagnosis=_diagnosis(training),
-            temperature=temperature,
-            trainable_parameters=head.count_params() + sum(trained for _, _, trained in blocks),
-            total_parameters=int(model.count_params()),
-            seconds=seconds,
+            blocks=count_by_block(self.backbone)[: network.num_blocks],
+            pooling=self.pooling,
+            dropout=self.settings.dropout,
+            seed=self.settings.seed,
+            data=data,
+            learnt=Learnt.of(splits).joined(self.pretrained.learnt),
+            request=decided.request,
+            train=splits.train,
+            validation=splits.validation,
+            verbose=self.verbose,
         )
-        return Fitted(model, result, blocks)
+
+    def _taken_over(self, decided: Decided) -> Classifier:
+        """What lies in a run that was complete when it was to be resumed."""
+        out, splits = str(self.options.out), decided.splits
+        found = Classifier.load(out, verbose=self.verbose)
+        check_same(dict(found.request), decided.request, out)
+        if found.result is None:
+            raise RunError(
+                f"the run {out} is complete and has no result: was it saved without one?"
+            )
+        self.pretrained.go_on_with(found)
+        return dataclasses.replace(found, train=splits.train, validation=splits.validation)
+
+    def _why_unkept(self) -> tuple[str, ...]:
+        """Before anything is trained that cannot be kept; a note where nothing is to be kept."""
+        try:
+            self.backbone.check_keeping()
+        except InputError as error:
+            if self.options.out is not None:
+                raise
+            return (str(error),)
+        return ()
+
+    def _notes(self, decided: Decided, training: Training) -> tuple[str, ...]:
+        return (
+            *self.backbone.notes,
+            *decided.source.splits.notes,
+            *([decided.balance.reason] if decided.balance.reason else []),
+            *decided.source.notes,
+            *(self._store.remarks if self._store else ()),
+            *(note for result in training.results for note in result.notes),
+        )
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone of the training."""
+        return self.pretrained.backbone
 
     @functools.cached_property
     def _store(self) -> Store | None:
         return None if self.options.cache == "off" else Store()
 
-    @property
+    @functools.cached_property
     def _adviser(self) -> Adviser:
         return Adviser(
             self.backbone,
             self.pooling,
-            self.settings,
+            self.settings.seed,
             store=self._store,
             budget_mb=self.options.memory_budget_mb,
             dtype=self.options.cache_dtype,
             kept=() if isinstance(self.options.cache, str) else tuple(self.options.cache),
-            reference=self.reference,
+            gap_backbone=self.gap_backbone,
             verbose=self.verbose,
         )
 
-    def _source(self, plan: Plan, splits: Splits, look: Look | None) -> RowSource:
-        """The rows for a plan; what the look has computed is not computed again."""
+    def _source(self, plan: Plan, splits: Splits, seen: Seen | None) -> RowSource:
+        """The rows for a plan; what was computed for the decision is not computed again."""
         adviser = self._adviser
-        if look and look.source and plan.num_blocks == len(self.backbone.blocks):
-            return look.source.narrowed(adviser.network(splits, plan.features))
+        if seen and seen.source and plan.num_blocks == len(self.backbone.blocks):
+            return seen.source.narrowed(adviser.network(splits, plan.features))
         return adviser.source(splits, plan.features, plan.num_blocks)
 
     def _begun_with(self) -> Plan | None:
@@ -238,7 +327,7 @@ class Fit:
         except InputError as error:
             raise RunError(f"cannot resume {self.options.out}: its request says {error}") from error
 
-    def _checkpoints(self, begun: Begun) -> Checkpoints | None:
+    def _checkpoints(self, decided: Decided) -> Checkpoints | None:
         """Where checkpoints go; what is resumed is compared with what it was started with."""
         if self.options.out is None:
             return None
@@ -246,13 +335,10 @@ class Fit:
         then = checkpoints.read_request() if self.options.resume else None
         if then is None:
             checkpoints.forget()
-            checkpoints.write_request(begun.request)
+            checkpoints.write_request(decided.request)
         else:
-            check_same(then, begun.request, str(self.options.out))
+            check_same(then, decided.request, str(self.options.out))
         return checkpoints
-
-    def _settings(self, begun: Begun) -> Settings:
-        return dataclasses.replace(self.settings, balance=begun.balance.method)
 
     def _request(self, plan: Plan, source: RowSource, balance: Balance) -> dict[str, Any]:
         request = {
@@ -283,72 +369,3 @@ class Fit:
         # As it will be read back: JSON knows no tuples.
         as_json: dict[str, Any] = json.loads(json.dumps(request, default=str))
         return as_json
-
-
-def _judge(training: Training) -> tuple[dict[str, Score], float]:
-    """The score of each part but train, and the temperature that suits the validation part."""
-    splits = training.source.splits
-    parts = [part.name for part in splits.parts if part.name != "train"]
-    logits = {name: training.logits(name) for name in parts}
-    # The splits anew: what cannot be decoded in the test part is known only now.
-    labels = {part.name: part.labels for part in training.source.splits.parts}
-    scores = {
-        name: score(logits[name].argmax(axis=1), labels[name], splits.class_names) for name in parts
-    }
-    return scores, best_temperature(logits["validation"], labels["validation"])
-
-
-def _stage_notes(training: Training) -> list[str]:
-    return [note for result in training.results for note in result.notes]
-
-
-def _hindsight(begun: Begun, training: Training, num_validation: int) -> tuple[str, ...]:
-    stages = [Tried(each.unfreeze, each.val_accuracy, each.kept) for each in training.results]
-    return hindsight(begun.advice, stages, num_validation)
-
-
-def _best_epoch(stage: StageResult) -> int | None:
-    """The epoch to judge a stage by: the one kept, or where none was, the best one."""
-    finite = [row for row in stage.history if math.isfinite(row["val_loss"] + row["loss"])]
-    if stage.best_epoch or not finite:
-        return stage.best_epoch or None
-    return int(min(finite, key=lambda row: row["val_calibrated_loss"])["epoch"])
-
-
-def _diagnosis(training: Training) -> Diagnosis | None:
-    """Of the last stage that was kept: what it ended with is what the model is."""
-    done = [result for result in training.kept if result.history]
-    if not done:
-        return None
-    last, splits = done[-1], training.source.splits
-    blocks = training.network.num_blocks
-    trained = {0: "head", blocks: "all"}.get(last.unfreeze, "blocks")
-    stage = training.plan.stages[training.results.index(last)]
-    return diagnose(
-        last.history,
-        best_epoch=_best_epoch(last),
-        num_train=len(splits.train),
-        num_validation=len(splits.validation),
-        num_classes=len(splits.class_names),
-        trained=trained,
-        learning_rate=stage.learning_rate,
-        majority_share=float(np.bincount(splits.train.labels).max() / len(splits.train)),
-    )
-
-
-def _values(backbone: Backbone) -> dict[int, np.ndarray]:
-    """Copies of a backbone's weights, by the identity of the variable."""
-    weights = backbone.model.weights
-    return dict(zip(map(id, weights), values_of(weights), strict=True))
-
-
-def _movement(
-    network: Network, before: dict[int, np.ndarray], blocks: Sequence[tuple[str, int, int]]
-) -> dict[str, float]:
-    moved = {}
-    for block, (name, _, trained) in zip(network.blocks, blocks, strict=True):
-        if trained:
-            weights = [weight for layer in block.layers for weight in layer.weights]
-            start = [before[id(weight)] for weight in weights]
-            moved[name] = movement(start, values_of(weights))
-    return moved

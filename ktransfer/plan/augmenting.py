@@ -132,15 +132,15 @@ def augmentation_notes(plan: Plan, num_blocks: int, images_per_class: float) -> 
         num_blocks: How many blocks the backbone has.
         images_per_class: Training images by classes.
     """
-    notes = []
+    notes, mirrored = [], False
     for stage in plan.stages:
-        if stage.augmentation == "auto":
+        augmentation = stage.augmentation
+        if augmentation == "auto":
             choice = _choice(stage, plan.num_blocks or num_blocks, images_per_class)
             notes.append(f"stage {stage.name!r}: augmentation {choice}")
-    chosen = plan.resolve(num_blocks, images_per_class).stages
-    if any(POLICIES[stage.augmentation].mirrors for stage in chosen):
-        notes.append(FLIP_NOTE)
-    return tuple(notes)
+            augmentation = choice.augmentation
+        mirrored |= POLICIES[augmentation].mirrors
+    return (*notes, FLIP_NOTE) if mirrored else tuple(notes)
 
 
 def _choice(stage: Stage, num_blocks: int, images_per_class: float) -> AugmentationChoice:

@@ -17,13 +17,12 @@ from resumed_training import KillAt, Killed, make_alike
 from training_networks import three_blocks
 
 from ktransfer import Advice, FineTuner, InputError, RunError, load_backbone
+from ktransfer.advisor import adviser as adviser_module
 from ktransfer.cache import Store
 from ktransfer.cli import main
 from ktransfer.data import ImageFiles, image_dataset, read_data, read_folder
 from ktransfer.features import RowSource
-from ktransfer.finetuner import advising
 from ktransfer.finetuner import fit as fit_module
-from ktransfer.finetuner.options import FitOptions
 from ktransfer.plan import linear_probe, lp_ft
 from ktransfer.profile import (
     Profile,
@@ -57,9 +56,7 @@ def said_by_blocks(images):
 
 def look_of(folder, tuner=None, **options):
     tuner = tuner or tuner_of()
-    settings = tuner._settings((), "auto")
-    fit = fit_module.Fit(tuner.backbone, "avg", settings, FitOptions(**options), verbose=False)
-    return fit.look(read_folder(folder))
+    return tuner._fit(options).profile_images(read_folder(folder))
 
 
 def test_profile_holds_what_every_block_says_and_the_last_first(folder):
@@ -161,8 +158,10 @@ def test_unreadable_pictures_are_left_out_once_and_named(tmp_path):
 
 @pytest.mark.parametrize("limit", ["MOST_WHOLE_IMAGES", "MOST_WHOLE_MB"])
 def test_of_many_images_a_sample_is_looked_at(folder, monkeypatch, limit):
-    monkeypatch.setattr(advising, limit, {"MOST_WHOLE_IMAGES": 59, "MOST_WHOLE_MB": 0.003}[limit])
-    monkeypatch.setattr(advising, "MOST_IMAGES", 24)
+    monkeypatch.setattr(
+        adviser_module, limit, {"MOST_WHOLE_IMAGES": 59, "MOST_WHOLE_MB": 0.003}[limit]
+    )
+    monkeypatch.setattr(adviser_module, "MOST_IMAGES", 24)
     look = look_of(folder)
     assert (look.source, len(look.profile)) == (None, 24)
     assert np.bincount(look.profile.labels).tolist() == [8, 8, 8]
@@ -184,8 +183,8 @@ def test_a_rare_class_is_in_the_sample_and_need_not_be_readable_there(
     ]
     for path in (greens[0], greens[-1])[:faulty]:  # those of the sample
         os.truncate(path, 700)
-    monkeypatch.setattr(advising, "MOST_WHOLE_IMAGES", 20)
-    monkeypatch.setattr(advising, "MOST_IMAGES", 12)
+    monkeypatch.setattr(adviser_module, "MOST_WHOLE_IMAGES", 20)
+    monkeypatch.setattr(adviser_module, "MOST_IMAGES", 12)
     profile = look_of(pictures).profile
     assert np.bincount(profile.labels, minlength=3).tolist() == [5, 2 - faulty, 5]
     result = tuner_of().fit(pictures, epochs=2, check="off")
@@ -206,7 +205,7 @@ def test_auto_tries_and_tells_afterwards(folder, tmp_path):
 
 
 def test_a_plan_of_ones_own_is_not_looked_at(folder, monkeypatch):
-    monkeypatch.setattr(fit_module.Fit, "look", None)
+    monkeypatch.setattr(fit_module.Fit, "profile_images", None)
     result = tuner_of().fit(folder, plan=linear_probe(epochs=2))
     assert result.hindsight == ()
     assert result.advice.candidates == ()

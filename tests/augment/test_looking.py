@@ -12,8 +12,8 @@ from PIL import Image, ImageFont
 
 from ktransfer import FineTuner, InputError
 from ktransfer.augment import augment, view_seed
-from ktransfer.augment.look import look
 from ktransfer.augment.page import Block, Cell, Page, draw_page, fitted
+from ktransfer.augment.samples import look
 from ktransfer.cli import main
 from ktransfer.data import image_dataset, read_folder
 
@@ -136,7 +136,7 @@ def test_names_that_the_font_lacks_are_told_apart():
 
 
 def test_strong_labels_its_mixed_batches(tmp_path, monkeypatch):
-    module = importlib.import_module("ktransfer.augment.look")
+    module = importlib.import_module("ktransfer.augment.samples")
     pages = []
     monkeypatch.setattr(
         module, "write_page", lambda page, path, **options: pages.append(page) or (1, 1)

@@ -154,7 +154,9 @@ def images_and_labels(size=16, number=24):
 
 def test_a_run_that_could_never_be_loaded_is_refused_before_it_is_trained(tmp_path, monkeypatch):
     tuner = FineTuner(network_with(Unregistered()), verbose=False)
-    monkeypatch.setattr("ktransfer.finetuner.fit.Fit.begin", lambda *_: pytest.fail("it was begun"))
+    monkeypatch.setattr(
+        "ktransfer.finetuner.fit.Fit.decide", lambda *_: pytest.fail("it was begun")
+    )
     with pytest.raises(InputError, match=r"'Unregistered'.*register_keras_serializable"):
         tuner.fit(images_and_labels(), unfreeze=0, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -53,7 +53,7 @@ def mixed(trained, tmp_path):
 def test_what_was_trained_on_is_counted_and_the_unseen_is_scored_apart(trained, mixed):
     tuner = trained[0]
     evaluation = tuner.evaluate(mixed)
-    train, validation = contents(tuner._train), contents(tuner._validation)
+    train, validation = contents(tuner.classifier.train), contents(tuner.classifier.validation)
     files = sorted(mixed.rglob("*.png"))
     bytes_of = [file.read_bytes() for file in files]
     assert evaluation.part == "all"
@@ -82,7 +82,7 @@ def test_command_line_says_images_of_the_folder_and_the_unseen_apart(trained, mi
 
 
 def test_folder_of_training_images_alone_says_that_all_were_trained_on(trained, tmp_path):
-    for file in trained[0]._train.files:
+    for file in trained[0].classifier.train.files:
         _, label, name = file.path.rsplit("/", 2)
         (tmp_path / label).mkdir(exist_ok=True)
         shutil.copy(file.path, tmp_path / label / name)
@@ -154,11 +154,11 @@ def test_training_that_goes_on_from_a_run_remembers_its_images_too(trained, tmp_
     loaded = FineTuner.load(tmp_path / "run", verbose=False)
     loaded.fit(trained[2], epochs=1)
     part = read_data(first).train
-    assert set(loaded._learnt.look_up(part)) <= {TRAINED, VALIDATED}
+    assert set(loaded.classifier.learnt.look_up(part)) <= {TRAINED, VALIDATED}
     # Where the head alone was trained, the backbone has seen none of the images.
     frozen = FineTuner.load(trained[1], verbose=False)
     frozen.fit(first, plan="linear_probe", epochs=1)
-    assert set(frozen._learnt.look_up(read_data(trained[2]).train)) == {UNSEEN}
+    assert set(frozen.classifier.learnt.look_up(read_data(trained[2]).train)) == {UNSEEN}
 
 
 def test_complete_run_that_is_resumed_knows_its_images(trained, mixed, tmp_path):

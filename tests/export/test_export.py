@@ -20,8 +20,9 @@ from conftest import small_network, write_pictures
 from PIL import Image
 
 from ktransfer import FineTuner, InputError, OnnxClassifier, RunError
+from ktransfer.classifier import Classifier
 from ktransfer.data import decode_image, read_paths
-from ktransfer.export import exporting, litert
+from ktransfer.export import export, exporting, litert
 from ktransfer.export.runtimes import load_export
 
 ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "savedmodel": "", "keras": ".keras"}
@@ -139,8 +140,8 @@ def test_class_names_and_versions_travel_inside(exported, tuner):
     assert found["class_names"] == ["blue", "green", "red"]
     assert found["input_size"] == [16, 16]
     assert found["versions"]["keras"] == keras.__version__
-    assert found["data_sha256"] == tuner._data["contents"]
-    assert found["learnt"]["train"] == len(tuner._learnt.train)
+    assert found["data_sha256"] == tuner.classifier.data["contents"]
+    assert found["learnt"]["train"] == len(tuner.classifier.learnt.train)
     assert found["quantisation"] is None
 
 
@@ -299,7 +300,7 @@ def test_wrong_format_is_refused(tuner, tmp_path, path, options, message):
 
 
 def test_place_that_is_taken_or_closed_is_refused_before_any_work(tuner, tmp_path, monkeypatch):
-    monkeypatch.setattr(FineTuner, "_infer", None)
+    monkeypatch.setattr(Classifier, "probabilities", None)
     (tmp_path / "a.keras").write_text("mine")
     with pytest.raises(RunError, match=r"a\.keras exists; .*--overwrite"):
         tuner.export(tmp_path / "a.keras")
@@ -397,16 +398,16 @@ def test_loaded_run_is_proven_on_what_its_training_held_back(tuner, tmp_path):
 
 def test_run_whose_images_are_gone_asks_for_some(tuner, photos, tmp_path):
     tuner.save(tmp_path / "run")
-    loaded = FineTuner.load(tmp_path / "run", verbose=False)
-    loaded._data = {**loaded._data, "source": str(tmp_path / "gone")}
+    loaded = Classifier.load(tmp_path / "run", verbose=False)
+    lost = {**loaded.data, "source": str(tmp_path / "gone")}
     with pytest.raises(RunError, match=r"no longer at .*gone; .* with validation= \(--data\)"):
-        loaded.export(tmp_path / "a.keras")
-    loaded._data = {**loaded._data, "source": None}
+        export(dataclasses.replace(loaded, data=lost), tmp_path / "a.keras")
+    loaded = dataclasses.replace(loaded, data={**loaded.data, "source": None})
     with pytest.raises(RunError, match=r"does not say where its images are; .*validation="):
-        loaded.export(tmp_path / "a.keras")
+        export(loaded, tmp_path / "a.keras")
     assert not (tmp_path / "a.keras").exists()
     unlabelled = [str(each) for each in sorted(photos.rglob("*.png"))[:3]]
-    result = loaded.export(tmp_path / "a.keras", validation=unlabelled)
+    result = export(loaded, tmp_path / "a.keras", validation=unlabelled)
     assert (result.agreement.num_images, result.agreement.accuracy) == (3, None)
 
 

@@ -9,9 +9,9 @@ from conftest import small_network, write_pictures
 from markdown_it import MarkdownIt
 
 from ktransfer import FineTuner
+from ktransfer.classifier import BackboneRecord
 from ktransfer.data import Skipped
 from ktransfer.doctor import Finding
-from ktransfer.export import exporting
 from ktransfer.export.card import write_card
 from ktransfer.export.markdown import table, text
 from ktransfer.metrics import score
@@ -52,7 +52,7 @@ def test_card_has_the_figures_of_the_run(export, tuner):
     for name, share in found.per_class.items():
         at = seen.index(name)
         assert seen[at + 1 : at + 3] == ["4", f"{share:.1%}"]
-    assert f"`{tuner._data['contents']}`" in card
+    assert f"`{tuner.classifier.data['contents']}`" in card
     assert "48 train, 12 validation" in said
     assert "48 trained on, 12 chosen by. The file holds a digest of each" in said
     assert f"divided by {tuner.result.temperature:.3g}" in said
@@ -68,10 +68,9 @@ def test_card_has_the_figures_of_the_run(export, tuner):
 
 def changed(tuner, **fields):
     """What would be exported of the run, had it another result."""
-    trained = exporting.Trained(
-        tuner.model, None, tuner.class_names, (16, 16), "small", None, {"alpha": 1},
-        dataclasses.replace(tuner.result, **fields), tuner._data,
-    )  # fmt: skip
+    small = BackboneRecord("small", "last", None, (16, 16), {"alpha": 1})
+    result = dataclasses.replace(tuner.result, **fields)
+    trained = dataclasses.replace(tuner.classifier, backbone=small, result=result)
     metadata = {"versions": {"ktransfer": "0.1.0"}, "created": "2026-01-02T03:04:05+00:00"}
     return trained, metadata
 

@@ -15,6 +15,7 @@ from conftest import small_network, write_pictures
 from onnx import numpy_helper
 
 from ktransfer import FineTuner, InputError, OnnxClassifier, RunError
+from ktransfer.classifier import Classifier
 from ktransfer.data import decode_image, read_paths
 from ktransfer.export import calibration, exporting
 from ktransfer.export.agreement import Agreement
@@ -280,38 +281,39 @@ def test_calibration_takes_as_many_training_images_of_each_class_and_no_others(
     def pixels(part, rows):
         return [calibration._pixels(part, row, size) for row in rows]
 
-    train = tuner._train
-    found = digests(tuner._calibration_images(None))
+    train = tuner.classifier.train
+    found = digests(calibration.calibration_images(tuner.classifier, None))
     for label in range(3):
         assert len(found & digests(pixels(train, np.flatnonzero(train.labels == label)))) == 4
     tuner.save(tmp_path / "run")
-    loaded = FineTuner.load(tmp_path / "run", verbose=False)
-    held_back = digests(pixels(tuner._validation, range(len(tuner._validation))))
-    again = digests(loaded._calibration_images(None))
+    validation = tuner.classifier.validation
+    held_back = digests(pixels(validation, range(len(validation))))
+    loaded = Classifier.load(tmp_path / "run", verbose=False)
+    again = digests(calibration.calibration_images(loaded, None))
     assert again == found
     assert not again & held_back
 
 
 def test_calibration_images_may_have_no_labels(tuner, photos):
     paths = [str(each) for each in sorted(photos.rglob("*.png"))[:5]]
-    assert tuner._calibration_images(paths).shape == (5, 16, 16, 3)
-    assert len(tuner._calibration_images(photos / "red")) == 20
+    assert calibration.calibration_images(tuner.classifier, paths).shape == (5, 16, 16, 3)
+    assert len(calibration.calibration_images(tuner.classifier, photos / "red")) == 20
 
 
 def test_images_that_are_gone_are_asked_for(tuner, tmp_path):
     tuner.save(tmp_path / "run")
     loaded = FineTuner.load(tmp_path / "run", verbose=False)
     for source, said in ((str(tmp_path / "gone"), "no longer at .*gone"), (None, "does not say")):
-        record = {**loaded._data, "source": source}
+        record = {**loaded.classifier.data, "source": source}
         with pytest.raises(InputError, match=f"{said}.*calibration= .*float16"):
             calibration.check_calibration(None, record)
-        loaded._data = record
+        lost = dataclasses.replace(loaded.classifier, data=record)
         with pytest.raises(InputError, match=f"{said}.*calibration="):
-            loaded._calibration_images(None)
+            calibration.calibration_images(lost, None)
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
     with pytest.raises(InputError, match="no image to calibrate on that can be decoded"):
-        loaded._calibration_images(str(bad))
+        calibration.calibration_images(loaded.classifier, str(bad))
 
 
 # --- what is refused at once -----------------------------------------------------------------

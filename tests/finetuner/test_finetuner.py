@@ -272,7 +272,7 @@ def test_use_before_fit_says_to_fit_first(use, tmp_path):
 
 
 def test_wrong_arguments_are_errors_before_any_image_is_decoded(pictures, monkeypatch):
-    monkeypatch.setattr("ktransfer.finetuner.finetuner.extract_part", None)
+    monkeypatch.setattr("ktransfer.classifier.predicting.extract_part", None)
     tuner = tuner_of()
     with pytest.raises(InputError, match="epochs must be at least 1, got 0"):
         tuner.fit(pictures, epochs=0)

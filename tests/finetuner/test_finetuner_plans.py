@@ -1,6 +1,7 @@
 """`FineTuner.fit` carries out plans: the named ones, those of the rule, and those of the user."""
 
 import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from training_networks import make_plan, make_stage, three_blocks, without_secon
 
 from ktransfer import FineTuner, InputError
 from ktransfer.classifier.results import FitResult
+from ktransfer.finetuner.options import FitArguments, FitOptions
 from ktransfer.freezing import freeze
 from ktransfer.plan import PLAN_NAMES, Plan, gradual_unfreeze, named_plan
 
@@ -277,3 +279,30 @@ def test_a_multiplier_holds_a_block_back(folder):
         result = tuner_of().fit(folder, plan=make_plan(dataclasses.replace(stage)))
         moved.append(next(iter(result.movement.values())))
     assert moved[1] < moved[0] / 50
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"epoch": 3}, r"unknown option 'epoch': did you mean epochs"),
+        (
+            {"validation_data": None},
+            r"Validation images are given with the data: .*train/ and",
+        ),
+    ],
+)
+def test_an_unknown_option_of_fit_names_near_ones(folder, option, message):
+    with pytest.raises(InputError, match=message):
+        tuner_of().fit(folder, **option)
+
+
+def test_options_are_shown_where_they_are_taken():
+    shown = inspect.signature(FineTuner.fit).parameters
+    assert [shown[each.name].default for each in dataclasses.fields(FitOptions)] == [
+        each.default for each in dataclasses.fields(FitOptions)
+    ]
+    for name in FitArguments.__annotations__:
+        assert f"\n    {name}: " in FineTuner.fit.__doc__
+    assert set(FitArguments.__annotations__) == {
+        each.name for each in dataclasses.fields(FitOptions)
+    }

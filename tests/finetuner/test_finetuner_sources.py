@@ -129,7 +129,7 @@ def test_folder_of_the_training_is_known_in_a_table_and_elsewhere(whole, tmp_pat
         assert hits(evaluation.score) == hits(result.validation)
     # More images at the same place: none of those that were trained on is evaluated.
     write_pictures(tmp_path / "more", 12, seed=4)
-    tuner._data["source"] = str(tmp_path / "more")
+    tuner.classifier.data["source"] = str(tmp_path / "more")
     with pytest.raises(InputError, match="none of the 0 images of the data can be decoded"):
         tuner.evaluate(tmp_path / "more")
 

@@ -1,4 +1,4 @@
-"""Looking at the images through the backbone, and deciding by what is seen."""
+"""`Adviser`: one pass over the images through the backbone, and what follows from it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer.advisor import Advice, Costs, Situation, decide
+from ktransfer.advisor.advice import Advice
+from ktransfer.advisor.costs import Costs
+from ktransfer.advisor.deciding import decide
+from ktransfer.advisor.situation import Situation
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
 from ktransfer.features import Network, RowSource
 from ktransfer.profile import WIDEST, Columns, Profile, columns_of, gap_or_reason, probe_depths
 from ktransfer.profile.probes import MOST_IMAGES, even_sample
-from ktransfer.training import Settings
 
 #: Up to so many training and validation images, and so many megabytes, the features of all blocks
 #: are computed of all images, and training goes on from them. Beyond, as many training images as a
@@ -26,7 +28,7 @@ MOST_WHOLE_IMAGES, MOST_WHOLE_MB = 4_000, 512
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Seen:
     """What one pass saw.
 
     Attributes:
@@ -47,33 +49,33 @@ class Adviser:
     Attributes:
         backbone: with its pretrained weights.
         pooling: as in `heads.pool`.
-        settings: of the training.
+        seed: of the training.
         store: where what was computed is kept; None: nowhere.
         budget_mb: as in `RowSource`.
         dtype: as in `RowSource`.
         kept: as in `RowSource`.
-        reference: measures the domain gap where the backbone cannot.
+        gap_backbone: measures the domain gap where the backbone cannot.
         verbose: show progress.
     """
 
     backbone: Backbone
     pooling: str
-    settings: Settings
+    seed: int
     store: Store | None
     budget_mb: float
     dtype: str
     kept: tuple[int, ...] = ()
-    reference: Backbone | None = None
+    gap_backbone: Backbone | None = None
     verbose: bool = True
 
-    def look(
+    def profile_images(
         self,
         splits: Splits,
         similarity: float | str | None,
         fine_tuning: str,
         *,
         depths: bool = False,
-    ) -> Look:
+    ) -> Seen:
         """Profile the training images, and decide.
 
         Args:
@@ -95,11 +97,11 @@ class Adviser:
             fine_tuning=fine_tuning,
             costs=Costs.of(self.backbone, source.seconds_per_image(len(self.backbone.blocks))),
         )
-        advice = decide(profile, situation, seed=self.settings.seed)
+        advice = decide(profile, situation, seed=self.seed)
         found = probe_depths(profile) if depths else ()
         seconds = time.perf_counter() - started
         advice = dataclasses.replace(advice, depths=found, seconds=seconds)
-        return Look(profile, source if whole else None, advice)
+        return Seen(profile, source if whole else None, advice)
 
     def source(
         self,
@@ -128,7 +130,7 @@ class Adviser:
             num_blocks or len(self.backbone.blocks),
             len(splits.class_names),
             self.pooling,
-            self.settings.seed,
+            self.seed,
             features=features,
         )
 
@@ -149,8 +151,8 @@ class Adviser:
         gap, measured_with = gap_or_reason(
             self.backbone,
             train,
-            seed=self.settings.seed,
-            reference=self.reference,
+            seed=self.seed,
+            reference=self.gap_backbone,
             store=self.store,
         )
         columns, widths = self._columns

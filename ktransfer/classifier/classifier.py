@@ -1,0 +1,292 @@
+"""`Classifier`: what training makes, the model and all that is known of it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from ktransfer._version import __version__
+from ktransfer.backbones import check_no_nan
+from ktransfer.backbones.saving import check_keeping
+from ktransfer.classifier.loading import read_run
+from ktransfer.classifier.predicting import probabilities_of
+from ktransfer.classifier.results import Evaluation, FitResult, Summary, SummaryRow
+from ktransfer.classifier.shift import predict_under_shift
+from ktransfer.classifier.unseen import scored_apart
+from ktransfer.data import Part, Skipped, explain_failures, read_images, read_labelled
+from ktransfer.data.images.value_range import ValueRange
+from ktransfer.data.learnt import Learnt
+from ktransfer.data.reading.items import is_array
+from ktransfer.errors import InputError, RunError
+from ktransfer.features import Forward, compile_forward
+from ktransfer.metrics import Score, score
+from ktransfer.processes.keras_settings import own_settings
+from ktransfer.runs.held_back import held_back, range_of
+from ktransfer.runs.saving import read_learnt, write_run
+from ktransfer.serving import Predictions
+from ktransfer.show.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class BackboneRecord:
+    """What a classifier remembers of the backbone that it was made of.
+
+    Attributes:
+        name: of the backbone.
+        last_operation: the name of the operation in the model whose output the head reads.
+        weights: where the pretrained weights came from; None: they were random.
+        input_size: height and width of the images in pixels.
+        options: of the backbone's constructor.
+    """
+
+    name: str
+    last_operation: str
+    weights: str | None
+    input_size: tuple[int, int]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained model and all that is known of it; `FineTuner.fit` makes one, `load` reads one.
+
+    Attributes:
+        model: RGB images `(batch, height, width, 3)` in [0, 255] to probabilities `(batch,
+            classes)`: an ordinary Keras model.
+        class_names: one for each column of the probabilities.
+        backbone: what it was made of.
+        blocks: for each block of the backbone in the model its name, and how many of its numbers
+            were frozen and trained.
+        pooling: how the features became a vector.
+        dropout: share of the features that was dropped at each training step.
+        seed: of the training.
+        data: what is remembered of the images (`runs.held_back.record_of`).
+        learnt: digests of the images that it learnt from; None where they are not known.
+        request: what the training was made of, as plain data.
+        result: how the training went; None where that was not saved.
+        train: the training images, where the training was in this process.
+        validation: those that it was judged by, likewise.
+        verbose: show progress on standard error.
+    """
+
+    model: keras.Model
+    class_names: tuple[str, ...]
+    backbone: BackboneRecord
+    blocks: tuple[tuple[str, int, int], ...]
+    pooling: str
+    dropout: float
+    seed: int
+    data: Mapping[str, Any]
+    learnt: Learnt | None = None
+    request: Mapping[str, Any] = field(default_factory=dict)
+    result: FitResult | None = None
+    train: Part | None = None
+    validation: Part | None = None
+    verbose: bool = True
+
+    @classmethod
+    @own_settings()
+    def load(cls, path: str | os.PathLike[str], *, verbose: bool = True) -> Classifier:
+        """Load a run. Nothing is unpickled and no code of the run is executed.
+
+        Args:
+            path: the run's folder.
+            verbose: show progress on standard error.
+
+        Raises:
+            RunError: no run there, a damaged one, or one of another format.
+        """
+        model, record = read_run(path)
+        try:
+            return cls._of_record(model, record, read_learnt(path, record), verbose)
+        except RunError:
+            raise
+        # What the record says of the training is read by many; each has its own way to object.
+        except Exception as error:
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            raise RunError(f"the run {path} is damaged: {kind}{error}") from error
+
+    @classmethod
+    def _of_record(
+        cls, model: keras.Model, record: Mapping[str, Any], learnt: Learnt | None, verbose: bool
+    ) -> Classifier:
+        outputs, names = model.output_shape[-1], tuple(record["class_names"])
+        if outputs != len(names):
+            raise InputError(f"its model has {outputs} outputs for {len(names)} classes")
+        check_no_nan(model, "its model")
+        described = record["backbone"]
+        return cls(
+            model=model,
+            class_names=names,
+            backbone=BackboneRecord(
+                described["name"],
+                described["last_operation"],
+                described["weights"],
+                tuple(model.input_shape[1:3]),
+                described["options"],
+            ),
+            blocks=tuple(tuple(block) for block in record["blocks"]),
+            pooling=record["pooling"],
+            dropout=record["dropout"],
+            seed=record["seed"],
+            data=record["data"],
+            learnt=learnt,
+            request=record["request"],
+            result=FitResult.from_dict(record["result"]) if record["result"] else None,
+            verbose=verbose,
+        )
+
+    @own_settings()
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Save the model and all that is known of it as a folder, which `load` reads.
+
+        Args:
+            path: a folder; made if it does not exist.
+            overwrite: replace the run in it. The old run stays whole until the new one is complete.
+
+        Raises:
+            InputError: the model could not be loaded again.
+            RunError: the folder is not empty, cannot be written to, or the disk is full.
+        """
+        check_keeping(self.model, self.backbone.name)
+        record = {
+            "ktransfer": __version__,
+            "keras": keras.__version__,
+            "backbone": asdict(self.backbone),
+            "class_names": list(self.class_names),
+            "blocks": [list(block) for block in self.blocks],
+            "pooling": self.pooling,
+            "dropout": self.dropout,
+            "seed": self.seed,
+            "data": dict(self.data),
+            "request": dict(self.request),
+            "result": self.result.to_dict() if self.result else None,
+        }
+        write_run(path, self.model, record, self.learnt, overwrite=overwrite)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the images that the model reads, in pixels."""
+        return self.backbone.input_size
+
+    @property
+    def value_range(self) -> ValueRange | None:
+        """The values that are black and white in images of more than 8 bits; None: their type's."""
+        return range_of(self.data)
+
+    @property
+    def data_sha256(self) -> str | None:
+        """Of the training and validation images together, in any order; None if not known."""
+        return self.data.get("contents")
+
+    @functools.cached_property
+    def forward(self) -> Forward:
+        """The model, compiled for inference when it is first needed."""
+        return compile_forward(self.model)
+
+    def probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
+        """What the model says of the images of a part.
+
+        Returns:
+            float32 `(images, classes)`, the index of the image of each row, and the images that
+            have none, since they cannot be decoded.
+        """
+        width = len(self.class_names)
+        with progress_bar("predicting", len(part), shown=self.verbose) as show:
+            return probabilities_of(self.forward, part, self.input_size, width, on_progress=show)
+
+    @own_settings()
+    def predict(self, images: Any) -> Predictions:
+        """The class probabilities of images.
+
+        Args:
+            images: what `fit` takes, labelled or not; a path, or several, of image files, folders
+                and CSV files with the column path; an image, or several in a list or a generator:
+                arrays of any size, PIL images, the bytes of image files, open binary files, paths,
+                also mixed; or an array of images, RGB, RGBA or grey: `(batch, height, width, 3)`,
+                `(batch, height, width)` or one `(height, width[, 3])`, uint8, uint16 (65535 is
+                white, or what `value_range` says) or other numbers in [0, 255], which are rounded.
+
+        Returns:
+            `Predictions`: one row for each readable image, in order; unreadable files are named in
+            it.
+
+        Raises:
+            InputError: a path does not exist, or an array is not RGB in [0, 255].
+        """
+        part, skipped = read_images(images, value_range=self.value_range)
+        probabilities, rows, failed = self.probabilities(part)
+        paths = () if is_array(images) else tuple(part.images.name(row) for row in rows)
+        return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
+
+    @own_settings()
+    def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
+        """How good the model is on labelled images.
+
+        Args:
+            data: a folder of class folders, or one with `test/` (taken first) or `val/` inside; or
+                any other source that `fit` takes. Where it is the data that `fit` was given, the
+                part that was held back there is evaluated. Images that were trained on are counted,
+                and those that were not are scored apart.
+            corruptions: judge it also on the same images turned grey, blurred, noisy and of another
+                colour, each at 3 strengths: 13 times the work, but for the decoding.
+
+        Raises:
+            InputError: the data cannot be used, or has a class that the model does not know.
+        """
+        part, skipped, remarks = read_labelled(data, self.class_names, value_range=self.value_range)
+        part, notes = held_back(data, part, dict(self.data))
+        if corruptions:
+            with progress_bar("predicting", len(part), shown=self.verbose) as show:
+                found = predict_under_shift(self.forward, part, self.input_size, on_progress=show)
+            predicted, rows, corrupted = found.plain, found.indices, found.corrupted
+            failed = explain_failures(part, np.setdiff1d(np.arange(len(part)), rows))
+        else:
+            probabilities, rows, failed = self.probabilities(part)
+            predicted, corrupted = probabilities.argmax(axis=1), None
+        if not len(rows):
+            raise InputError(f"none of the {len(part)} images of the data can be decoded")
+
+        def scored(classes: np.ndarray) -> Score:
+            return score(classes, part.labels[rows], self.class_names)
+
+        shifted = None
+        if corrupted is not None:
+            shifted = {name: tuple(map(scored, each)) for name, each in corrupted.items()}
+        apart = scored_apart(self.learnt, part.select(rows), predicted, self.class_names)
+        return Evaluation(
+            scored(predicted),
+            part.name,
+            (*skipped, *failed),
+            (*apart.notes, *notes, *remarks),
+            shifted,
+            apart,
+        )
+
+    def summary(self) -> Summary:
+        """Frozen and trained parameters per block and in all; print it for a table."""
+        head = next(each for each in reversed(self.model.layers) if each.weights)
+        return summary_of(self.blocks, self.model.count_params(), head.count_params())
+
+
+def summary_of(
+    blocks: Sequence[tuple[str, int, int]], num_parameters: int, num_of_head: int
+) -> Summary:
+    """The summary of a model.
+
+    Args:
+        blocks: as in `Classifier`.
+        num_parameters: of the whole model.
+        num_of_head: of its head.
+    """
+    rows = [SummaryRow(*block) for block in blocks]
+    preprocessing = num_parameters - num_of_head - sum(sum(counts) for _, *counts in blocks)
+    if preprocessing:  # EfficientNet keeps the statistics of its pixels as weights
+        rows.insert(0, SummaryRow("preprocessing", preprocessing, 0))
+    return Summary((*rows, SummaryRow("head", 0, num_of_head)))

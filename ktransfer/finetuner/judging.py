@@ -1,0 +1,84 @@
+"""What came of a training: scores, certainty, movement, diagnosis, and whether it was advised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ktransfer.advisor import Advice, Tried, hindsight
+from ktransfer.backbones import Backbone
+from ktransfer.features import Network
+from ktransfer.metrics import Score, score
+from ktransfer.optimizers.report import movement
+from ktransfer.training import Training, best_temperature, values_of
+from ktransfer.training.diagnosis import Diagnosis, diagnose
+from ktransfer.training.stage_result import StageResult
+
+
+def judge(training: Training) -> tuple[dict[str, Score], float]:
+    """The score of each part but train, and the temperature that suits the validation part."""
+    splits = training.source.splits
+    parts = [part.name for part in splits.parts if part.name != "train"]
+    logits = {name: training.logits(name) for name in parts}
+    # The splits anew: what cannot be decoded in the test part is known only now.
+    labels = {part.name: part.labels for part in training.source.splits.parts}
+    scores = {
+        name: score(logits[name].argmax(axis=1), labels[name], splits.class_names) for name in parts
+    }
+    return scores, best_temperature(logits["validation"], labels["validation"])
+
+
+def hindsight_of(advice: Advice, training: Training, num_validation: int) -> tuple[str, ...]:
+    """Whether the advice was right, in sentences."""
+    stages = [Tried(each.unfreeze, each.val_accuracy, each.kept) for each in training.results]
+    return hindsight(advice, stages, num_validation)
+
+
+def _best_epoch(stage: StageResult) -> int | None:
+    """The epoch to judge a stage by: the one kept, or where none was, the best one."""
+    finite = [row for row in stage.history if math.isfinite(row["val_loss"] + row["loss"])]
+    if stage.best_epoch or not finite:
+        return stage.best_epoch or None
+    return int(min(finite, key=lambda row: row["val_calibrated_loss"])["epoch"])
+
+
+def diagnosis_of(training: Training) -> Diagnosis | None:
+    """Of the last stage that was kept: what it ended with is what the model is."""
+    done = [result for result in training.kept if result.history]
+    if not done:
+        return None
+    last, splits = done[-1], training.source.splits
+    blocks = training.network.num_blocks
+    trained = {0: "head", blocks: "all"}.get(last.unfreeze, "blocks")
+    stage = training.plan.stages[training.results.index(last)]
+    return diagnose(
+        last.history,
+        best_epoch=_best_epoch(last),
+        num_train=len(splits.train),
+        num_validation=len(splits.validation),
+        num_classes=len(splits.class_names),
+        trained=trained,
+        learning_rate=stage.learning_rate,
+        majority_share=float(np.bincount(splits.train.labels).max() / len(splits.train)),
+    )
+
+
+def values_by_variable(backbone: Backbone) -> dict[int, np.ndarray]:
+    """Copies of a backbone's weights, by the identity of the variable."""
+    weights = backbone.model.weights
+    return dict(zip(map(id, weights), values_of(weights), strict=True))
+
+
+def movement_of(
+    network: Network, before: dict[int, np.ndarray], blocks: Sequence[tuple[str, int, int]]
+) -> dict[str, float]:
+    """How far each block that trained moved, as `FitResult.movement`."""
+    moved = {}
+    for block, (name, _, trained) in zip(network.blocks, blocks, strict=True):
+        if trained:
+            weights = [weight for layer in block.layers for weight in layer.weights]
+            start = [before[id(weight)] for weight in weights]
+            moved[name] = movement(start, values_of(weights))
+    return moved
