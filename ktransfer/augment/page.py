@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ktransfer.data.reading.inputs import check_not_read
+from ktransfer.data.inputs import check_not_read
 from ktransfer.files.writing import check_new_file, write_file
 
 _WHAT = "the page"

@@ -67,21 +67,9 @@ def check_labelled(
         of_run: whether a run that is not read yet knows the classes, and with them how a folder is
             read.
     """
-    from ktransfer.data.reading import catalog
-    from ktransfer.data.reading.arranging import arranged
-    from ktransfer.data.reading.layout import existing_source
-    from ktransfer.data.reading.numpy_files import check_keys
-    from ktransfer.data.reading.tables import read_table
+    from ktransfer.data.sources.front import source_of
 
-    kind = existing_source(data)
-    if kind == "tfds":
-        catalog.check_installed(data)
-    elif kind == "table":
-        read_table(data).check(needs_train=False)
-    elif kind == "numpy":
-        check_keys(data)
-    elif kind == "folder" and not of_run:
-        arranged(data, class_names).check()
+    source_of(data).check(class_names, of_run=of_run)
 
 
 def _is_strings(value: Any) -> bool:
@@ -98,12 +86,12 @@ def absolute(data: str) -> str:
 def check_paths(paths: Sequence[str]) -> None:
     """Raises the error of `read_images` for a path that does not exist."""
     from ktransfer.data import read_paths
-    from ktransfer.data.reading import catalog
     from ktransfer.data.reading.layout import TFDS_PREFIX
+    from ktransfer.data.sources.tfds import check_installed
 
     for path in paths:
         if path.startswith(TFDS_PREFIX) and len(paths) == 1:
-            catalog.check_installed(path)
+            check_installed(path)
         elif not os.path.lexists(path):
             read_paths(path)
 
@@ -330,7 +318,7 @@ def check_file(
     """
     if file is None:
         return
-    from ktransfer.data.reading.inputs import check_not_read
+    from ktransfer.data.inputs import check_not_read
 
     check_not_read(file, option, *images, models=[each for each in models if _is_file(each)])
     check_new_file(file, option, overwrite=overwrite, ending=ending)

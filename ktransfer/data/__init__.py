@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from ktransfer.data.images.header import ImageFile, Skipped
     from ktransfer.data.images.resizing import resize_array
     from ktransfer.data.parts import Part, Splits, joined
-    from ktransfer.data.reading.folder import read_folder, read_part, read_paths
-    from ktransfer.data.reading.listing import Listing, read_listing
-    from ktransfer.data.reading.sources import read_data, read_images, read_labelled
+    from ktransfer.data.reading.folder import read_folder, read_paths
+    from ktransfer.data.reading.listing import Listing
+    from ktransfer.data.sources.front import (
+        read_data,
+        read_images,
+        read_labelled,
+        read_listing,
+        read_part,
+    )
 
 __all__ = [
     "ImageFile",
@@ -58,12 +64,12 @@ _HOME = {
     "explain_failures": "batches.pipeline",
     "image_dataset": "batches.pipeline",
     "joined": "parts",
-    "read_data": "reading.sources",
+    "read_data": "sources.front",
     "read_folder": "reading.folder",
-    "read_images": "reading.sources",
-    "read_labelled": "reading.sources",
-    "read_listing": "reading.listing",
-    "read_part": "reading.folder",
+    "read_images": "sources.front",
+    "read_labelled": "sources.front",
+    "read_listing": "sources.front",
+    "read_part": "sources.front",
     "read_paths": "reading.folder",
     "resize_array": "images.resizing",
 }

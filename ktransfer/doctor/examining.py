@@ -12,10 +12,8 @@ import numpy as np
 from ktransfer.data.images.held import HeldImages
 from ktransfer.data.images.value_range import AUTO, ValueRange, choose, given_range
 from ktransfer.data.parts import Splits
-from ktransfer.data.reading.layout import TFDS_PREFIX
-from ktransfer.data.reading.listing import read_listing
-from ktransfer.data.reading.numpy_files import is_numpy
-from ktransfer.data.reading.sources import read_data
+from ktransfer.data.reading.items import is_path
+from ktransfer.data.sources.front import read_data, source_of
 from ktransfer.doctor.checks import check_all
 from ktransfer.doctor.crew import look_at_all, look_in_threads
 from ktransfer.doctor.estimate import estimate
@@ -103,12 +101,11 @@ def look_through(
     given, measure = given_range(value_range), value_range == AUTO
     seconds: dict[str, float] = {}
     with timed(seconds, "scan"):
-        is_path = isinstance(data, str | os.PathLike)
-        name = os.fsdecode(data) if is_path else "the " + type(data).__name__
-        held = name.startswith(TFDS_PREFIX) or is_numpy(name)
-        if (is_path and not held) or hasattr(data, "columns"):
-            # Leniently: what training would refuse is to be reported.
-            subject = of_listing(read_listing(data))
+        name = os.fsdecode(data) if is_path(data) else "the " + type(data).__name__
+        # Leniently, where it can be: what training would refuse is to be reported.
+        listing = None if isinstance(data, Splits) else source_of(data).listing()
+        if listing is not None:
+            subject = of_listing(listing)
             subject = replace(subject, files=subject.files.with_range(given))
         elif isinstance(data, Splits):
             subject, measure = of_splits(data), False

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.data.reading.inputs import check_not_read
+from ktransfer.data.inputs import check_not_read
 from ktransfer.doctor.copies import contradicting, leaking
 from ktransfer.doctor.examining import Examined
 from ktransfer.files.writing import check_new_file, write_file

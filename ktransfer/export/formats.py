@@ -127,7 +127,7 @@ def check_target(
             it cannot be written there.
     """
     # Here, as it imports NumPy, and the command line wants the formats for its help.
-    from ktransfer.data.reading.inputs import check_not_read
+    from ktransfer.data.inputs import check_not_read
 
     target = Path(path)
     if target.name in ("", ".."):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ktransfer.data.images.value_range import ValueRange, given_range
 from ktransfer.data.parts import Part, Splits, contents_digest
-from ktransfer.data.reading.sources import source_name
+from ktransfer.data.sources.front import source_of
 
 #: Hexadecimal digits of an image's digest that are kept; 64 bits tell a million images apart.
 _DIGITS = 16
@@ -37,7 +37,7 @@ def record_of(data: Any, splits: Splits) -> Record:
     held += [splits.test] if splits.test is not None and splits.test_held_back else []
     learnt = [splits.train, *(held or [splits.validation])]
     return {
-        "source": splits.source if isinstance(data, Splits) else source_name(data),
+        "source": splits.source if isinstance(data, Splits) else source_of(data).name,
         "images": sum(map(len, learnt)),
         "contents": contents_digest(learnt),
         "part": learnt[-1].name,
@@ -63,7 +63,7 @@ def held_back(data: Any, part: Part, record: Record) -> tuple[Part, tuple[str, .
             where all of it is evaluated.
         record: of `record_of`; empty for a model that was trained elsewhere.
     """
-    same_place = record.get("source") is not None and source_name(data) == record["source"]
+    same_place = record.get("source") is not None and source_of(data).name == record["source"]
     whole = part.name == "train"
     if whole and record.get("held_back") is not None:
         same_contents = len(part) == record["images"] and (

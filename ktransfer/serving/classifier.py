@@ -14,7 +14,7 @@ from ktransfer.data.images.header import Skipped
 from ktransfer.data.learnt import UNSEEN, Learnt
 from ktransfer.data.parts import Part
 from ktransfer.data.reading.items import is_array
-from ktransfer.data.reading.sources import read_images
+from ktransfer.data.sources.front import read_images
 from ktransfer.errors import InputError, RunError
 from ktransfer.serving.decoding import Images, decoded_batches
 from ktransfer.serving.metadata import RESIZING, ModelMetadata

@@ -14,10 +14,10 @@ from PIL import Image
 from ktransfer import FineTuner, InputError, OnnxClassifier, examine
 from ktransfer.cli import main
 from ktransfer.data import decode_image, image_dataset, read_data, read_images, read_paths
-from ktransfer.data.reading.inputs import check_not_read
+from ktransfer.data.inputs import check_not_read
 from ktransfer.data.reading.items import is_path
 from ktransfer.data.reading.labels import positions
-from ktransfer.data.reading.sources import read_labelled
+from ktransfer.data.sources.front import read_labelled
 
 SIZE = (8, 8)
 

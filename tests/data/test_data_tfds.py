@@ -136,17 +136,17 @@ def test_builder_without_data_and_of_other_data_are_refused(tmp_path, photos):
 
 
 def test_labels_that_were_never_published_leave_their_part_out(prepared, monkeypatch):
-    from ktransfer.data.reading import catalog
+    from ktransfer.data.sources import tfds
 
     _, builder = prepared
-    plain = catalog.dataset_of
+    plain = tfds.dataset_of
 
     def unlabelled(builder, split):
         dataset = plain(builder, split)
         hidden = dataset.map(lambda image, label: (image, tf.fill([], tf.cast(-1, label.dtype))))
         return hidden if split == "test" else dataset
 
-    monkeypatch.setattr(catalog, "dataset_of", unlabelled)
+    monkeypatch.setattr(tfds, "dataset_of", unlabelled)
     found = read_data(builder)
     assert found.test is None
     assert any(note.endswith("test has no labels: not used") for note in found.notes)

@@ -10,7 +10,7 @@ import pytest
 from bad_folder import encoded, photo
 from PIL import Image
 
-from ktransfer.data.reading.listing import read_listing
+from ktransfer.data import read_listing
 from ktransfer.doctor import closer, sameness
 from ktransfer.doctor.examining import Examined
 from ktransfer.doctor.grouping import around_centres, copies_among

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from ktransfer import InputError
 from ktransfer.cli import main
-from ktransfer.data.reading.listing import read_listing
+from ktransfer.data import read_listing
 from ktransfer.doctor import look_through, write_manifest
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conftest import write_pictures
 
 from ktransfer import InputError, cli
-from ktransfer.data.reading.inputs import check_not_read
+from ktransfer.data.inputs import check_not_read
 from ktransfer.files.writing import aside, check_new_file, write_file
 
 

@@ -1,4 +1,4 @@
-"""From wherever people have images to labelled parts: folders, tables, arrays, data sets.
+"""How folders, tables, arrays and data sets are read: the tools of `data.sources`.
 
-`sources` is the front door. Only headers are read here.
+Only headers are read here.
 """

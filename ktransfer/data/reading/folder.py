@@ -10,7 +10,6 @@ import numpy as np
 
 from ktransfer.data.images.header import Skipped
 from ktransfer.data.parts import Part, Splits, listed
-from ktransfer.data.reading.arrangement import ClassFolders
 from ktransfer.data.reading.arranging import arranged
 from ktransfer.data.reading.classes import (
     LAYOUT,
@@ -128,38 +127,13 @@ def splits_of(
     )
 
 
-def read_part(
-    path: Path, class_names: Sequence[str], *, name: str = "test"
-) -> tuple[Part, tuple[Skipped, ...], tuple[str, ...]]:
-    """Reads a folder of labelled images as one part, to evaluate on.
-
-    Args:
-        path: a folder with class folders, or with a `test` (preferred) or `val` folder that has
-            them.
-        class_names: the names that the model knows; labels are positions in them.
-        name: the part's name.
-
-    Returns:
-        The part, the files left out with their reasons, and notes (a class without images is one).
-
-    Raises:
-        InputError: if the folder does not exist, holds no readable image, or has a class folder
-            that is not in `class_names`.
-    """
-    chosen = chosen_folder(existing_folder(path), class_names, ("test", "validation"))
-    reading = read_classes(chosen.folders)
-    notes = [*chosen.notes, *([f"read from {reading.folder!r}"] if chosen.part else [])]
-    part, skipped, remarks = labelled_part(reading, class_names, name)
-    return part, skipped, (*notes, *remarks)
-
-
 def labelled_part(
     reading: Reading, class_names: Sequence[str], name: str
 ) -> tuple[Part, tuple[Skipped, ...], tuple[str, ...]]:
     """A reading as a part whose labels are positions in known class names.
 
     Returns:
-        As `read_part`.
+        The part, what was left out with its reason, and notes (a class without images is one).
 
     Raises:
         InputError: if there is no readable image, or a class that is not in `class_names`.
@@ -178,16 +152,16 @@ def labelled_part(
 
 
 class Chosen(NamedTuple):
-    """A part of a folder that was chosen.
+    """A part of a folder or of a table that was chosen.
 
     Attributes:
-        part: its name; None where the folder has no parts.
-        folders: where its classes are.
+        part: its name; None where there are no parts.
+        reading: its images.
         notes: whatever is not plain about the reading.
     """
 
     part: str | None
-    folders: ClassFolders
+    reading: Reading
     notes: tuple[str, ...]
 
 
@@ -200,10 +174,10 @@ def chosen_folder(root: str, class_names: Sequence[str] | None, preferred: Seque
     found = arranged(root, class_names)
     found.check()
     if not found.parts:
-        return Chosen(None, found.classes, found.notes)
+        return Chosen(None, read_classes(found.classes), found.notes)
     for name in preferred:
         if name in found.parts:
-            return Chosen(name, found.parts[name][0], found.notes)
+            return Chosen(name, read_classes(found.parts[name][0]), found.notes)
     raise InputError(
         f"{root!r} has the parts {listed(list(found.parts))}, expected {listed(preferred)}"
     )

@@ -82,6 +82,14 @@ def is_array(value: Any) -> bool:
     )
 
 
+def is_one_array(images: Any) -> bool:
+    """Whether images come as one array, and not one by one: paths or encoded, or a list."""
+    if not is_array(images):
+        return False
+    values = as_array(images, "the array")
+    return values.dtype.kind not in "SUO" or values.ndim != 1
+
+
 def _is_open(value: Any) -> bool:
     return callable(getattr(value, "read", None))
 

@@ -64,6 +64,11 @@ def positions(
     return found.astype(np.int32), names
 
 
+def labels_by_name(labels: Any, own: tuple[str, ...], source: str) -> np.ndarray:
+    """Labels by the names that their source has for them, of which others have another order."""
+    return np.array(own, object)[positions(labels, own, source)[0]]
+
+
 def _unboxed(values: np.ndarray, source: str) -> np.ndarray:
     """Python's numbers as an array of numbers: a column of a table holds them so."""
     each = values.ravel().tolist()

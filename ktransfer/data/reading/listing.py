@@ -23,13 +23,12 @@ from ktransfer.data.parts import listed
 from ktransfer.data.reading.arrangement import Arrangement, ClassFolders
 from ktransfer.data.reading.arranging import arranged
 from ktransfer.data.reading.classes import Reading, read_classes
-from ktransfer.data.reading.layout import Path, existing_folder, is_table
-from ktransfer.data.reading.tables import Table, read_table, readings
+from ktransfer.data.reading.tables import Table, readings
 from ktransfer.data.reading.walking import list_folder
 from ktransfer.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 @dataclass(frozen=True)
@@ -54,30 +53,6 @@ class Listing:
         """Raises an `InputError` where there is a fault."""
         if self.fault:
             raise InputError(self.fault)
-
-
-def read_listing(data: Path | pd.DataFrame) -> Listing:
-    """Reads a folder, a CSV file or a DataFrame by the headers of its images.
-
-    Whatever is wrong with the data is in the result: parts may lack train, classes may be empty,
-    differ between parts or be one only. Two folders for one part are read as one.
-
-    Args:
-        data: the folder, with class folders, or with parts (train, val, test) of class folders; or
-            the table, with the columns path, label and perhaps split.
-
-    Returns:
-        The readable images by part and class, and what cannot be used.
-
-    Raises:
-        InputError: the path does not exist, or is neither a folder nor a CSV file that can be read.
-    """
-    if not isinstance(data, str | bytes | os.PathLike):
-        return listing_of_table(read_table(data))
-    path = os.fsdecode(data)
-    if is_table(path) and not os.path.isdir(path):
-        return listing_of_table(read_table(path))
-    return listing_of_folder(existing_folder(path))
 
 
 def listing_of_folder(root: str, class_names: Sequence[str] | None = None) -> Listing:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ktransfer.data.parts import listed
+from ktransfer.data.parts import Splits, listed
+from ktransfer.data.reading.items import is_array, is_path
+from ktransfer.data.reading.layout import missing
+from ktransfer.data.sources.source import Contents, Found, Names, Options, Source, Unlabelled
 from ktransfer.errors import InputError
-
-#: Their extensions.
-EXTENSIONS = (".npz", ".npy")
 
 _PART = "train|training|val|valid|validation|test|testing"
 _IMAGES = re.compile(rf"(?:({_PART})_)?(?:images|image|imgs|x|data)(?:_({_PART}))?")
@@ -27,35 +28,52 @@ _EXPECTED = (
 )
 
 
-def is_numpy(path: str) -> bool:
-    """Whether a path is that of a file of NumPy, by its extension."""
-    return os.path.splitext(path)[1].casefold() in EXTENSIONS and not os.path.isdir(path)
-
-
-def check_keys(path: str) -> None:
-    """Raises the `InputError` of `read_numpy` for labelled images, but for what arrays hold."""
-    if path.casefold().endswith(".npy"):
-        raise InputError(
-            f"{path!r} holds one array, images without labels: save both, as numpy.savez(file, "
-            "images=images, labels=labels)"
-        )
-    _by_part(path, _opened(path).files, labelled=True)
-
-
-def read_numpy(path: str, *, labelled: bool = True) -> Any:
-    """What a file holds, as `read_data` takes it: `(images, labels)`, or a dict of such by part.
+class NumpyFile(Source):
+    """A `.npz` file of images and labels, perhaps by part; or one of images, or a `.npy` file.
 
     Nothing is unpickled: an array of objects is refused.
-
-    Args:
-        path: of the file.
-        labelled: False: labels may be missing; images without any are an array alone.
-
-    Raises:
-        InputError: it cannot be read, or none of its arrays are known.
     """
-    if labelled:
-        check_keys(path)
+
+    @classmethod
+    def accepts(cls, data: Any, *, labelled: bool) -> bool:
+        """Whether it is a path with the extension of such a file."""
+        return is_path(data) and os.fsdecode(data).casefold().endswith((".npz", ".npy"))
+
+    def read_data(self, class_names: Names | None, options: Options) -> Splits:
+        """Those of what it holds."""
+        return self._held().read_data(class_names, options)
+
+    def read_train(self, class_names: Names | None, options: Options) -> Contents:
+        """Those of what it holds."""
+        return self._held().read_train(class_names, options)
+
+    def read_labelled(self, class_names: Names, options: Options) -> Found:
+        """Those of what it holds."""
+        return self._held().read_labelled(class_names, options)
+
+    def read_images(self, options: Options) -> Unlabelled:
+        """Those of what it holds."""
+        held = _read(self.path, labelled=False)
+        return self.source_of(held, labelled=not is_array(held)).read_images(options)
+
+    def check(self, class_names: Sequence[str] | None, *, of_run: bool = False) -> None:
+        """Whether its arrays have names that are known."""
+        if not os.path.lexists(self.path):
+            raise missing("file", self.path)
+        if self.path.casefold().endswith(".npy"):
+            raise InputError(
+                f"{self.path!r} holds one array, images without labels: save both, as "
+                "numpy.savez(file, images=images, labels=labels)"
+            )
+        _by_part(self.path, _opened(self.path).files, labelled=True)
+
+    def _held(self) -> Source:
+        self.check(None)
+        return self.source_of(_read(self.path, labelled=True))
+
+
+def _read(path: str, *, labelled: bool) -> Any:
+    """`(images, labels)`, or a dict of such by part; where they may lack labels, images alone."""
     found = _opened(path)
     if isinstance(found, np.ndarray):
         return found

@@ -2,15 +2,101 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from ktransfer.data.parts import listed
+from ktransfer.data.images.header import Skipped
+from ktransfer.data.parts import Part, listed
+from ktransfer.data.reading.datasets import read_dataset
+from ktransfer.data.reading.items import is_path
+from ktransfer.data.reading.labels import labels_by_name, positions
 from ktransfer.data.reading.layout import TFDS_PREFIX
 from ktransfer.data.reading.part_names import part_of
+from ktransfer.data.sources.source import (
+    EVALUATED,
+    Contents,
+    HeldSource,
+    Names,
+    Options,
+    Unlabelled,
+    unlabelled,
+)
 from ktransfer.errors import InputError, unknown_name
+
+_FILES = ("dataset_info.json", "features.json")
+
+
+class TensorFlowDatasets(HeldSource):
+    """`"tfds:NAME"`, a builder, or a prepared directory."""
+
+    @classmethod
+    def accepts(cls, data: Any, *, labelled: bool) -> bool:
+        """Whether it is one of these; a directory is by the files in it."""
+        if not is_path(data):
+            return is_builder(data)
+        path = os.fsdecode(data)
+        prepared = all(os.path.isfile(os.path.join(path, each)) for each in _FILES)
+        return path.startswith(TFDS_PREFIX) or prepared
+
+    @property
+    def name(self) -> str | None:
+        """The name that it has in TFDS; of a directory its path."""
+        if not is_path(self.data):
+            return str(self.data.info.full_name)
+        return self.path if self.path.startswith(TFDS_PREFIX) else super().name
+
+    def contents(self, class_names: Names | None, options: Options) -> Contents:
+        """As of every source that is held."""
+        builder = self._builder()
+        own = class_names_of(builder)
+        splits, others = parts_of(builder)
+        parts: dict[str, Part] = {}
+        skipped: list[Skipped] = []
+        name = builder.info.full_name
+        notes = [f"the splits {listed(list(others))} of {name} are not read"] if others else []
+        for part, split in splits.items():
+            source = f"{name} {split}"
+            dataset = dataset_of(builder, split)
+            images, given, lost = read_dataset(dataset, source, value_range=options.value_range)
+            skipped += lost
+            # So TFDS says that the labels of a part were never published.
+            if part != "train" and (given == -1).all():
+                notes.append(f"{source} has no labels: not used")
+                continue
+            if own:
+                given = labels_by_name(given, own, source)
+            labels, class_names = positions(given, class_names or own, source)
+            parts[part] = Part(part, images, labels)
+        return Contents(parts, class_names or own or (), tuple(skipped), tuple(notes))
+
+    def read_images(self, options: Options) -> Unlabelled:
+        """Those of the test part, of validation or of train."""
+        builder = self._builder()
+        splits, _ = parts_of(builder)
+        split = splits[next(name for name in EVALUATED if name in splits)]
+        images, _, skipped = read_dataset(
+            dataset_of(builder, split),
+            f"{builder.info.full_name} {split}",
+            labelled=False,
+            value_range=options.value_range,
+        )
+        return unlabelled(images, skipped)
+
+    def check(self, class_names: Sequence[str] | None, *, of_run: bool = False) -> None:
+        """Whether TFDS is installed."""
+        check_installed(self.path)
+
+    def files(self) -> Iterator[str]:
+        """All files of a prepared directory."""
+        if is_path(self.data):
+            for folder, _, names in os.walk(self.path):
+                yield from (os.path.join(folder, each) for each in names)
+
+    def _builder(self) -> Any:
+        return builder_of(self.path) if is_path(self.data) else self.data
 
 
 def is_builder(data: Any) -> bool:

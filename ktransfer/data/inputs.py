@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from ktransfer.data.images.sniffing import NO_IMAGE, describe_content
-from ktransfer.data.reading.items import is_path
-from ktransfer.data.reading.layout import path_kind
-from ktransfer.data.reading.tables import read_table
 from ktransfer.data.reading.walking import walk
+from ktransfer.data.sources.front import source_of
+from ktransfer.data.sources.images import Images
 from ktransfer.errors import InputError
 
 _DRAWING = "SVG image"  # which no source reads, and which the library draws its pictures as
@@ -36,11 +35,13 @@ def check_not_read(
         state = os.stat(target)
     except OSError:  # nothing there, or a link to nothing
         return
-    read = itertools.chain(_named(images), *map(_whole, models))
-    for path in read:
-        if _is_same(path, state):
+    folders = []
+    for path in itertools.chain(Images(images, source_of).files(), *map(_whole, models)):
+        if os.path.isdir(path):
+            folders.append(path)
+        elif _is_same(path, state):
             _refuse(target, what, path)
-    for path in itertools.chain.from_iterable(walk(each).files for each in _folders(images)):
+    for path in itertools.chain.from_iterable(walk(each).files for each in folders):
         if _is_same(path, state) and _is_image(path):
             _refuse(target, what, path)
 
@@ -50,40 +51,6 @@ def _refuse(target: str | os.PathLike[str], what: str, path: str) -> NoReturn:
         f"{what} {os.fsdecode(target)!r} is {path!r}, which is read here and never replaced; name "
         "another file"
     )
-
-
-def _sources(images: Any) -> Iterator[Any]:
-    """Paths and tables, out of lists and of parts."""
-    if isinstance(images, bytes | bytearray | memoryview) and not is_path(images):
-        return  # an encoded image
-    if is_path(images) or hasattr(images, "columns"):
-        yield images
-    elif isinstance(images, Mapping | Sequence):
-        several = images.values() if isinstance(images, Mapping) else images
-        yield from itertools.chain.from_iterable(map(_sources, several))
-
-
-def _folders(images: Any) -> Iterator[str]:
-    """The folders of images, which are walked."""
-    for each in _sources(images):
-        if not hasattr(each, "columns") and os.path.isdir(path := os.fsdecode(each)):
-            yield path
-
-
-def _named(images: Any) -> Iterator[str]:
-    """The files that are named, be it by tables, which are read themselves."""
-    for each in _sources(images):
-        if hasattr(each, "columns"):
-            yield from (row.path for row in read_table(each, labelled=False).rows)
-            continue
-        path = os.fsdecode(each)
-        kind = path_kind(path)
-        if os.path.isfile(path):
-            yield path
-        if os.path.isfile(path) and kind == "table":
-            yield from (row.path for row in read_table(path, labelled=False).rows)
-        if kind == "tfds":
-            yield from _whole(path)
 
 
 def _whole(path: str) -> Iterator[str]:
