@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ktransfer.cache.entry import INDICES_FILE, RECORD_FILE, VALUES_FILE, Entry, sealed
-from ktransfer.cache.partial import flush_to_disk
 from ktransfer.cache.place import budget_bytes
 from ktransfer.errors import InputError
+from ktransfer.files.writing import flush_to_disk
 
 
 class Draft:
@@ -80,8 +80,8 @@ class Draft:
         self._file.truncate(math.prod(record["shape"]) * self.values.itemsize)
         (self._folder / INDICES_FILE).write_bytes(indices.tobytes())
         (self._folder / RECORD_FILE).write_bytes(sealed(record))
-        for name in (VALUES_FILE, INDICES_FILE, RECORD_FILE, ""):
-            flush_to_disk(self._folder / name)
+        names = (VALUES_FILE, INDICES_FILE, RECORD_FILE, "")
+        flush_to_disk(*(self._folder / name for name in names))
 
     def _reopen(self, shape: tuple[int, ...], most_bytes: float) -> np.ndarray:
         values = self.values[: shape[0]]

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from ktransfer.cache.entry import INDICES_FILE, RECORD_FILE, VALUES_FILE
 from ktransfer.files.scratch import ABANDONED_AFTER_S, lock_file
+from ktransfer.files.writing import flush_to_disk
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}")
 
@@ -50,15 +51,6 @@ def put_in_place(partial: Path, place: Path) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
     flush_to_disk(place.parent)
-
-
-def flush_to_disk(path: Path) -> None:
-    """Return when the file or the list of files of the folder would survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sweep(folder: Path) -> None:

@@ -15,8 +15,8 @@ import keras
 from ktransfer.backbones.saving import constructors_recorded
 from ktransfer.errors import RunError
 from ktransfer.files.archives import DamageError, check_model_file
+from ktransfer.files.reading import sha256_of
 from ktransfer.runs.record import read_record
-from ktransfer.runs.saving import sha256_of
 
 _LONGEST_CAUSE = 2_000
 _OWN_LAYERS = ". If it has layers of your own, import the module that registers them first"

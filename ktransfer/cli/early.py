@@ -118,7 +118,7 @@ def new_training(
     check_labelled(data, options["class_names"])
     check_no_training(out, overwrite=overwrite)
     check_output(out, overwrite=overwrite)
-    from ktransfer.runs.saving import write_command
+    from ktransfer.runs.unfinished import write_command
 
     write_command(out, command)
     return out, command
@@ -126,7 +126,7 @@ def new_training(
 
 def training_to_resume(run: str, data: str | None) -> dict[str, Any]:
     """The command that began a training which was not finished, with the data where it is now."""
-    from ktransfer.runs.saving import read_command
+    from ktransfer.runs.unfinished import read_command
 
     return command_to_resume(read_command(run), data, run)
 
@@ -203,7 +203,7 @@ def plan(value: str) -> str | dict[str, Any]:
 
 def check_no_training(folder: str, *, overwrite: bool) -> None:
     """Raises a `RunError` if a training that was not finished lies there."""
-    from ktransfer.runs.saving import is_unfinished
+    from ktransfer.runs.unfinished import is_unfinished
 
     if is_unfinished(folder) and not overwrite:
         raise RunError(
@@ -214,7 +214,7 @@ def check_no_training(folder: str, *, overwrite: bool) -> None:
 
 def is_complete(folder: str) -> bool:
     """Whether a folder holds a run, and no training that was not finished."""
-    from ktransfer.runs.saving import is_unfinished
+    from ktransfer.runs.unfinished import is_unfinished
 
     return holds_run(folder) and not is_unfinished(folder)
 
@@ -228,14 +228,14 @@ def holds_run(folder: str) -> bool:
 
 def has_begun(folder: str) -> bool:
     """Whether the training there came as far as to note what it is made of."""
-    from ktransfer.runs.saving import CHECKPOINT_FOLDER, REQUEST_NAME
+    from ktransfer.runs.unfinished import CHECKPOINT_FOLDER, REQUEST_NAME
 
     return os.path.isfile(os.path.join(folder, CHECKPOINT_FOLDER, REQUEST_NAME))
 
 
 def forget(folder: str) -> None:
     """Deletes what was noted of a training that could not begin."""
-    from ktransfer.runs.saving import forget_command
+    from ktransfer.runs.unfinished import forget_command
 
     forget_command(folder)
 

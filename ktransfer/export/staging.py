@@ -54,7 +54,7 @@ def put_in_place(staging: Path, moves: dict[Path, Path], outdated: Sequence[Path
     begun: list[tuple[Path, Path]] = []
     try:
         for source, target in moves.items():
-            flush_to_disk(source)
+            flush_to_disk(source, *source.rglob("*"))
             begun.append((source, target))
             if os.path.lexists(target):
                 _keep(target, kept[target])

@@ -6,6 +6,7 @@ one. Pipes and devices are never opened: they would wait for ever, or do somethi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -75,6 +76,12 @@ def read_plain(path: Path, *, most_mb: float, follow_links: bool = False) -> byt
     if len(contents) > most_bytes:
         raise RunError(f"{path} is damaged: larger than {most_mb:g} MB")
     return contents
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a plain file, as hexadecimal digits."""
+    with open_plain(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, *, most_mb: float, follow_links: bool = False) -> Any:

@@ -90,15 +90,47 @@ def aside(target: Path, what: str, *, overwrite: bool = False) -> Iterator[Path]
     with scratch(target.absolute().parent) as folder:
         partial = folder / target.name
         yield partial
-        flush_to_disk(partial)
+        flush_to_disk(partial, *partial.rglob("*"))
         check_free(target, f"{what} {str(target)!r}", overwrite=overwrite)
         partial.replace(target)
 
 
-def flush_to_disk(path: Path) -> None:
-    """Have the system write a file, or a folder and what is in it, before a power cut loses it."""
-    for each in [path, *path.rglob("*")]:
-        descriptor = os.open(each, os.O_RDONLY)
+@contextlib.contextmanager
+def replacing(path: Path, *, kept_as: Path | None = None) -> Iterator[Path]:
+    """A path to write a file of ours to in a `with` block, at whose end it takes its place.
+
+    At every moment the file is either the old or the new one. Nothing is left of the new one where
+    the block ends by an error of the system; after a kill `.NAME.partial` is, until it is written
+    again.
+
+    Args:
+        path: of the file.
+        kept_as: where the old one stays; None: nowhere.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        flush_to_disk(partial)
+        if kept_as is not None and path.exists():
+            path.replace(kept_as)
+        partial.replace(path)
+    except OSError:
+        # Half a file would keep a full disk full.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, contents: bytes) -> None:
+    """Write a file of ours as `replacing` does."""
+    with replacing(path) as partial:
+        partial.write_bytes(contents)
+
+
+def flush_to_disk(*paths: Path) -> None:
+    """Return when these files, or lists of files of folders, would survive a power cut."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

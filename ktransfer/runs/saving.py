@@ -12,7 +12,6 @@ new one.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -24,8 +23,8 @@ from ktransfer.data.learnt import Learnt
 from ktransfer.errors import RunError
 from ktransfer.files.archives import DamageError
 from ktransfer.files.archiving import save_model
-from ktransfer.files.reading import open_plain, read_json, read_plain
-from ktransfer.files.scratch import is_scratch
+from ktransfer.files.reading import read_plain, sha256_of
+from ktransfer.files.writing import flush_to_disk
 from ktransfer.runs.record import (
     FORMAT,
     FORMAT_WITH_RANGE,
@@ -34,21 +33,13 @@ from ktransfer.runs.record import (
     RECORD_NAME,
     read_record,
 )
+from ktransfer.runs.unfinished import PARTIAL_NAMES, is_of_unfinished
 
 if TYPE_CHECKING:
     import keras
 
-CHECKPOINT_FOLDER = "training"
-COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
-STATE_NAME, PREVIOUS_NAME = "state.npz", "state.previous.npz"
-_WRITTEN = (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME, COMMAND_NAME)
-#: All that may lie in the training folder. The request comes first: without it there is nothing to
-#: resume, whatever else is left.
-TRAINING_NAMES = (*_WRITTEN, *(f".{name}.partial" for name in _WRITTEN))
-_MOST_COMMAND_MB = 16
 #: A hundred million images.
 _MOST_LEARNT_MB = 1_024
-_PARTIAL_NAMES = (".partial.keras", ".partial.json", ".partial.npz")
 
 
 def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -61,7 +52,7 @@ def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = Fal
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise RunError(f"cannot save the run: {path} is a file; name a folder")
-    if path.is_dir() and any(not _is_of_unfinished(each) for each in path.iterdir()):
+    if path.is_dir() and any(not is_of_unfinished(each) for each in path.iterdir()):
         if not overwrite:
             raise RunError(
                 f"the output folder {path} is not empty; name a new folder, or say overwrite=True "
@@ -94,20 +85,6 @@ def _is_run(path: Path) -> bool:
     return True
 
 
-def _is_of_unfinished(path: Path) -> bool:
-    """Whether a file or folder is that of a training before it is complete."""
-    if path.name == CHECKPOINT_FOLDER:
-        # "training" may as well be a folder of photos.
-        return path.is_dir() and all(each.name in TRAINING_NAMES for each in path.iterdir())
-    # A kill while the run was being saved leaves these.
-    if path.name in _PARTIAL_NAMES or is_scratch(path):
-        return True
-    if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
-        return False
-    # And a moment later its model without a record.
-    return any(each.fullmatch(path.name) for each in (MODEL_NAME, LEARNT_NAME))
-
-
 def write_run(
     folder: str | os.PathLike[str],
     model: keras.Model,
@@ -134,7 +111,8 @@ def write_run(
     """
     path = check_output_folder(folder, overwrite=overwrite)
     created, was_run = not path.exists(), (path / RECORD_NAME).is_file()
-    partial_model, partial_record, partial_learnt = (path / name for name in _PARTIAL_NAMES)
+    partials = [path / name for name in PARTIAL_NAMES]
+    partial_model, partial_record, partial_learnt = partials
     try:
         path.mkdir(parents=True, exist_ok=True)
         save_model(model, partial_model)
@@ -147,16 +125,15 @@ def write_run(
             record["learnt"] = _write_learnt(partial_learnt, learnt)
         text = json.dumps(record, indent=1, default=str)
         partial_record.write_text(text, encoding="utf-8", errors="backslashreplace")
-        _flush_to_disk(partial_model, partial_record)
+        flush_to_disk(partial_model, partial_record)
         if learnt is not None:
             partial_learnt.replace(path / record["learnt"]["file"])
         partial_model.replace(model_file)
         partial_record.replace(path / RECORD_NAME)
-        _flush_to_disk(path)
+        flush_to_disk(path)
     except BaseException as error:
-        partial_model.unlink(missing_ok=True)
-        partial_record.unlink(missing_ok=True)
-        partial_learnt.unlink(missing_ok=True)
+        for each in partials:
+            each.unlink(missing_ok=True)
         if created and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
         # h5py reports a full disk as a RuntimeError. Ctrl-C, for one, goes on as it is.
@@ -193,7 +170,7 @@ def _write_learnt(partial: Path, learnt: Learnt) -> dict[str, str]:
     """Write the digests; what the record says of them."""
     contents = learnt.to_bytes()
     partial.write_bytes(contents)
-    _flush_to_disk(partial)
+    flush_to_disk(partial)
     digest = hashlib.sha256(contents).hexdigest()
     return {"file": f"learnt-{digest[:8]}.npz", "sha256": digest}
 
@@ -223,104 +200,9 @@ def read_learnt(folder: str | os.PathLike[str], record: dict[str, Any]) -> Learn
         raise RunError(f"{path} is damaged: {error}") from error
 
 
-def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> None:
-    """Keep the options of a training that is about to begin, so that it can be resumed.
-
-    What an earlier training left to resume is deleted.
-
-    Raises:
-        RunError: the folder cannot be written to; nothing of it is left.
-    """
-    path = Path(folder) / CHECKPOINT_FOLDER
-    try:
-        clear_training(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": FORMAT, **command}, indent=1)
-        write_whole(path / COMMAND_NAME, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            forget_command(folder)
-        raise RunError(f"cannot write to {path}: {error.strerror or error}") from error
-
-
-def is_unfinished(folder: str | os.PathLike[str]) -> bool:
-    """Whether a training was noted there that can be gone on with; an empty folder is none."""
-    path = Path(folder) / CHECKPOINT_FOLDER
-    return any((path / name).is_file() for name in (COMMAND_NAME, REQUEST_NAME))
-
-
-def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The options of a training that was not finished.
-
-    Raises:
-        RunError: there is none, or it is damaged.
-    """
-    path = Path(folder) / CHECKPOINT_FOLDER / COMMAND_NAME
-    if not os.path.lexists(path):
-        raise RunError(
-            f"there is nothing to resume in {folder}: no training was started there from the "
-            "command line (one that was started from Python is resumed by fit(resume=True))"
-        )
-    command = read_json(path, most_mb=_MOST_COMMAND_MB)
-    if not isinstance(command, dict) or "format" not in command:
-        raise RunError(f"{path} is damaged: it is no command of a training")
-    if command.pop("format") != FORMAT:
-        raise RunError(f"{path} is damaged: it is of another version of ktransfer")
-    return command
-
-
-def forget_command(folder: str | os.PathLike[str]) -> None:
-    """Delete what `write_command` wrote, for a training that never began."""
-    path = Path(folder)
-    clear_training(path)
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()
-
-
-def clear_training(folder: str | os.PathLike[str]) -> None:
-    """Delete what a training keeps until it is complete, and nothing that is not its own."""
-    path = Path(folder) / CHECKPOINT_FOLDER
-    for name in TRAINING_NAMES:
-        (path / name).unlink(missing_ok=True)
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()
-
-
-def write_whole(path: Path, contents: bytes) -> None:
-    """Write a file so that at every moment it is either the old or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        # Half a file would keep a full disk full.
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-
-
 def holds_model(folder: str | os.PathLike[str]) -> bool:
     """Whether there is a saved run, its model with it; what that holds is not looked at."""
     try:
         return (Path(folder) / read_record(folder)["model_file"]).is_file()
     except RunError:
         return False
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a plain file, as hexadecimal digits."""
-    with open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush_to_disk(*paths: Path) -> None:
-    """Have the system write these files or folders out, so that a power cut does not lose them."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ import numpy as np
 from ktransfer.errors import RunError
 from ktransfer.files.archives import read_arrays
 from ktransfer.files.reading import open_plain, parse_json, read_json
-from ktransfer.runs.saving import (
+from ktransfer.files.writing import replacing, write_whole
+from ktransfer.runs.unfinished import (
     CHECKPOINT_FOLDER,
     PREVIOUS_NAME,
     REQUEST_NAME,
     STATE_NAME,
     clear_training,
-    write_whole,
 )
 
 FORMAT = 1
@@ -93,17 +94,14 @@ class Checkpoints:
         started = time.perf_counter()
         described = {"format": FORMAT, "arrays": list(arrays), **plain}
         text = np.frombuffer(json.dumps(described).encode(), np.uint8)
-        partial = self.folder / f".{STATE_NAME}.partial"
-        with _as_run_error(self.folder, partial):
+        with _as_run_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            previous = self.folder / PREVIOUS_NAME
+            with (
+                replacing(self.folder / STATE_NAME, kept_as=previous) as partial,
+                partial.open("wb") as file,
+            ):
                 np.savez(file, allow_pickle=False, **{_PLAIN_DATA: text, **arrays})
-                file.flush()
-                os.fsync(file.fileno())
-            state = self.folder / STATE_NAME
-            if state.exists():
-                state.replace(self.folder / PREVIOUS_NAME)
-            partial.replace(state)
         took = time.perf_counter() - started
         self._next_save = time.perf_counter() + took / MOST_SHARE
 
@@ -149,26 +147,14 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, plain
 
 
-class _as_run_error:  # noqa: N801 - used as a statement
-    """Turns errors of the file system into a `RunError` that says what is safe."""
-
-    def __init__(self, folder: Path, partial: Path | None = None) -> None:
-        self._folder = folder
-        self._partial = partial
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if not isinstance(error, OSError):
-            return
-        if self._partial:
-            # Half a file would keep a full disk full.
-            with contextlib.suppress(OSError):
-                self._partial.unlink(missing_ok=True)
-        whole = (self._folder / STATE_NAME).exists()
-        kept = "; the one before is whole" if whole else ""
+@contextlib.contextmanager
+def _as_run_error(folder: Path) -> Iterator[None]:
+    """Turn errors of the file system into a `RunError` that says what is safe."""
+    try:
+        yield
+    except OSError as error:
+        kept = "; the one before is whole" if (folder / STATE_NAME).exists() else ""
         raise RunError(
-            f"the checkpoint could not be written to {self._folder}: {error.strerror or error}"
-            f"{kept}. Free some space and resume"
+            f"the checkpoint could not be written to {folder}: {error.strerror or error}{kept}. "
+            "Free some space and resume"
         ) from error

@@ -20,9 +20,9 @@ from typing import Any
 from ktransfer.errors import RunError
 from ktransfer.files import reading as _reading
 from ktransfer.files.records import check_typed, with_tuples
+from ktransfer.files.writing import write_whole
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
-from ktransfer.runs.saving import write_whole
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 

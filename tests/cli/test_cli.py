@@ -296,7 +296,7 @@ def test_an_interruption_before_the_training_begins_leaves_nothing(photos, tmp_p
 def test_an_interruption_while_the_run_is_saved_can_be_resumed(photos, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("ktransfer.runs.saving._flush_to_disk", interrupted)
+        patch.setattr("ktransfer.runs.saving.flush_to_disk", interrupted)
         result = run("train", photos, *MINI, "--out", out, "--json")
     assert result.exit_code == 130
     assert f"ktransfer train --resume {shlex.quote(str(out))}" in last_json(result)["error"]

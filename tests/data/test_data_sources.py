@@ -21,7 +21,11 @@ from ktransfer.data import (
 )
 from ktransfer.data.images import held as held_images
 from ktransfer.data.reading import datasets as dataset_reader
+from ktransfer.data.sources import front
+from ktransfer.data.sources.arrays import Arrays
+from ktransfer.doctor import examine
 from ktransfer.errors import InputError
+from ktransfer.runs.held_back import record_of
 
 CLASSES = ("blue", "green", "red")
 
@@ -374,6 +378,40 @@ def test_part_of_plain_image_files_is_still_one(splits):
     part = Part("train", files, splits.train.labels)
     assert part.files == files
     np.testing.assert_array_equal(pixels(part), pixels(splits.train))
+
+
+class Camera:
+    """A source that nobody has thought of."""
+
+
+class CameraSource(Arrays):
+    """What it has taken."""
+
+    name = "camera 1"
+
+    @classmethod
+    def accepts(cls, data, *, labelled):
+        return isinstance(data, Camera)
+
+    def __init__(self, data, source_of):
+        labels = np.repeat([0, 1], 6)
+        super().__init__(
+            (np.arange(12 * 192, dtype=np.uint8).reshape(12, 8, 8, 3), labels), source_of
+        )
+
+
+def test_a_new_kind_of_source_is_a_class_and_a_line_in_the_list(monkeypatch):
+    for read in (read_data, read_images):
+        with pytest.raises(InputError, match=r"cannot read images from Camera <"):
+            read(Camera())
+    monkeypatch.setattr(front, "KINDS", (CameraSource, *front.KINDS))
+    splits = read_data(Camera(), seed=1)
+    assert (len(splits.train), len(splits.validation), splits.source) == (10, 2, "camera 1")
+    assert record_of(Camera(), splits)["source"] == "camera 1"
+    assert len(read_data({"train": Camera(), "val": Camera()}).validation) == 12
+    assert read_labelled({"test": Camera()}, ("0", "1"))[0].name == "test"
+    assert len(read_images(Camera())[0]) == 12
+    assert examine(Camera()).counts["train"] == {"0": 5, "1": 5}
 
 
 def test_tfds_that_is_not_installed_names_the_extra(monkeypatch):

@@ -11,7 +11,7 @@ from conftest import write_pictures
 
 from ktransfer import InputError, cli
 from ktransfer.data.inputs import check_not_read
-from ktransfer.files.writing import aside, check_new_file, write_file
+from ktransfer.files.writing import aside, check_new_file, replacing, write_file
 
 
 def run(*args):
@@ -54,6 +54,28 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     write_file(target, "the text", lambda partial: partial.write_text("whole"))
     assert [each.name for each in tmp_path.iterdir()] == ["new.txt"]
     assert target.read_text() == "whole"
+
+
+@pytest.mark.parametrize("at", ["write", "fsync"])
+def test_a_file_of_ours_is_the_old_or_the_new_one_and_half_of_none_stays(tmp_path, monkeypatch, at):
+    target, previous = tmp_path / "state", tmp_path / "previous"
+    for contents in ("first", "second"):
+        with replacing(target, kept_as=previous) as partial:
+            partial.write_text(contents)
+    assert (target.read_text(), previous.read_text()) == ("second", "first")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    if at == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"), replacing(target, kept_as=previous) as partial:
+        partial.write_text("third")
+        assert target.read_text() == "second"
+        if at == "write":
+            full()
+    assert (target.read_text(), previous.read_text()) == ("second", "first")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["previous", "state"]
 
 
 def test_what_came_there_in_the_meantime_is_not_replaced(tmp_path):

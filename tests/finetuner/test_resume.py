@@ -221,7 +221,7 @@ def test_a_kill_while_the_run_is_saved_can_be_gone_on_from(
     folder, tmp_path, uninterrupted, monkeypatch
 ):
     out = tmp_path / "run"
-    for at in ("ktransfer.runs.saving.sha256_of", "ktransfer.runs.saving._flush_to_disk"):
+    for at in ("ktransfer.runs.saving.sha256_of", "ktransfer.runs.saving.flush_to_disk"):
         with monkeypatch.context() as patch:
 
             def die(*paths):

@@ -33,7 +33,8 @@ from ktransfer.plan import named_plan
 from ktransfer.profile import Profile
 from ktransfer.profile.gap import DomainGap
 from ktransfer.profile.profile import Columns
-from ktransfer.runs.saving import read_command, read_learnt, write_command
+from ktransfer.runs.saving import read_learnt
+from ktransfer.runs.unfinished import read_command, write_command
 from ktransfer.training import Checkpoints
 from ktransfer.tuner.records import DONE, Journal, Record
 

@@ -14,14 +14,13 @@ from hostile import members_of, packed
 from ktransfer import RunError
 from ktransfer.classifier.loading import read_run
 from ktransfer.cli.early import check_no_training
-from ktransfer.runs.saving import (
-    check_output_folder,
+from ktransfer.runs.saving import check_output_folder, write_run
+from ktransfer.runs.unfinished import (
     clear_training,
     forget_command,
     is_unfinished,
     read_command,
     write_command,
-    write_run,
 )
 
 RECORD = {
@@ -297,7 +296,7 @@ def test_first_write_on_a_full_disk_leaves_nothing(tmp_path, monkeypatch, where)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if where == "write":
-        monkeypatch.setattr("ktransfer.runs.saving.write_whole", full)
+        monkeypatch.setattr("ktransfer.runs.unfinished.write_whole", full)
     else:
         monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"cannot write to .*training: No space left on device"):

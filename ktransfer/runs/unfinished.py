@@ -1,0 +1,103 @@
+"""A training that is not complete yet: what it leaves in the folder of its run, and its command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ktransfer.errors import RunError
+from ktransfer.files.reading import read_json
+from ktransfer.files.scratch import is_scratch
+from ktransfer.files.writing import write_whole
+from ktransfer.runs.record import FORMAT, LEARNT_NAME, MODEL_NAME
+
+CHECKPOINT_FOLDER = "training"
+COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
+STATE_NAME, PREVIOUS_NAME = "state.npz", "state.previous.npz"
+_WRITTEN = (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME, COMMAND_NAME)
+#: All that may lie in the training folder. The request comes first: without it there is nothing to
+#: resume, whatever else is left.
+TRAINING_NAMES = (*_WRITTEN, *(f".{name}.partial" for name in _WRITTEN))
+#: What a run is written to, until it is complete.
+PARTIAL_NAMES = (".partial.keras", ".partial.json", ".partial.npz")
+_MOST_COMMAND_MB = 16
+
+
+def is_of_unfinished(path: Path) -> bool:
+    """Whether a file or folder is that of a training before it is complete."""
+    if path.name == CHECKPOINT_FOLDER:
+        # "training" may as well be a folder of photos.
+        return path.is_dir() and all(each.name in TRAINING_NAMES for each in path.iterdir())
+    # A kill while the run was being saved leaves these.
+    if path.name in PARTIAL_NAMES or is_scratch(path):
+        return True
+    if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
+        return False
+    # And a moment later its model without a record.
+    return any(each.fullmatch(path.name) for each in (MODEL_NAME, LEARNT_NAME))
+
+
+def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> None:
+    """Keep the options of a training that is about to begin, so that it can be resumed.
+
+    What an earlier training left to resume is deleted.
+
+    Raises:
+        RunError: the folder cannot be written to; nothing of it is left.
+    """
+    path = Path(folder) / CHECKPOINT_FOLDER
+    try:
+        clear_training(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"format": FORMAT, **command}, indent=1)
+        write_whole(path / COMMAND_NAME, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            forget_command(folder)
+        raise RunError(f"cannot write to {path}: {error.strerror or error}") from error
+
+
+def is_unfinished(folder: str | os.PathLike[str]) -> bool:
+    """Whether a training was noted there that can be gone on with; an empty folder is none."""
+    path = Path(folder) / CHECKPOINT_FOLDER
+    return any((path / name).is_file() for name in (COMMAND_NAME, REQUEST_NAME))
+
+
+def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The options of a training that was not finished.
+
+    Raises:
+        RunError: there is none, or it is damaged.
+    """
+    path = Path(folder) / CHECKPOINT_FOLDER / COMMAND_NAME
+    if not os.path.lexists(path):
+        raise RunError(
+            f"there is nothing to resume in {folder}: no training was started there from the "
+            "command line (one that was started from Python is resumed by fit(resume=True))"
+        )
+    command = read_json(path, most_mb=_MOST_COMMAND_MB)
+    if not isinstance(command, dict) or "format" not in command:
+        raise RunError(f"{path} is damaged: it is no command of a training")
+    if command.pop("format") != FORMAT:
+        raise RunError(f"{path} is damaged: it is of another version of ktransfer")
+    return command
+
+
+def forget_command(folder: str | os.PathLike[str]) -> None:
+    """Delete what `write_command` wrote, for a training that never began."""
+    path = Path(folder)
+    clear_training(path)
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+
+
+def clear_training(folder: str | os.PathLike[str]) -> None:
+    """Delete what a training keeps until it is complete, and nothing that is not its own."""
+    path = Path(folder) / CHECKPOINT_FOLDER
+    for name in TRAINING_NAMES:
+        (path / name).unlink(missing_ok=True)
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
