@@ -27,7 +27,7 @@ from ktransfer.errors import InputError, RunError
 from ktransfer.features import Forward, compile_forward
 from ktransfer.metrics import Score, score
 from ktransfer.processes.keras_settings import own_settings
-from ktransfer.runs.held_back import held_back, range_of
+from ktransfer.runs.seen import held_back, range_of
 from ktransfer.runs.saving import read_learnt, write_run
 from ktransfer.serving import Predictions
 from ktransfer.show.progress import progress_bar
@@ -66,7 +66,7 @@ class Classifier:
         pooling: how the features became a vector.
         dropout: share of the features that was dropped at each training step.
         seed: of the training.
-        data: what is remembered of the images (`runs.held_back.record_of`).
+        data: what is remembered of the images (`runs.seen.record_of`).
         learnt: digests of the images that it learnt from; None where they are not known.
         request: what the training was made of, as plain data.
         result: how the training went; None where that was not saved.

@@ -15,7 +15,7 @@ from ktransfer.data.reading.items import is_array
 from ktransfer.data.reading.layout import TFDS_PREFIX
 from ktransfer.errors import InputError
 from ktransfer.export.images import spread
-from ktransfer.runs.held_back import range_of
+from ktransfer.runs.seen import range_of
 
 if TYPE_CHECKING:
     from ktransfer.classifier import Classifier

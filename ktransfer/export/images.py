@@ -14,7 +14,7 @@ from ktransfer.data.reading.items import is_array
 from ktransfer.data.reading.layout import TFDS_PREFIX
 from ktransfer.errors import InputError, RunError
 from ktransfer.profile.probes import even_sample
-from ktransfer.runs.held_back import held_back, range_of
+from ktransfer.runs.seen import held_back, range_of
 
 if TYPE_CHECKING:
     from ktransfer.classifier import Classifier

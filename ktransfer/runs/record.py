@@ -124,7 +124,7 @@ def _is_digest(value: Any) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    """What `data.held_back.record_of` says; nothing for a model that was trained elsewhere."""
+    """What `runs.seen.record_of` says; nothing for a model that was trained elsewhere."""
     if not isinstance(value, dict) or not value:
         return isinstance(value, dict)
     held = value.get("held_back")

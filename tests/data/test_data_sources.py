@@ -25,7 +25,7 @@ from ktransfer.data.sources import front
 from ktransfer.data.sources.arrays import Arrays
 from ktransfer.doctor import examine
 from ktransfer.errors import InputError
-from ktransfer.runs.held_back import record_of
+from ktransfer.runs.seen import record_of
 
 CLASSES = ("blue", "green", "red")
 

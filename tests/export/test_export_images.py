@@ -7,7 +7,7 @@ from conftest import write_pictures
 from ktransfer.classifier import BackboneRecord, Classifier
 from ktransfer.data import read_data
 from ktransfer.export.images import images_to_compare
-from ktransfer.runs.held_back import record_of
+from ktransfer.runs.seen import record_of
 
 
 def classifier_of(class_names, data):
