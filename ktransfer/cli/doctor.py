@@ -49,9 +49,9 @@ def doctor(
     if exclude and out is None:
         raise InputError("--exclude needs --out MANIFEST.csv, the manifest to leave them out of")
     early.check_file(out, "--out", data, overwrite=overwrite, ending=".csv")
-    from ktransfer.doctor import look_through, write_manifest
+    from ktransfer.doctor import inspect_data, write_manifest
 
-    examined = look_through(data, verbose=True, value_range=value_range)
+    examined = inspect_data(data, verbose=True, value_range=value_range)
     report = examined.report
     written = None
     if out:

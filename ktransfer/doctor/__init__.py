@@ -14,7 +14,7 @@ from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.doctor.before_training import check_name, preflight
-    from ktransfer.doctor.examining import examine, look_through
+    from ktransfer.doctor.examining import examine, inspect_data, look_through
     from ktransfer.doctor.findings import KINDS, Finding, Report
     from ktransfer.doctor.manifest import write_manifest
 
@@ -24,6 +24,7 @@ __all__ = [
     "Report",
     "check_name",
     "examine",
+    "inspect_data",
     "look_through",
     "preflight",
     "write_manifest",
@@ -35,6 +36,7 @@ _HOME = {
     "Report": "findings",
     "check_name": "before_training",
     "examine": "examining",
+    "inspect_data": "examining",
     "look_through": "examining",
     "preflight": "before_training",
     "write_manifest": "manifest",

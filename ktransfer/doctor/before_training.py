@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ktransfer.data.parts import Splits
-from ktransfer.doctor.examining import Examined
+from ktransfer.doctor.examining import examine
 from ktransfer.doctor.findings import Finding
-from ktransfer.doctor.subject import of_splits
 from ktransfer.errors import unknown_name
 from ktransfer.show.progress import say
 
@@ -34,8 +33,7 @@ def preflight(splits: Splits, check: str = "auto", *, verbose: bool = True) -> t
     check_name(check)
     if check == "off" or sum(map(len, splits.parts)) > MOST_IMAGES:
         return ()
-    examined = Examined(of_splits(splits), data="the parts", verbose=verbose, before_training=True)
-    findings = examined.report.findings
+    findings = examine(splits, verbose=verbose, quick=True).findings
     if verbose:
         _say(findings)
     return findings

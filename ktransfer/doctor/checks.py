@@ -19,23 +19,23 @@ from ktransfer.doctor.unusable import unusable_findings
 
 
 def check_all(
-    subject: Subject, looks: np.ndarray, faults: Mapping[int, str], same: Sameness
+    subject: Subject, records: np.ndarray, faults: Mapping[int, str], same: Sameness
 ) -> list[Finding]:
     """All findings, in no order.
 
     Args:
         subject: the images.
-        looks: records `LOOK` `(n,)`.
+        records: `RECORD` `(n,)`.
         faults: by position, why an image cannot be decoded.
         same: which images are the same.
     """
-    usable = looks["seen"].astype(np.bool_)
+    usable = records["seen"].astype(np.bool_)
     return [
         *copy_findings(subject, same),
         *layout_findings(subject),
         *class_findings(subject, subject.counts(usable)),
         *unusable_findings(subject, faults),
         *name_findings(subject),
-        *pixel_findings(subject, looks),
-        *size_findings(subject, looks),
+        *pixel_findings(subject, records),
+        *size_findings(subject, records),
     ]

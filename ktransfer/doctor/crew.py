@@ -1,4 +1,4 @@
-"""Watched processes that look at many images: what crashes or hangs is named and passed by."""
+"""Watched processes that inspect many images: what crashes or hangs is named and passed by."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ktransfer.data.images.value_range import ValueRange
-from ktransfer.doctor.looking import LOOK, look
+from ktransfer.doctor.inspection import RECORD, inspect_file
 from ktransfer.doctor.worker import BIG
 from ktransfer.errors import RunError
 from ktransfer.processes.worker import Worker
@@ -25,7 +25,7 @@ _CHUNK = 32
 _START_LIMIT_S = 120.0
 
 
-def look_at_all(
+def inspect_all(
     paths: Sequence[str],
     *,
     processes: int | None = None,
@@ -33,21 +33,21 @@ def look_at_all(
     progress: Callable[[int, int], None] = lambda done, of: None,
     value_range: ValueRange | None = None,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Looks at every file.
+    """Inspects every file.
 
     Args:
         paths: regular files.
         processes: how many decode at a time; None: one for each core that this process may use.
         file_limit_s: seconds after which a file is given up.
         progress: called with how many are done, and of how many.
-        value_range: as of `look`.
+        value_range: as of `inspect_file`.
 
     Returns:
-        Records `LOOK` `(n,)`, and by position why an image cannot be decoded.
+        `RECORD` `(n,)`, and by position why an image cannot be decoded.
     """
-    looks, faults = np.zeros(len(paths), LOOK), dict[int, str]()
+    records, faults = np.zeros(len(paths), RECORD), dict[int, str]()
     if not paths:
-        return looks, faults
+        return records, faults
     chunks = queue.SimpleQueue[range]()
     for start in range(0, len(paths), _CHUNK):
         chunks.put(range(start, min(start + _CHUNK, len(paths))))
@@ -56,8 +56,8 @@ def look_at_all(
     def note(index: int, answer: bytes | str) -> None:
         nonlocal done
         if isinstance(answer, bytes):
-            looks[index] = np.frombuffer(answer[: LOOK.itemsize], LOOK)[0]
-            answer = answer[LOOK.itemsize :].decode("utf-8")
+            records[index] = np.frombuffer(answer[: RECORD.itemsize], RECORD)[0]
+            answer = answer[RECORD.itemsize :].decode("utf-8")
         with lock:
             done += 1
             if answer:
@@ -68,27 +68,27 @@ def look_at_all(
         worker = _Watched(one_big, file_limit_s, value_range)
         with contextlib.closing(worker), contextlib.suppress(queue.Empty):
             while True:
-                worker.look(paths, chunks.get_nowait(), note)
+                worker.inspect(paths, chunks.get_nowait(), note)
 
     count = processes or len(os.sched_getaffinity(0))
     count = min(count, -(-len(paths) // _CHUNK))
     with ThreadPoolExecutor(count) as threads:
         for each in [threads.submit(work) for _ in range(count)]:
             each.result()
-    return looks, faults
+    return records, faults
 
 
-def look_in_threads(
+def inspect_in_threads(
     paths: Sequence[str],
     *,
     progress: Callable[[int, int], None] = lambda done, of: None,
     value_range: ValueRange | None = None,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """`look_at_all` in this process: it starts at once, and a crash of a decoder is its own.
+    """`inspect_all` in this process: it starts at once, and a crash of a decoder is its own.
 
     For files that this process is about to decode anyway.
     """
-    looks, faults, one_big = np.zeros(len(paths), LOOK), dict[int, str](), threading.Lock()
+    records, faults, one_big = np.zeros(len(paths), RECORD), dict[int, str](), threading.Lock()
 
     def work(path: str) -> tuple[np.ndarray, str | None]:
         with contextlib.ExitStack() as held:
@@ -96,18 +96,18 @@ def look_in_threads(
             def before_big() -> None:
                 held.enter_context(one_big)
 
-            return look(path, before_big, value_range)
+            return inspect_file(path, before_big, value_range)
 
     with warnings.catch_warnings():
         # Once for all threads: filters belong to the process.
         warnings.simplefilter("ignore")
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
             for index, (found, fault) in enumerate(threads.map(work, paths)):
-                looks[index] = found
+                records[index] = found
                 if fault:
                     faults[index] = fault
                 progress(index + 1, len(paths))
-    return looks, faults
+    return records, faults
 
 
 class _Watched:
@@ -121,7 +121,7 @@ class _Watched:
         self._limit_s = file_limit_s
         self._worker: Worker | None = None
 
-    def look(
+    def inspect(
         self, paths: Sequence[str], chunk: range, note: Callable[[int, bytes | str], None]
     ) -> None:
         """Has all of a chunk looked at; the rest of it anew after a file that ended the process."""

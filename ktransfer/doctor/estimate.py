@@ -11,7 +11,7 @@ import numpy as np
 from ktransfer.data.images.decoding import decode_image
 from ktransfer.data.images.files import ImageFiles
 from ktransfer.doctor.findings import Finding
-from ktransfer.doctor.looking import BIG_PIXELS
+from ktransfer.doctor.inspection import BIG_PIXELS
 from ktransfer.doctor.subject import Subject
 
 # MobileNetV2 1.0 at 224 pixels, on one core of the machine that the project measures on.
@@ -21,10 +21,10 @@ _SIDE_PX = 224
 _SAMPLE = 16
 
 
-def estimate(subject: Subject, looks: np.ndarray) -> Iterator[Finding]:
+def estimate(subject: Subject, records: np.ndarray) -> Iterator[Finding]:
     """A forecast for MobileNetV2, from decoding some of these images at full size."""
-    seen = np.flatnonzero(looks["seen"])
-    per_image_s = _decoding_s(subject, looks, seen)
+    seen = np.flatnonzero(records["seen"])
+    per_image_s = _decoding_s(subject, records, seen)
     if per_image_s is None:
         return
     count, cores = len(seen), len(os.sched_getaffinity(0))
@@ -53,9 +53,9 @@ def estimate(subject: Subject, looks: np.ndarray) -> Iterator[Finding]:
     )
 
 
-def _decoding_s(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> float | None:
+def _decoding_s(subject: Subject, records: np.ndarray, seen: np.ndarray) -> float | None:
     """Seconds to decode an image at full size, the mean over a sample; None without images."""
-    pixels = looks["width"][seen].astype(np.int64) * looks["height"][seen]
+    pixels = records["width"][seen].astype(np.int64) * records["height"][seen]
     usual = seen[pixels <= BIG_PIXELS]
     if not len(usual) or not isinstance(subject.files, ImageFiles):
         return None

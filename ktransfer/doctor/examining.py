@@ -15,28 +15,29 @@ from ktransfer.data.parts import Splits
 from ktransfer.data.reading.items import is_path
 from ktransfer.data.sources.front import read_data, source_of
 from ktransfer.doctor.checks import check_all
-from ktransfer.doctor.crew import look_at_all, look_in_threads
+from ktransfer.doctor.close_up import close_ups_of
+from ktransfer.doctor.crew import inspect_all, inspect_in_threads
 from ktransfer.doctor.estimate import estimate
 from ktransfer.doctor.findings import Report, in_order
-from ktransfer.doctor.looking import extremes_of, look_at_held
-from ktransfer.doctor.looking_closely import closer_look_at
+from ktransfer.doctor.inspection import extremes_of, inspect_held
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
 from ktransfer.show.progress import progress_bar
 from ktransfer.show.timing import timed
 
-Look = Callable[..., tuple[np.ndarray, dict[int, str]]]
+Inspect = Callable[..., tuple[np.ndarray, dict[int, str]]]
+Progress = Callable[[int, int], None]
 
 #: The search for near duplicates compares all with all: beyond, it would take hours.
 MOST_COMPARED = 400_000
 
 
 class Examined:
-    """A data set that was looked at: what `examine` reports on, and a manifest is written from.
+    """A data set that was inspected: what `examine` reports on, and a manifest is written from.
 
     Attributes:
         subject: the images.
-        looks: records `LOOK` `(n,)`.
+        records: `RECORD` `(n,)`.
         same: which of them are the same.
         report: what was found.
     """
@@ -48,54 +49,58 @@ class Examined:
         data: str,
         verbose: bool,
         seconds: dict[str, float] | None = None,
-        before_training: bool = False,
+        quick: bool = False,
         measure: bool = False,
     ) -> None:
-        """Looks at all images.
+        """Inspects all images.
 
         Args:
             subject: the images.
             data: what they come from, in words.
             verbose: show progress on standard error.
             seconds: where wall times are noted, by phase.
-            before_training: in this process, and without a forecast.
+            quick: in this process, and without a forecast.
             measure: measure which values are black and white in grey of more than 8 bits.
         """
         seconds = {} if seconds is None else seconds
         with timed(seconds, "look"), progress_bar("looking", len(subject), shown=verbose) as bar:
-            look = look_in_threads if before_training else look_at_all
-            self.looks, faults = _looks(subject, look, bar)
-            measured = choose(extremes_of(self.looks)) if measure else None
+            inspect = inspect_in_threads if quick else inspect_all
+            self.records, faults = _records(subject, inspect, bar)
+            measured = choose(extremes_of(self.records)) if measure else None
             if measured:
                 # What was seen of them was black.
                 subject = subject.measured_as(measured)
-                deep = np.flatnonzero(self.looks["depth"])
-                self.looks[deep], _ = _looks(subject, look, bar, deep)
+                deep = np.flatnonzero(self.records["depth"])
+                self.records[deep], _ = _records(subject, inspect, bar, deep)
         self.subject = subject
         with timed(seconds, "compare"):
             self.same: Sameness = find_same(
-                self.looks,
+                self.records,
                 near=len(subject) <= MOST_COMPARED,
-                closer=closer_look_at(subject.files),
+                closer=close_ups_of(subject.files),
             )
-            findings = check_all(subject, self.looks, faults, self.same)
-            findings += () if before_training else estimate(subject, self.looks)
-        usable = self.looks["seen"].astype(np.bool_)
+            findings = check_all(subject, self.records, faults, self.same)
+            findings += () if quick else estimate(subject, self.records)
+        usable = self.records["seen"].astype(np.bool_)
         self.report = Report(data, in_order(findings), subject.counts(usable), seconds)
 
 
-def _looks(
-    subject: Subject, look: Look, bar: Callable[[int, int], None], rows: np.ndarray | None = None
+def _records(
+    subject: Subject, inspect: Inspect, bar: Progress, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Looks at some of the images, or all, and faults by position."""
+    """Inspects some of the images, or all; faults by position."""
     files, rows = subject.files, np.arange(len(subject)) if rows is None else rows
     if isinstance(files, HeldImages):
-        return look_at_held(files.select(rows))
-    return look(subject.paths(rows), progress=bar, value_range=files.value_range)
+        return inspect_held(files.select(rows))
+    return inspect(subject.paths(rows), progress=bar, value_range=files.value_range)
 
 
-def look_through(
-    data: Any, *, verbose: bool = False, value_range: str | ValueRange | None = AUTO
+def inspect_data(
+    data: Any,
+    *,
+    verbose: bool = False,
+    value_range: str | ValueRange | None = AUTO,
+    quick: bool = False,
 ) -> Examined:
     """`examine`, with all that it is made of."""
     given, measure = given_range(value_range), value_range == AUTO
@@ -113,11 +118,20 @@ def look_through(
             splits = read_data(data, value_range=value_range)
             subject = replace(of_splits(splits), measured=measure and bool(splits.value_range))
             measure = False
-    return Examined(subject, data=name, verbose=verbose, seconds=seconds, measure=measure)
+    return Examined(
+        subject, data=name, verbose=verbose, seconds=seconds, quick=quick, measure=measure
+    )
+
+
+look_through = inspect_data  # its name in 0.1
 
 
 def examine(
-    data: Any, *, verbose: bool = False, value_range: str | ValueRange | None = AUTO
+    data: Any,
+    *,
+    verbose: bool = False,
+    value_range: str | ValueRange | None = AUTO,
+    quick: bool = False,
 ) -> Report:
     """Look at every image of a data set and report what is wrong with it.
 
@@ -129,6 +143,7 @@ def examine(
             the columns path, label and perhaps split; or all else that `fit` takes, and `Splits`.
         verbose: show progress on standard error.
         value_range: which values are black and white in grey of more than 8 bits, as in `fit`.
+        quick: in this process, which a file may crash, and without a forecast.
 
     Returns:
         A `Report`: print it, or take its `findings`.
@@ -151,4 +166,4 @@ def examine(
         ...     print(finding.kind, finding.count, finding.reasons[0])
         unreadable 2 not an image: HTML text named .jpg
     """
-    return look_through(data, verbose=verbose, value_range=value_range).report
+    return inspect_data(data, verbose=verbose, value_range=value_range, quick=quick).report

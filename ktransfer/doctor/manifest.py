@@ -47,7 +47,7 @@ def write_manifest(
     """
     seen = list(examined.subject.all_paths()) if os.path.lexists(file) else []
     target = check_target(file, seen, overwrite=overwrite)
-    kept = examined.looks["seen"] & ~(excluded(examined) if exclude else False)
+    kept = examined.records["seen"] & ~(excluded(examined) if exclude else False)
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ktransfer.data.images.value_range import KINDS, SHORT, Extremes, ValueRange, choose, in_words
 from ktransfer.doctor.findings import Finding
-from ktransfer.doctor.looking import MODES, THUMBNAIL_PX
+from ktransfer.doctor.inspection import MODES, THUMBNAIL_PX
 from ktransfer.doctor.subject import Subject
 
 #: A shorter side under this shows nothing that a network for photos knows.
@@ -24,21 +24,21 @@ _LEAST_USED = 0.25
 _CHANNELS = {"CMYK": "CMYK", "LAB": "Lab colours", "YCbCr": "YCbCr"}
 
 
-def pixel_findings(subject: Subject, looks: np.ndarray) -> Iterator[Finding]:
+def pixel_findings(subject: Subject, records: np.ndarray) -> Iterator[Finding]:
     """Of the images that were decoded."""
-    seen = looks["seen"].astype(np.bool_)
-    yield from _tiny(subject, looks, seen)
-    depth = list(_depth(subject, looks, seen))
+    seen = records["seen"].astype(np.bool_)
+    yield from _tiny(subject, records, seen)
+    depth = list(_depth(subject, records, seen))
     yield from depth
-    yield from _values(subject, looks, seen, said=bool(depth))
-    yield from _channels(subject, looks, seen)
-    yield from _grey(subject, looks, seen)
-    yield from _animated(subject, np.flatnonzero(seen & looks["animated"].astype(np.bool_)))
+    yield from _values(subject, records, seen, said=bool(depth))
+    yield from _channels(subject, records, seen)
+    yield from _grey(subject, records, seen)
+    yield from _animated(subject, np.flatnonzero(seen & records["animated"].astype(np.bool_)))
 
 
-def _tiny(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
-    shorter = np.minimum(looks["width"], looks["height"])
-    longer = np.maximum(looks["width"], looks["height"])
+def _tiny(subject: Subject, records: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
+    shorter = np.minimum(records["width"], records["height"])
+    longer = np.maximum(records["width"], records["height"])
     tiny = np.flatnonzero(seen & ((shorter < TINY_PX) | (longer > LONGEST_STRIP * shorter)))
     if not len(tiny):
         return
@@ -54,24 +54,24 @@ def _tiny(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Fin
         if usual
         else "remove thumbnails, icons and spacers",
         tuple((path,) for path in subject.paths(tiny)),
-        tuple(f"{looks['width'][at]} x {looks['height'][at]} pixels" for at in tiny),
+        tuple(f"{records['width'][at]} x {records['height'][at]} pixels" for at in tiny),
     )
 
 
-def _depth(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
+def _depth(subject: Subject, records: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
     """Images that use so little of their 16 bits that by these they are all but black."""
-    grey = np.flatnonzero(seen & (looks["depth"] > 0))
-    short = grey[looks["depth"][grey] == 1 + KINDS.index(SHORT)]
+    grey = np.flatnonzero(seen & (records["depth"] > 0))
+    short = grey[records["depth"][grey] == 1 + KINDS.index(SHORT)]
     chosen = subject.files.value_range
     if subject.measured and chosen:
-        yield _measured(looks, grey, chosen)
+        yield _measured(records, grey, chosen)
     low, white = chosen or (0.0, 65535.0)
-    used = (looks["high"][short] - low) / (white - low)
-    dark = short[(used <= _LEAST_USED) & (looks["high"][short] > 0)]
+    used = (records["high"][short] - low) / (white - low)
+    dark = short[(used <= _LEAST_USED) & (records["high"][short] > 0)]
     if len(dark):
-        yield _dark(subject, looks, dark, white, every=len(dark) == len(short))
-    colour = seen & looks["deep"].astype(np.bool_) & (looks["depth"] == 0)
-    brightest = looks["thumbnail"][colour].max(initial=0)
+        yield _dark(subject, records, dark, white, every=len(dark) == len(short))
+    colour = seen & records["deep"].astype(np.bool_) & (records["depth"] == 0)
+    brightest = records["thumbnail"][colour].max(initial=0)
     if colour.any() and brightest <= 255 * _LEAST_USED:
         yield Finding(
             "bit_depth",
@@ -84,9 +84,9 @@ def _depth(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Fi
         )
 
 
-def _measured(looks: np.ndarray, grey: np.ndarray, chosen: ValueRange) -> Finding:
-    low, high = looks["low"][grey].min(), looks["high"][grey].max()
-    short = (looks["depth"][grey] == 1 + KINDS.index(SHORT)).any()
+def _measured(records: np.ndarray, grey: np.ndarray, chosen: ValueRange) -> Finding:
+    low, high = records["low"][grey].min(), records["high"][grey].max()
+    short = (records["depth"][grey] == 1 + KINDS.index(SHORT)).any()
     return Finding(
         "bit_depth",
         "warning" if short or low < 0 else "info",
@@ -101,9 +101,9 @@ def _measured(looks: np.ndarray, grey: np.ndarray, chosen: ValueRange) -> Findin
 
 
 def _dark(
-    subject: Subject, looks: np.ndarray, dark: np.ndarray, white: float, *, every: bool
+    subject: Subject, records: np.ndarray, dark: np.ndarray, white: float, *, every: bool
 ) -> Finding:
-    highest = float(looks["high"][dark].max())
+    highest = float(records["high"][dark].max())
     way_out = choose([Extremes(0.0, highest, SHORT)])
     shown = f"({way_out[0]:g}, {way_out[1]:g})" if way_out else "(LOW, HIGH)"
     option = shown.strip("()").replace(" ", "")
@@ -119,17 +119,17 @@ def _dark(
         else "among 16-bit images that are not: of another device, or another depth? Save them so "
         "that the same value is white in all",
         () if every else tuple((path,) for path in subject.paths(dark)),
-        () if every else tuple(f"values up to {looks['high'][at]:,.0f}" for at in dark),
+        () if every else tuple(f"values up to {records['high'][at]:,.0f}" for at in dark),
     )
 
 
 def _values(
-    subject: Subject, looks: np.ndarray, seen: np.ndarray, *, said: bool
+    subject: Subject, records: np.ndarray, seen: np.ndarray, *, said: bool
 ) -> Iterator[Finding]:
-    thumbnails = looks["thumbnail"].reshape(len(looks), THUMBNAIL_PX**2)
+    thumbnails = records["thumbnail"].reshape(len(records), THUMBNAIL_PX**2)
     low, high = thumbnails.min(axis=1), thumbnails.max(axis=1)
     blank = seen & (high.astype(np.int16) - low <= _BLANK_LEVELS)
-    deep = seen & looks["deep"].astype(np.bool_)
+    deep = seen & records["deep"].astype(np.bool_)
     mixed = 0 < deep.sum() < seen.sum()
     at = np.flatnonzero(blank | (deep if mixed else False))
     if len(at):
@@ -142,7 +142,7 @@ def _values(
             "remove blank ones; save deep ones with 8 bits as the others were, or make sure that "
             "their white is right: they are scaled by value_range, or where there is none by 65535",
             tuple((path,) for path in subject.paths(at)),
-            tuple(_range(int(index), low, high, blank, looks) for index in at),
+            tuple(_range(int(index), low, high, blank, records) for index in at),
         )
     elif deep.any() and not said:
         yield Finding(
@@ -158,10 +158,10 @@ def _values(
 
 
 def _range(
-    index: int, low: np.ndarray, high: np.ndarray, blank: np.ndarray, looks: np.ndarray
+    index: int, low: np.ndarray, high: np.ndarray, blank: np.ndarray, records: np.ndarray
 ) -> str:
     if not blank[index]:
-        return f"mode {_mode(looks, index)}, 16 or 32 bits"
+        return f"mode {_mode(records, index)}, 16 or 32 bits"
     if high[index] <= 2 * _BLANK_LEVELS:
         return "all black"
     if low[index] >= 255 - 2 * _BLANK_LEVELS:
@@ -169,19 +169,21 @@ def _range(
     return f"one shade ({low[index]} to {high[index]} of 255)"
 
 
-def _mode(looks: np.ndarray, index: int) -> str:
-    code = int(looks["mode"][index])
+def _mode(records: np.ndarray, index: int) -> str:
+    code = int(records["mode"][index])
     return MODES[code] if code < len(MODES) else "unknown"
 
 
-def _channels(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
+def _channels(subject: Subject, records: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
     kinds: dict[str, np.ndarray] = {}
-    alpha = seen & looks["alpha"].astype(np.bool_)
+    alpha = seen & records["alpha"].astype(np.bool_)
     kinds["transparency, laid on white"] = alpha
     for mode, name in _CHANNELS.items():
-        kinds[f"{name}, converted without a profile"] = seen & (looks["mode"] == MODES.index(mode))
-    kinds["palette"] = seen & ~alpha & (looks["mode"] == MODES.index("P"))
-    kinds["black and white only"] = seen & (looks["mode"] == MODES.index("1"))
+        kinds[f"{name}, converted without a profile"] = seen & (
+            records["mode"] == MODES.index(mode)
+        )
+    kinds["palette"] = seen & ~alpha & (records["mode"] == MODES.index("P"))
+    kinds["black and white only"] = seen & (records["mode"] == MODES.index("1"))
     groups = {name: np.flatnonzero(which) for name, which in kinds.items() if which.any()}
     if not groups:
         return
@@ -199,8 +201,8 @@ def _channels(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator
     )
 
 
-def _grey(subject: Subject, looks: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
-    grey = seen & looks["grey"].astype(np.bool_)
+def _grey(subject: Subject, records: np.ndarray, seen: np.ndarray) -> Iterator[Finding]:
+    grey = seen & records["grey"].astype(np.bool_)
     count, of = int(grey.sum()), int(seen.sum())
     if not count:
         return

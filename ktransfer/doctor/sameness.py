@@ -39,18 +39,18 @@ class Sameness:
 
 
 def find_same(
-    looks: np.ndarray, *, near: bool = True, closer: Callable[[np.ndarray], np.ndarray]
+    records: np.ndarray, *, near: bool = True, closer: Callable[[np.ndarray], np.ndarray]
 ) -> Sameness:
     """Finds images that are the same.
 
     Args:
-        looks: records `LOOK` `(n,)`.
+        records: `RECORD` `(n,)`.
         near: whether to look for near duplicates too.
         closer: of positions, these images as `agreements` compares them.
     """
-    content = np.full(len(looks), -1, np.int64)
-    seen = np.flatnonzero(looks["seen"])
-    digests = np.ascontiguousarray(looks["digest"][seen]).view("V16").ravel()
+    content = np.full(len(records), -1, np.int64)
+    seen = np.flatnonzero(records["seen"])
+    digests = np.ascontiguousarray(records["digest"][seen]).view("V16").ravel()
     _, first, number = np.unique(digests, return_index=True, return_inverse=True)
     content[seen] = number
     members = np.split(seen[np.argsort(number, kind="stable")], np.cumsum(np.bincount(number)))
@@ -60,7 +60,7 @@ def find_same(
         return Sameness(exact, (), content, MAX_DISTANCE)
     # One of each content: a thousand copies are a thousand copies, not half a million pairs.
     unique = seen[first]
-    similar = near_pairs(looks["hash"][unique], looks["thumbnail"][unique])
+    similar = near_pairs(records["hash"][unique], records["thumbnail"][unique])
     pairs = _agreeing(similar, len(unique), lambda positions: closer(unique[positions]))
     groups = [
         np.sort(np.concatenate([members[each] for each in group]))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ktransfer.doctor.looking import THUMBNAIL_PX
+from ktransfer.doctor.inspection import THUMBNAIL_PX
 
 #: Bits of 64 that may differ. Of photos cropped by a twentieth on each side 98 % stay within.
 MAX_DISTANCE = 16

@@ -18,10 +18,10 @@ _BEYOND = 3.0
 FEWEST = 20
 
 
-def size_findings(subject: Subject, looks: np.ndarray) -> Iterator[Finding]:
+def size_findings(subject: Subject, records: np.ndarray) -> Iterator[Finding]:
     """Of the images that were decoded; those too small to show anything are `tiny`."""
-    seen = np.flatnonzero(looks["seen"])
-    width, height = (looks[name][seen].astype(np.float64) for name in ("width", "height"))
+    seen = np.flatnonzero(records["seen"])
+    width, height = (records[name][seen].astype(np.float64) for name in ("width", "height"))
     if len(seen) < FEWEST:
         return
     sides = np.sqrt(width * height)
@@ -37,13 +37,13 @@ def size_findings(subject: Subject, looks: np.ndarray) -> Iterator[Finding]:
         "warning",
         len(odd),
         f"{len(odd):,} image{' is' if few else 's are'} of quite another size than the rest, such "
-        f"as {_size(looks, usual)}",
+        f"as {_size(records, usual)}",
         "look at them: originals among thumbnails, or pictures of another source; what shows only "
         "at one size, or goes with a class, is learnt in place of the class",
         tuple((path,) for path in subject.paths(odd)),
-        tuple(_size(looks, at) for at in odd),
+        tuple(_size(records, at) for at in odd),
     )
 
 
-def _size(looks: np.ndarray, at: int) -> str:
-    return f"{looks['width'][at]:,} x {looks['height'][at]:,} pixels"
+def _size(records: np.ndarray, at: int) -> str:
+    return f"{records['width'][at]:,} x {records['height'][at]:,} pixels"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from multiprocessing.connection import Connection
 
-from ktransfer.doctor.looking import look
+from ktransfer.doctor.inspection import inspect_file
 from ktransfer.processes.worker import READY
 
 #: What it says before it decodes a big image; any answer lets it.
@@ -30,7 +30,7 @@ def main(read_end: int, write_end: int) -> None:
     while message := asked.recv():
         paths, value_range = message
         for path in paths:
-            found, fault = look(path, before_big, value_range)
+            found, fault = inspect_file(path, before_big, value_range)
             answered.send_bytes(found.tobytes() + (fault or "").encode("utf-8", "backslashreplace"))
 
 

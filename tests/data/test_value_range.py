@@ -15,7 +15,7 @@ from ktransfer.data import image_dataset, read_data, read_images
 from ktransfer.data.images import depth
 from ktransfer.data.images.host import read_on_host
 from ktransfer.data.images.value_range import Extremes, check_value_range, choose, scaled
-from ktransfer.doctor import look_through, preflight
+from ktransfer.doctor import inspect_data, preflight
 from ktransfer.serving.metadata import ModelMetadata
 
 CLASSES = ("clear", "shadow")
@@ -303,7 +303,7 @@ def test_doctor_finds_12_bits_in_16_and_says_the_way_out(folders):
 
 
 def test_doctor_sees_by_the_range_what_was_black(folders):
-    one, other = look_through(folders[0]), look_through(folders[1])
+    one, other = inspect_data(folders[0]), inspect_data(folders[1])
     levels = [each.looks["thumbnail"].astype(float) for each in (one, other)]
     assert np.abs(levels[0].mean(axis=(1, 2)) - levels[1].mean(axis=(1, 2))).max() < 3
     assert levels[1].max() > 200

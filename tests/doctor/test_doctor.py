@@ -18,7 +18,7 @@ from bad_folder import (
 )
 
 from ktransfer import InputError, examine
-from ktransfer.doctor.examining import look_through
+from ktransfer.doctor.examining import inspect_data
 
 
 def groups(report, kind):
@@ -148,7 +148,7 @@ NONE, ONLY = "there is no readable image of any class", "only the class 'a' has 
 def test_what_cannot_be_trained_on_at_all_is_said(tmp_path, write, message, others):
     write(tmp_path)
     table = tmp_path / "table.csv"
-    examined = look_through(table if table.is_file() else tmp_path)
+    examined = inspect_data(table if table.is_file() else tmp_path)
     found = {each.kind: each for each in examined.report.findings}
     assert found.pop("few_classes").message == message
     assert set(found) == others

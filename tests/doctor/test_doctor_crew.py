@@ -11,7 +11,7 @@ from PIL import Image
 
 from ktransfer import RunError
 from ktransfer.doctor import crew
-from ktransfer.doctor.looking import MODES, look
+from ktransfer.doctor.inspection import MODES, inspect_file
 
 CRASH, HANG = "its decoder crashed (SIGKILL)", "its decoder took longer than 3 s"
 
@@ -54,21 +54,23 @@ def test_a_crash_and_a_hang_are_named_and_the_rest_is_looked_at(tmp_path, photos
     for at, name in ((3, "crash"), (4, "crash too"), (20, "hang"), (39, "crash at the end")):
         photos[at] = str(tmp_path / f"{name}.jpg")
         photo(at).save(photos[at])
-    looks, faults = crew.look_at_all(photos, processes=2, file_limit_s=3.0)
+    records, faults = crew.inspect_all(photos, processes=2, file_limit_s=3.0)
     assert faults == {3: CRASH, 4: CRASH, 20: HANG, 39: CRASH}
-    assert np.flatnonzero(~looks["seen"]).tolist() == [3, 4, 20, 39]
+    assert np.flatnonzero(~records["seen"]).tolist() == [3, 4, 20, 39]
 
 
 def test_processes_see_what_one_look_sees(photos):
     calls = []
-    looks, faults = crew.look_at_all(photos, processes=2, progress=lambda *done: calls.append(done))
+    records, faults = crew.inspect_all(
+        photos, processes=2, progress=lambda *done: calls.append(done)
+    )
     assert faults == {}
     assert max(calls) == (40, 40)
-    for path, found in zip(photos, looks, strict=True):
-        assert found == look(path)[0]
-    threaded, faults = crew.look_in_threads(photos)
+    for path, found in zip(photos, records, strict=True):
+        assert found == inspect_file(path)[0]
+    threaded, faults = crew.inspect_in_threads(photos)
     assert faults == {}
-    np.testing.assert_array_equal(threaded, looks)
+    np.testing.assert_array_equal(threaded, records)
 
 
 def test_big_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
@@ -87,9 +89,9 @@ def test_big_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         return answer
 
     monkeypatch.setattr(crew._Watched, "_next", heard)
-    looks, faults = crew.look_at_all(paths, processes=2)
+    records, faults = crew.inspect_all(paths, processes=2)
     assert faults == {}
-    assert looks["seen"].all()
+    assert records["seen"].all()
     assert len(asked) == 3
 
 
@@ -100,7 +102,7 @@ def test_a_process_that_does_not_start_is_an_error_and_no_fault_of_the_files(
     monkeypatch.syspath_prepend(tmp_path)
     why = "the process that looks at images does not start: ImportError: of a test"
     with pytest.raises(RunError, match=f"^{why}$"):
-        crew.look_at_all(photos)
+        crew.inspect_all(photos)
 
 
 def test_modules_in_the_folder_of_photos_are_not_run(photos, tmp_path, monkeypatch):
@@ -109,23 +111,23 @@ def test_modules_in_the_folder_of_photos_are_not_run(photos, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     # As in a notebook, whose own path begins with the current folder.
     monkeypatch.setattr("sys.path", ["", *sys.path])
-    looks, faults = crew.look_at_all(photos, processes=1)
+    records, faults = crew.inspect_all(photos, processes=1)
     assert faults == {}
-    assert looks["seen"].all()
+    assert records["seen"].all()
     assert not (tmp_path / "was run").exists()
 
 
 def test_no_files_start_no_process(monkeypatch):
     monkeypatch.setattr(crew, "Worker", None)
-    looks, faults = crew.look_at_all([])
-    assert len(looks) == 0
+    records, faults = crew.inspect_all([])
+    assert len(records) == 0
     assert faults == {}
 
 
 def test_a_look_agrees_with_pillow(tmp_path):
     path = tmp_path / "a.png"
     photo(3).convert("RGBA").save(path)
-    found, fault = look(str(path))
+    found, fault = inspect_file(str(path))
     assert fault is None
     assert (found["width"], found["height"]) == (160, 120)
     assert MODES[found["mode"]] == "RGBA"
@@ -140,7 +142,7 @@ def test_a_16_bit_image_shows_what_its_8_bit_copy_shows(tmp_path):
     Image.fromarray(grey).save(tmp_path / "a.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "b.png")
     Image.fromarray(grey.astype(np.float32) / 255).save(tmp_path / "c.tif")
-    shallow, *deep = (look(str(tmp_path / name))[0] for name in ("a.png", "b.png", "c.tif"))
+    shallow, *deep = (inspect_file(str(tmp_path / name))[0] for name in ("a.png", "b.png", "c.tif"))
     assert not shallow["deep"]
     for each in deep:
         assert each["deep"]
@@ -155,6 +157,7 @@ def test_a_copy_by_link_or_rename_has_the_same_digest_and_another_photo_has_not(
     (tmp_path / "b.jpg").write_bytes(encoded(photo(6), "JPEG"))
     os.symlink(tmp_path / "a.jpg", tmp_path / "c.jpg")
     a, b, c = (
-        look(str(tmp_path / name))[0]["digest"].tobytes() for name in ("a.jpg", "b.jpg", "c.jpg")
+        inspect_file(str(tmp_path / name))[0]["digest"].tobytes()
+        for name in ("a.jpg", "b.jpg", "c.jpg")
     )
     assert a == c != b

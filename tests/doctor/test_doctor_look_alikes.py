@@ -14,7 +14,7 @@ from ktransfer.data import read_listing
 from ktransfer.doctor import closer, sameness
 from ktransfer.doctor.examining import Examined
 from ktransfer.doctor.grouping import around_centres, copies_among
-from ktransfer.doctor.looking import LOOK
+from ktransfer.doctor.inspection import RECORD
 from ktransfer.doctor.sizes import size_findings
 from ktransfer.doctor.subject import of_listing
 
@@ -26,7 +26,7 @@ from look_alikes import CHANGES, LOOK_ALIKES, write_with_copies
 def examined(root):
     """As `examine`, without processes of its own."""
     subject = of_listing(read_listing(root))
-    return Examined(subject, data="a set", verbose=False, before_training=True)
+    return Examined(subject, data="a set", verbose=False, quick=True)
 
 
 def found_in(report, kind):
@@ -161,11 +161,11 @@ def test_what_only_looks_the_same_is_a_warning(tmp_path, same_bytes):
 
 def outliers(sizes):
     """What is found of images of these sizes."""
-    looks = np.zeros(len(sizes), LOOK)
-    looks["seen"] = True
-    looks["width"], looks["height"] = np.array(sizes).T
+    records = np.zeros(len(sizes), RECORD)
+    records["seen"] = True
+    records["width"], records["height"] = np.array(sizes).T
     subject = types.SimpleNamespace(paths=lambda indices: tuple(f"{at}.png" for at in indices))
-    return list(size_findings(subject, looks))
+    return list(size_findings(subject, records))
 
 
 def test_a_few_images_of_quite_another_size_are_named():

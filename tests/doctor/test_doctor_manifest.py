@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ktransfer import InputError
 from ktransfer.cli import main
 from ktransfer.data import read_listing
-from ktransfer.doctor import look_through, write_manifest
+from ktransfer.doctor import inspect_data, write_manifest
 
 
 def rows(path):
@@ -27,7 +27,7 @@ def run(*arguments):
 def bad(tmp_path_factory):
     root = tmp_path_factory.mktemp("bad")
     planted = write_bad_folder(root)
-    return root, planted, look_through(root)
+    return root, planted, inspect_data(root)
 
 
 def test_a_manifest_names_all_readable_images_with_their_findings(bad, tmp_path):
@@ -65,7 +65,7 @@ def test_a_manifest_is_read_as_the_folder_is(bad, tmp_path):
     readable = {
         os.fsencode(examined.subject.files.name(at))
         for at in range(len(examined.subject))
-        if examined.looks["seen"][at]
+        if examined.records["seen"][at]
     }
 
     def images(listing):
@@ -88,7 +88,7 @@ def test_excluded_near_duplicates_cannot_be_drawn_apart(tmp_path):
             photo(10 * seed + number).save(root / name / f"{number}.png")
         copy = encoded(photo(10 * seed).resize((80, 60)), "JPEG")
         (root / name / "copy.jpg").write_bytes(copy)
-    examined = look_through(root)
+    examined = inspect_data(root)
     assert write_manifest(tmp_path / "m.csv", examined, exclude=True) == 6
     found = rows(tmp_path / "m.csv")
     assert "split" not in found[0]
@@ -97,7 +97,7 @@ def test_excluded_near_duplicates_cannot_be_drawn_apart(tmp_path):
 
 def test_a_manifest_that_cannot_be_written_is_refused(tmp_path):
     write_clean_folder(tmp_path / "photos", per_class=1)
-    examined = look_through(tmp_path / "photos")
+    examined = inspect_data(tmp_path / "photos")
     with pytest.raises(InputError, match=r"m\.txt' must end in \.csv"):
         write_manifest(tmp_path / "m.txt", examined, exclude=False)
     with pytest.raises(InputError, match=r"there is no folder '.*nowhere'"):

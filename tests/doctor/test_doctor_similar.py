@@ -8,19 +8,19 @@ from bad_folder import encoded, photo
 from PIL import Image, ImageEnhance
 
 from ktransfer.doctor import similar
-from ktransfer.doctor.crew import look_at_all
+from ktransfer.doctor.close_up import close_ups_of
+from ktransfer.doctor.crew import inspect_all
 from ktransfer.doctor.grouping import components
-from ktransfer.doctor.looking import LOOK, look
-from ktransfer.doctor.looking_closely import closer_look_at
+from ktransfer.doctor.inspection import RECORD, inspect_file
 from ktransfer.doctor.sameness import find_same
 
 
-def looks_of(tmp_path, contents):
-    found = np.zeros(len(contents), LOOK)
+def records_of(tmp_path, contents):
+    found = np.zeros(len(contents), RECORD)
     for at, content in enumerate(contents):
         path = tmp_path / f"{at}.img"
         path.write_bytes(content)
-        found[at], fault = look(str(path))
+        found[at], fault = inspect_file(str(path))
         assert fault is None
     return found
 
@@ -36,9 +36,9 @@ class Files:
 
 def same_of(tmp_path, contents, **options):
     """Which of these files are the same."""
-    looks = looks_of(tmp_path, contents)
+    records = records_of(tmp_path, contents)
     files = Files(tmp_path / f"{at}.img" for at in range(len(contents)))
-    return find_same(looks, closer=closer_look_at(files), **options)
+    return find_same(records, closer=close_ups_of(files), **options)
 
 
 def test_the_search_finds_what_comparing_all_with_all_finds(monkeypatch):
@@ -92,7 +92,7 @@ def textured(texture_seed):
 
 def test_what_differs_in_detail_only_is_proposed_and_not_confirmed(tmp_path):
     contents = [encoded(textured(seed), "PNG") for seed in range(1, 6)]
-    proposed, _ = similar._proposals(looks_of(tmp_path, contents)["hash"], 100)
+    proposed, _ = similar._proposals(records_of(tmp_path, contents)["hash"], 100)
     assert len(proposed) >= 1
     assert same_of(tmp_path, contents).near == ()
 
@@ -104,8 +104,10 @@ def test_a_cropped_copy_is_found_by_laying_it_on_the_whole(tmp_path, edges):
     width, height = whole.size
     box = (left * width, top * height, width - right * width, height - bottom * height)
     contents = [encoded(whole, "PNG"), encoded(whole.crop(box), "PNG")]
-    looks = looks_of(tmp_path, contents)
-    as_they_are = [similar._unit(similar._detail(looks["thumbnail"][[at]] * 1.0)) for at in (0, 1)]
+    records = records_of(tmp_path, contents)
+    as_they_are = [
+        similar._unit(similar._detail(records["thumbnail"][[at]] * 1.0)) for at in (0, 1)
+    ]
     assert (as_they_are[0] * as_they_are[1]).sum() < similar.MIN_DETAIL
     assert [group.tolist() for group in same_of(tmp_path, contents).near] == [[0, 1]]
 
@@ -203,9 +205,9 @@ HIDDEN = {
 def test_what_real_folders_hide_is_found_and_nothing_else(shared, data):
     exact, near = HIDDEN[data]
     paths = sorted(map(str, (shared / "data" / data).rglob("*.*")))
-    looks, faults = look_at_all(paths)
+    records, faults = inspect_all(paths)
     assert faults == {}
-    same = find_same(looks, closer=closer_look_at(Files(paths)))
+    same = find_same(records, closer=close_ups_of(Files(paths)))
 
     def names(groups):
         return [[paths[at].rpartition("/")[2] for at in group] for group in groups]

@@ -15,7 +15,7 @@ from conftest import small_network, write_pictures
 from ktransfer import FineTuner, cli
 from ktransfer.cli.terminal import echo, print_fit, styled
 from ktransfer.data import read_data
-from ktransfer.doctor import look_through, write_manifest
+from ktransfer.doctor import inspect_data, write_manifest
 from ktransfer.plan import linear_probe
 from ktransfer.show.formulas import cell_of, name_in, path_cell
 from ktransfer.show.printable import printable
@@ -84,7 +84,7 @@ def test_training_shows_no_name_raw(tmp_path, capsys, monkeypatch):
 def test_a_report_that_is_printed_holds_no_name_raw(tmp_path):
     photos = named_pictures(tmp_path / "photos", 2, ["plain"])
     (photos / "plain" / HOSTILE.replace("/", "")).write_text("no image")
-    said = str(look_through(photos).report)
+    said = str(inspect_data(photos).report)
     assert "[x]\\x1b]0;title" in said
     assert is_safe(said)
 
@@ -156,7 +156,7 @@ def test_predictions_hold_no_formula(tmp_path, monkeypatch):
 def test_a_manifest_holds_no_formula_and_gives_the_names_back(tmp_path):
     names = ("'=1+1", "-red", "=1+1")
     photos = named_pictures(tmp_path / "photos", 2, names)
-    write_manifest(tmp_path / "clean.csv", look_through(photos), exclude=False)
+    write_manifest(tmp_path / "clean.csv", inspect_data(photos), exclude=False)
     with open(tmp_path / "clean.csv", newline="") as stream:
         labels = {row["label"] for row in csv.DictReader(stream)}
     assert labels == {"''=1+1", "'-red", "'=1+1"}

@@ -1,4 +1,4 @@
-"""One look at one image: its header, its pixels made small, its perceptual hash, its bytes' digest.
+"""The inspection of one image: its header, its thumbnail, its perceptual hash, its bytes' digest.
 
 All pixels are decoded, as a truncated file shows itself only there, but a JPEG at an eighth of its
 size and everything at once made a thumbnail: what is kept of an image are 1,130 bytes.
@@ -34,7 +34,7 @@ _DIGEST_BYTES = 16
 _STRIP_PX = 512
 
 #: What is kept of one image. `seen`: it could be decoded, and the rest means something.
-LOOK = np.dtype(
+RECORD = np.dtype(
     [
         ("seen", np.bool_),
         ("digest", np.uint8, _DIGEST_BYTES),
@@ -55,12 +55,12 @@ LOOK = np.dtype(
 )
 
 
-def look(
+def inspect_file(
     path: str,
     before_big: Callable[[], None] = lambda: None,
     value_range: ValueRange | None = None,
 ) -> tuple[np.ndarray, str | None]:
-    """Looks at one regular file.
+    """Inspects one regular file.
 
     Args:
         path: the file.
@@ -69,23 +69,23 @@ def look(
             its type.
 
     Returns:
-        A record `LOOK` of shape `()`, and why the image cannot be decoded; None if it can.
+        A `RECORD` of shape `()`, and why the image cannot be decoded; None if it can.
     """
-    found = np.zeros((), LOOK)
+    found = np.zeros((), RECORD)
     try:
         with open(path, "rb") as stream:
             digest = hashlib.file_digest(stream, _blake2b).digest()
             found["digest"] = np.frombuffer(digest, np.uint8)
-            return found, _look_at_encoded(stream, found, before_big, value_range)
+            return found, _inspect_encoded(stream, found, before_big, value_range)
     except OSError as error:
         return found, fault_in_words("image", error)
 
 
-def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
-    """Looks at images that are in no files; records `LOOK` `(n,)`, and faults by position."""
-    looks, faults = np.zeros(len(images), LOOK), dict[int, str]()
+def inspect_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
+    """Inspects images that are in no files; `RECORD` `(n,)`, and faults by position."""
+    records, faults = np.zeros(len(images), RECORD), dict[int, str]()
     for index in range(len(images)):
-        record = np.zeros((), LOOK)
+        record = np.zeros((), RECORD)
         if images.kind(index) in ("pixels", "deep"):
             image = Image.fromarray(np.ascontiguousarray(images.pixels(index)))
             _note(image, record)
@@ -95,15 +95,15 @@ def look_at_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
                 _note_depth(record, Extremes(values.min(), values.max(), SHORT))
         else:
             content = io.BytesIO(images.encoded(index))
-            fault = _look_at_encoded(content, record, value_range=images.value_range)
+            fault = _inspect_encoded(content, record, value_range=images.value_range)
             if fault:
                 faults[index] = fault
-        looks[index] = record
-    looks["digest"] = images.digests()
-    return looks, faults
+        records[index] = record
+    records["digest"] = images.digests()
+    return records, faults
 
 
-def _look_at_encoded(
+def _inspect_encoded(
     stream: BinaryIO,
     found: np.ndarray,
     before_big: Callable[[], None] = lambda: None,
@@ -167,9 +167,9 @@ def _note_depth(found: np.ndarray, extremes: Extremes) -> None:
     found["low"], found["high"] = extremes.low, extremes.high
 
 
-def extremes_of(looks: np.ndarray) -> list[Extremes]:
+def extremes_of(records: np.ndarray) -> list[Extremes]:
     """Of all images of more than 8 bits that were seen."""
-    rows = looks[looks["seen"] & (looks["depth"] > 0)]
+    rows = records[records["seen"] & (records["depth"] > 0)]
     return [Extremes(float(r["low"]), float(r["high"]), KINDS[r["depth"] - 1]) for r in rows]
 
 

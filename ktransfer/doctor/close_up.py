@@ -1,4 +1,4 @@
-"""A second, closer look at some of the images that were looked at."""
+"""A second, closer look at some of the images that were inspected."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ktransfer.data.images.files import ImageFiles
 from ktransfer.data.images.header import quietly
 from ktransfer.data.images.held import HeldImages
 from ktransfer.doctor.closer import CLOSE_PX
-from ktransfer.doctor.looking import opened, upright
+from ktransfer.doctor.inspection import opened, upright
 
 
-def closer_look_at(images: ImageFiles | HeldImages) -> Callable[[np.ndarray], np.ndarray]:
+def close_ups_of(images: ImageFiles | HeldImages) -> Callable[[np.ndarray], np.ndarray]:
     """What decodes some of the images, in threads: it did so before, so that none is a surprise.
 
     Returns:
@@ -30,7 +30,7 @@ def closer_look_at(images: ImageFiles | HeldImages) -> Callable[[np.ndarray], np
     """
     one_big = threading.Lock()
 
-    def look(index: int) -> np.ndarray:
+    def close_up(index: int) -> np.ndarray:
         with contextlib.ExitStack() as held:
 
             def before_big() -> None:
@@ -38,17 +38,17 @@ def closer_look_at(images: ImageFiles | HeldImages) -> Callable[[np.ndarray], np
 
             return _decoded(images, index, before_big)
 
-    def look_at(positions: np.ndarray) -> np.ndarray:
+    def close_ups(positions: np.ndarray) -> np.ndarray:
         found = np.zeros((len(positions), CLOSE_PX, CLOSE_PX), np.uint8)
         with warnings.catch_warnings():
             # Once for all threads: filters belong to the process.
             warnings.simplefilter("ignore")
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-                for at, each in enumerate(threads.map(look, positions.tolist())):
+                for at, each in enumerate(threads.map(close_up, positions.tolist())):
                     found[at] = each
         return found
 
-    return look_at
+    return close_ups
 
 
 def _decoded(
