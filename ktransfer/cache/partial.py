@@ -13,26 +13,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ktransfer.cache.entry import INDICES_FILE, RECORD_FILE, VALUES_FILE
-from ktransfer.files.scratch import ABANDONED_AFTER_S, lock_file
+from ktransfer.files.scratch import ABANDONED_AFTER_S, lock_file, locked_folder
 from ktransfer.files.writing import flush_to_disk
 
+_PARTIAL_NAME = ".partial-{}"
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}")
 
 
 def new_partial(folder: Path) -> tuple[Path, BinaryIO]:
     """A new hidden folder and the locked file of values in it."""
-    while True:
-        partial = folder / _partial_name()
-        partial.mkdir()
-        file = (partial / VALUES_FILE).open("x+b")
-        # Between the open and the lock another process may have taken it for abandoned.
-        if lock_file(file) is not False and (partial / VALUES_FILE).exists():
-            return partial, file
-        file.close()
-
-
-def _partial_name() -> str:
-    return f".partial-{secrets.token_hex(8)}"
+    return locked_folder(folder, _PARTIAL_NAME, VALUES_FILE, 0o777)
 
 
 def reserve(descriptor: int, num_bytes: int) -> None:
@@ -90,7 +80,7 @@ def discard(folder: Path) -> bool:
     """Delete an entry; by a rename first, so that it is whole or gone. False if it stays."""
     if is_foreign(folder) or not os.access(folder, os.W_OK | os.X_OK):
         return not os.path.lexists(folder)
-    doomed = folder.with_name(_partial_name())
+    doomed = folder.with_name(_PARTIAL_NAME.format(secrets.token_hex(8)))
     try:
         folder.rename(doomed)
     except FileNotFoundError:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from ktransfer.data.images.header import ImageFile, Skipped
     from ktransfer.data.images.resizing import resize_array
     from ktransfer.data.parts import Part, Splits, joined
-    from ktransfer.data.reading.folder import read_folder, read_paths
     from ktransfer.data.reading.listing import Listing
+    from ktransfer.data.reading.paths import read_paths
     from ktransfer.data.sources.front import (
         read_data,
+        read_folder,
         read_images,
         read_labelled,
         read_listing,
@@ -65,12 +66,12 @@ _HOME = {
     "image_dataset": "batches.pipeline",
     "joined": "parts",
     "read_data": "sources.front",
-    "read_folder": "reading.folder",
+    "read_folder": "sources.front",
     "read_images": "sources.front",
     "read_labelled": "sources.front",
     "read_listing": "sources.front",
     "read_part": "sources.front",
-    "read_paths": "reading.folder",
+    "read_paths": "reading.paths",
     "resize_array": "images.resizing",
 }
 

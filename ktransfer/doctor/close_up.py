@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import threading
-import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
@@ -18,6 +13,7 @@ from ktransfer.data.images.files import ImageFiles
 from ktransfer.data.images.header import quietly
 from ktransfer.data.images.held import HeldImages
 from ktransfer.doctor.closer import CLOSE_PX
+from ktransfer.doctor.crew import in_threads
 from ktransfer.doctor.inspection import opened, upright
 
 
@@ -28,24 +24,12 @@ def close_ups_of(images: ImageFiles | HeldImages) -> Callable[[np.ndarray], np.n
         A function from positions `(n,)` to what `closer.agreements` compares: uint8
         `(n, CLOSE_PX, CLOSE_PX)`, black where an image can no longer be read.
     """
-    one_big = threading.Lock()
-
-    def close_up(index: int) -> np.ndarray:
-        with contextlib.ExitStack() as held:
-
-            def before_big() -> None:
-                held.enter_context(one_big)
-
-            return _decoded(images, index, before_big)
 
     def close_ups(positions: np.ndarray) -> np.ndarray:
         found = np.zeros((len(positions), CLOSE_PX, CLOSE_PX), np.uint8)
-        with warnings.catch_warnings():
-            # Once for all threads: filters belong to the process.
-            warnings.simplefilter("ignore")
-            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-                for at, each in enumerate(threads.map(close_up, positions.tolist())):
-                    found[at] = each
+        decoded = in_threads(lambda index, big: _decoded(images, index, big), positions.tolist())
+        for at, each in enumerate(decoded):
+            found[at] = each
         return found
 
     return close_ups

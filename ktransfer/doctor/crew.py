@@ -7,8 +7,9 @@ import os
 import queue
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from ktransfer.doctor.inspection import RECORD, inspect_file
 from ktransfer.doctor.worker import BIG
 from ktransfer.errors import RunError
 from ktransfer.processes.worker import Worker
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: A file that takes longer is given up; the largest allowed, 178 megapixels, takes about 5 s.
 FILE_LIMIT_S = 60.0
@@ -88,26 +92,40 @@ def inspect_in_threads(
 
     For files that this process is about to decode anyway.
     """
-    records, faults, one_big = np.zeros(len(paths), RECORD), dict[int, str](), threading.Lock()
+    records, faults = np.zeros(len(paths), RECORD), dict[int, str]()
+    inspections = in_threads(lambda path, big: inspect_file(path, big, value_range), paths)
+    for index, (found, fault) in enumerate(inspections):
+        records[index] = found
+        if fault:
+            faults[index] = fault
+        progress(index + 1, len(paths))
+    return records, faults
 
-    def work(path: str) -> tuple[np.ndarray, str | None]:
+
+def in_threads(
+    decode: Callable[[Item, Callable[[], None]], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """What becomes of each item, in order; decoded in threads of this process.
+
+    Args:
+        decode: gets an item, and what it calls before it decodes a big image.
+        items: images.
+    """
+    one_big = threading.Lock()
+
+    def work(item: Item) -> Result:
         with contextlib.ExitStack() as held:
 
             def before_big() -> None:
                 held.enter_context(one_big)
 
-            return inspect_file(path, before_big, value_range)
+            return decode(item, before_big)
 
     with warnings.catch_warnings():
         # Once for all threads: filters belong to the process.
         warnings.simplefilter("ignore")
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-            for index, (found, fault) in enumerate(threads.map(work, paths)):
-                records[index] = found
-                if fault:
-                    faults[index] = fault
-                progress(index + 1, len(paths))
-    return records, faults
+            yield from threads.map(work, items)
 
 
 class _Watched:

@@ -42,7 +42,7 @@ def scratch(place: Path) -> Iterator[Path]:
         OSError: nothing can be written there.
     """
     _sweep(place)
-    folder, lock = _new(place)
+    folder, lock = locked_folder(place, ".ktransfer-{}.partial", _LOCK_NAME, 0o700)
     try:
         yield folder
     finally:
@@ -53,6 +53,25 @@ def scratch(place: Path) -> Iterator[Path]:
 def is_scratch(path: Path) -> bool:
     """Whether there lies a folder that `scratch` made, by its name."""
     return _NAME.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
+
+
+def locked_folder(place: Path, name: str, lock_name: str, mode: int) -> tuple[Path, BinaryIO]:
+    """A new folder and the locked file in it, which tells that somebody works there.
+
+    Args:
+        place: where it is to lie.
+        name: of the folder; `{}` in it becomes random digits.
+        lock_name: of the file.
+        mode: of the folder.
+    """
+    while True:
+        folder = place / name.format(secrets.token_hex(8))
+        folder.mkdir(mode)
+        file = (folder / lock_name).open("x+b")
+        # Between the open and the lock another process may have taken it for abandoned.
+        if lock_file(file) is not False and (folder / lock_name).exists():
+            return folder, file
+        file.close()
 
 
 def lock_file(file: BinaryIO) -> bool | None:
@@ -66,17 +85,6 @@ def lock_file(file: BinaryIO) -> bool | None:
     except OSError:
         return None
     return True
-
-
-def _new(place: Path) -> tuple[Path, BinaryIO]:
-    while True:
-        folder = place / f".ktransfer-{secrets.token_hex(8)}.partial"
-        folder.mkdir(0o700)
-        file = (folder / _LOCK_NAME).open("xb")
-        # Between the open and the lock another process may have taken it for abandoned.
-        if lock_file(file) is not False and (folder / _LOCK_NAME).exists():
-            return folder, file
-        file.close()
 
 
 def _sweep(place: Path) -> None:

@@ -307,7 +307,7 @@ def run_python(*lines):
 def test_looking_at_folders_does_not_import_tensorflow():
     run_python(
         "import sys",
-        "import ktransfer.data.reading.folder, ktransfer.data as data",
+        "import ktransfer.data.sources.front, ktransfer.data as data",
         "data.read_folder, data.decode_image, dir(data)",
         "assert 'tensorflow' not in sys.modules, 'tensorflow'",
     )

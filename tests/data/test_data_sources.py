@@ -20,7 +20,7 @@ from ktransfer.data import (
     read_labelled,
 )
 from ktransfer.data.images import held as held_images
-from ktransfer.data.reading import datasets as dataset_reader
+from ktransfer.data.sources import dataset as dataset_reader
 from ktransfer.data.sources import front
 from ktransfer.data.sources.arrays import Arrays
 from ktransfer.doctor import examine

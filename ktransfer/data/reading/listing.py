@@ -62,11 +62,7 @@ def listing_of_folder(root: str, class_names: Sequence[str] | None = None) -> Li
         root: the folder.
         class_names: the classes that are to be found, where they are known.
     """
-    return listing_of_arrangement(root, arranged(root, class_names))
-
-
-def listing_of_arrangement(root: str, found: Arrangement) -> Listing:
-    """The listing of a folder that is read as `found` says."""
+    found = arranged(root, class_names)
     folders = found.parts or {"train": [found.classes]}
     parts = {name: _as_one([read_classes(each) for each in folders[name]]) for name in folders}
     skipped = [*found.skipped, *_outside(found)]

@@ -25,11 +25,10 @@ from ktransfer.data.reading.layout import Path, existing_folder, not_a_folder
 from ktransfer.data.reading.listing import Listing
 from ktransfer.data.sources.arrays import Arrays
 from ktransfer.data.sources.dataset import Dataset
-from ktransfer.data.sources.file import SingleFile
-from ktransfer.data.sources.folder import Folder
 from ktransfer.data.sources.images import Images
 from ktransfer.data.sources.numpy_file import NumpyFile
 from ktransfer.data.sources.parts import Parts
+from ktransfer.data.sources.paths import Folder, SingleFile
 from ktransfer.data.sources.source import EVALUATED, Found, Options, Source, Unlabelled, refused
 from ktransfer.data.sources.table import Table
 from ktransfer.data.sources.tfds import TensorFlowDatasets
@@ -84,7 +83,7 @@ def read_data(
             perhaps split (`tables.read_table`); `"tfds:NAME"`, `"tfds:NAME/config:version"`, a
             builder or a prepared directory of TFDS; `(images, labels)`, where images are an array,
             or a list of arrays, PIL images, encoded images and paths; a `.npz` file of such arrays
-            (`numpy_files`); a `tf.data.Dataset` or Keras `PyDataset` of (image, label), which is
+            (`numpy_file`); a `tf.data.Dataset` or Keras `PyDataset` of (image, label), which is
             read once; or, for explicit parts, a dict with the keys train, validation and test, or a
             tuple in this order.
         validation_fraction: the share of each class held back where there is no validation part.
@@ -185,6 +184,58 @@ def read_listing(data: Path | pd.DataFrame) -> Listing:
     if listing is None:
         raise not_a_folder(os.fsdecode(data)) if is_path(data) else refused(data)
     return listing
+
+
+def read_folder(
+    path: Path,
+    *,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+) -> Splits:
+    """Reads a folder of labelled images by their headers and divides it into parts.
+
+    Layouts: `train`, `val` and perhaps `test` with class folders inside (or what else people call
+    them: Training_Set, seg_test, dev); the same without `val`, which is then split from train;
+    class folders alone, which are split; or class folders with `train` and `val` inside each. A
+    folder around all of it is gone through, and a `test` that has no classes, or others than train,
+    is noted and not used. Class folders are walked recursively. Nothing is decoded and nothing is
+    written.
+
+    Args:
+        path: the folder.
+        validation_fraction: the share of each class, between 0 and 1, that a split puts into
+            validation; at least one image of each class goes to either side. Not used where the
+            folder has a `val` part.
+        seed: of the split, 0 or more. The same files give the same split, wherever the folder lies.
+        class_names: the names of the class folders in the order wanted; None: sorted. Where a
+            folder can be read in two ways, they say which one is meant.
+
+    Returns:
+        The parts, the class names, every file that was left out with its reason, and notes.
+
+    Raises:
+        InputError: if the folder does not exist, has no class folders, only one class, a class
+            without readable images (or with one only, where it must be split), if train and
+            validation have different classes, if the folder can be read in two ways, or if
+            `validation_fraction` or `seed` is out of range.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from PIL import Image
+        >>> photos = pathlib.Path(tempfile.mkdtemp())
+        >>> for shade in range(10):
+        ...     folder = photos / ("light" if shade > 4 else "dark")
+        ...     folder.mkdir(exist_ok=True)
+        ...     Image.new("L", (8, 8), 25 * shade).save(folder / f"{shade}.png")
+        >>> splits = read_folder(photos)
+        >>> splits.class_names, len(splits.train), len(splits.validation)
+        (('dark', 'light'), 8, 2)
+    """
+    check_split(validation_fraction, seed)
+    names = None if class_names is None else tuple(class_names)
+    options = Options(None, validation_fraction, seed)
+    return Folder(existing_folder(path), source_of).read_data(names, options)
 
 
 def read_part(path: Path, class_names: Sequence[str], *, name: str = "test") -> Found:

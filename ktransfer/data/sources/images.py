@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from ktransfer.data.reading.arrays import as_array, held_array
-from ktransfer.data.reading.folder import read_paths
 from ktransfer.data.reading.items import is_array, is_item, is_one_array, is_path, read_items
+from ktransfer.data.reading.paths import read_paths
 from ktransfer.data.sources.source import Options, Source, Unlabelled, refused, unlabelled
 
 

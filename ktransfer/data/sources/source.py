@@ -6,20 +6,27 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ktransfer.data.images.header import Skipped
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.parts import Part, Splits, listed
-from ktransfer.data.reading.classes import checked_classes
+from ktransfer.data.reading.classes import (
+    Reading,
+    check_enough_to_split,
+    check_holds_images,
+    checked_classes,
+    extension_notes,
+    with_usable_test,
+)
 from ktransfer.data.reading.dividing import splits_from
 from ktransfer.data.reading.duplicates import duplicate_notes
-from ktransfer.data.reading.folder import Chosen, labelled_part
 from ktransfer.data.reading.items import is_array, is_path
 from ktransfer.data.reading.listing import Listing
-from ktransfer.errors import InputError
+from ktransfer.data.reading.look_alikes import differing
+from ktransfer.errors import InputError, unknown_name
 
 ACCEPTED = (
     "expected a folder, a CSV file or DataFrame, a TFDS name (tfds:NAME) or builder, arrays "
@@ -67,6 +74,20 @@ class Options:
     def source(self) -> str:
         """What is read, in words."""
         return "the data" if self.part == "train" else f"the {self.part} data"
+
+
+class Chosen(NamedTuple):
+    """A part of a folder or of a table that was chosen.
+
+    Attributes:
+        part: its name; None where there are no parts.
+        reading: its images.
+        notes: whatever is not plain about the reading.
+    """
+
+    part: str | None
+    reading: Reading
+    notes: tuple[str, ...]
 
 
 class Source(ABC):
@@ -164,9 +185,39 @@ class ListedSource(Source):
     def read_labelled(self, class_names: Names, options: Options) -> Found:
         """As of every source."""
         chosen, reading, remarks = self.chosen(class_names, options)
-        found, skipped, notes = labelled_part(reading, class_names, chosen or "train")
-        read = (f"read from {reading.where}",) if chosen else ()
-        return found, skipped, (*remarks, *read, *notes)
+        kind = "class folder" if reading.table is None else "class"
+        for each in reading.by_class:
+            if each not in class_names:
+                alike = differing(class_names, [each])
+                unknown = unknown_name(kind, each, class_names)
+                raise InputError(f"{unknown} (in {reading.where}){alike}")
+        check_holds_images(reading)
+        read = [f"read from {reading.where}"] if chosen else []
+        absent = [each for each in class_names if not reading.by_class.get(each)]
+        missed = [f"no images of {listed(absent)} in {reading.where}"] if absent else []
+        part = reading.part(chosen or "train", class_names)
+        notes = [*remarks, *read, *missed, *extension_notes([reading])]
+        notes += duplicate_notes([part], class_names)
+        return part, tuple(reading.skipped), tuple(notes)
+
+    def splits(
+        self, listing: Listing, source: str, class_names: Names | None, options: Options
+    ) -> Splits:
+        """Those of a listing that holds train; `source` is what validation is split from."""
+        readings, notes = with_usable_test(listing.parts)
+        names = checked_classes(readings, class_names)
+        if "validation" not in readings:
+            check_enough_to_split(readings["train"])
+        skipped = [each for reading in readings.values() for each in reading.skipped]
+        return splits_from(
+            {part: reading.part(part, names) for part, reading in readings.items()},
+            names,
+            source=source,
+            skipped=[*listing.skipped, *skipped],
+            notes=[*listing.notes, *notes, *extension_notes(readings.values())],
+            validation_fraction=options.validation_fraction,
+            seed=options.seed,
+        )
 
 
 class HeldSource(Source):

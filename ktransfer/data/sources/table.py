@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ktransfer.data.parts import Splits
-from ktransfer.data.reading.folder import Chosen, read_paths, splits_of
 from ktransfer.data.reading.items import is_path
 from ktransfer.data.reading.layout import is_table
 from ktransfer.data.reading.listing import Listing, listing_of_table
+from ktransfer.data.reading.paths import read_paths
 from ktransfer.data.reading.tables import read_table, readings
-from ktransfer.data.sources.source import ListedSource, Names, Options, Unlabelled
+from ktransfer.data.sources.source import Chosen, ListedSource, Names, Options, Unlabelled
 
 
 class Table(ListedSource):
@@ -30,9 +30,7 @@ class Table(ListedSource):
         table = read_table(self.data)
         table.check()
         listing = listing_of_table(table.named(class_names))
-        return splits_of(
-            listing, table.where, class_names, options.validation_fraction, options.seed
-        )
+        return self.splits(listing, table.where, class_names, options)
 
     def chosen(self, class_names: Names | None, options: Options) -> Chosen:
         """As of every source of files."""

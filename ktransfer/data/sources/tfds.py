@@ -10,11 +10,11 @@ from typing import Any
 
 from ktransfer.data.images.header import Skipped
 from ktransfer.data.parts import Part, listed
-from ktransfer.data.reading.datasets import read_dataset
 from ktransfer.data.reading.items import is_path
 from ktransfer.data.reading.labels import labels_by_name, positions
 from ktransfer.data.reading.layout import TFDS_PREFIX
 from ktransfer.data.reading.part_names import part_of
+from ktransfer.data.sources.dataset import read_dataset
 from ktransfer.data.sources.source import (
     EVALUATED,
     Contents,
@@ -34,9 +34,10 @@ class TensorFlowDatasets(HeldSource):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is one of these; a directory is by the files in it."""
+        """Whether it is one of these; a directory is by the files in it. Nothing is imported."""
         if not is_path(data):
-            return is_builder(data)
+            module = sys.modules.get("tensorflow_datasets")
+            return module is not None and isinstance(data, module.core.DatasetBuilder)
         path = os.fsdecode(data)
         prepared = all(os.path.isfile(os.path.join(path, each)) for each in _FILES)
         return path.startswith(TFDS_PREFIX) or prepared
@@ -51,8 +52,8 @@ class TensorFlowDatasets(HeldSource):
     def contents(self, class_names: Names | None, options: Options) -> Contents:
         """As of every source that is held."""
         builder = self._builder()
-        own = class_names_of(builder)
-        splits, others = parts_of(builder)
+        own = _class_names_of(builder)
+        splits, others = _parts_of(builder)
         parts: dict[str, Part] = {}
         skipped: list[Skipped] = []
         name = builder.info.full_name
@@ -75,7 +76,7 @@ class TensorFlowDatasets(HeldSource):
     def read_images(self, options: Options) -> Unlabelled:
         """Those of the test part, of validation or of train."""
         builder = self._builder()
-        splits, _ = parts_of(builder)
+        splits, _ = _parts_of(builder)
         split = splits[next(name for name in EVALUATED if name in splits)]
         images, _, skipped = read_dataset(
             dataset_of(builder, split),
@@ -96,13 +97,7 @@ class TensorFlowDatasets(HeldSource):
                 yield from (os.path.join(folder, each) for each in names)
 
     def _builder(self) -> Any:
-        return builder_of(self.path) if is_path(self.data) else self.data
-
-
-def is_builder(data: Any) -> bool:
-    """Whether it is a builder of TFDS; nothing is imported for it."""
-    module = sys.modules.get("tensorflow_datasets")
-    return module is not None and isinstance(data, module.core.DatasetBuilder)
+        return _builder_of(self.path) if is_path(self.data) else self.data
 
 
 def check_installed(source: str) -> None:
@@ -113,15 +108,8 @@ def check_installed(source: str) -> None:
         raise _not_installed(source)
 
 
-def builder_of(source: str) -> Any:
-    """The builder of `"tfds:NAME[/config:version]"` or of a prepared directory.
-
-    What is not on this machine yet is downloaded and prepared, in TFDS's own data directory
-    (`TFDS_DATA_DIR`, else ~/tensorflow_datasets).
-
-    Raises:
-        InputError: TFDS is not installed, or knows no such data set.
-    """
+def _builder_of(source: str) -> Any:
+    """The builder of a name or a directory; what is not on this machine is downloaded by TFDS."""
     tfds = _imported(source)
     if not source.startswith(TFDS_PREFIX):
         return tfds.builder_from_directory(source)
@@ -143,12 +131,8 @@ def builder_of(source: str) -> Any:
     return builder
 
 
-def parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The splits of a builder by the part that they are, and those that are none.
-
-    Raises:
-        InputError: it is not prepared, or has no train.
-    """
+def _parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The splits of a builder by the part that they are, and those that are none."""
     splits = dict(builder.info.splits)
     if not splits:
         raise InputError(
@@ -168,7 +152,7 @@ def parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
     return parts, others
 
 
-def class_names_of(builder: Any) -> tuple[str, ...] | None:
+def _class_names_of(builder: Any) -> tuple[str, ...] | None:
     """The names of its label's classes; None where it has none."""
     label = builder.info.features[_keys(builder)[1]]
     names = getattr(label, "names", None)
