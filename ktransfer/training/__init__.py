@@ -2,13 +2,13 @@
 
 from ktransfer._lazy import moved_names
 from ktransfer.training.caching import CACHE_MODES, CacheDecision, CacheMode, check_cache_mode
+from ktransfer.training.calibration import best_temperature
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.devices import choose_jit_compile, choose_precision
 from ktransfer.training.engine import Settings, Training
-from ktransfer.training.request import check_same
+from ktransfer.training.resume import check_same
 from ktransfer.training.search import range_test, sweep
-from ktransfer.training.temperature import best_temperature
 
 __all__ = [
     "CACHE_MODES",

@@ -19,7 +19,7 @@ from ktransfer.optimizers import LearningRateMultiplier, by_block
 from ktransfer.optimizers.policies import trainable_paths
 from ktransfer.plan import Stage
 from ktransfer.show.progress import progress_bar
-from ktransfer.training.calibrated_loss import CalibratedLoss
+from ktransfer.training.calibration import CalibratedLoss
 from ktransfer.training.callbacks import (
     AtEpochEnd,
     EpochRecord,

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from ktransfer.training.calibrated_loss import TEMPERATURES, CalibratedLoss
-from ktransfer.training.temperature import best_temperature
+from ktransfer.training.calibration import TEMPERATURES, CalibratedLoss, best_temperature
 
 
 def drawn(images=200, classes=4, certainty=1.0, seed=0):

@@ -19,7 +19,7 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_client import OracleClient
 
 from ktransfer.errors import RunError
-from ktransfer.training.request import differences
+from ktransfer.training.resume import differences
 from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.machines.chief import WORKER_KEY
 from ktransfer.tuner.machines.messages import letter_of, with_letter

@@ -8,7 +8,7 @@ import pytest
 from ktransfer import RunError
 from ktransfer.plan import lp_ft
 from ktransfer.training import check_same
-from ktransfer.training.request import differences
+from ktransfer.training.resume import differences
 
 REQUEST = {
     "data": {
