@@ -13,21 +13,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer.errors import InputError
 from ktransfer.metrics import wilson_interval
 from ktransfer.processes.threads import one_blas_thread
+from ktransfer.profile.evidence import evidence_scores
+from ktransfer.profile.samples import (
+    MOST_CLASSES,
+    check_samples,
+    even_sample,
+    judged_sample,
+    one_hot,
+)
+
+__all__ = [
+    "MOST_CLASSES",
+    "MOST_IMAGES",
+    "PENALTIES",
+    "Probe",
+    "choose_simplest",
+    "even_sample",
+    "evidence_scores",
+    "probe",
+    "ridge_head",
+]
 
 #: Strengths of the penalty that are tried, of features whose squares sum to 1 on average.
 PENALTIES = tuple(10.0 ** np.arange(-4.0, 2.5, 0.5))
 
 #: The eigendecomposition takes (images)^3: more of them are not needed to tell heads apart, either.
 MOST_IMAGES = 600
-
-#: Of more classes than these, each with two images, the decomposition would take minutes.
-MOST_CLASSES = 1_000
-
-#: LogME and the H-score rank backbones and features, and decide nothing: fewer do.
-_SCORED_IMAGES = 300
 
 #: Features that are looked at together.
 _COLUMNS_AT_ONCE = 4_096
@@ -101,10 +114,10 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
         Neural Networks 17.
     """
     labels = np.asarray(labels)
-    _check(features, labels)
-    rows = _judged_sample(labels, MOST_IMAGES)
+    check_samples(features, labels)
+    rows = judged_sample(labels, MOST_IMAGES)
     penalty, left_out = _left_out(features[rows], labels[rows])
-    targets, classes = _targets(labels[rows]), np.unique(labels[rows])
+    targets, classes = one_hot(labels[rows]), np.unique(labels[rows])
     correct = classes[left_out.argmax(axis=1)] == labels[rows]
     return Probe(correct, np.sum((left_out - targets) ** 2, axis=1), penalty)
 
@@ -129,12 +142,12 @@ def ridge_head(
         InputError: as `probe`.
     """
     labels = np.asarray(labels)
-    _check(features, labels)
-    rows = _judged_sample(labels, MOST_IMAGES)
+    check_samples(features, labels)
+    rows = judged_sample(labels, MOST_IMAGES)
     penalty, left_out = _left_out(features[rows], labels[rows])
-    factor = min(_FACTORS, key=lambda each: _cross_entropy(each * left_out, _targets(labels[rows])))
+    factor = min(_FACTORS, key=lambda each: _cross_entropy(each * left_out, one_hot(labels[rows])))
     share = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
-    targets = _targets(labels)
+    targets = one_hot(labels)
     bias = np.average(targets, 0, share)
     with one_blas_thread():
         gram, alive = _gram(features, share)
@@ -150,7 +163,7 @@ def ridge_head(
 
 def _left_out(features: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
     """The best penalty, and what the head of all other images says of each."""
-    targets = _targets(labels)
+    targets = one_hot(labels)
     with one_blas_thread():
         values, vectors = np.linalg.eigh(_gram(features, np.ones(len(labels)))[0])
     values = np.maximum(values, 0.0)
@@ -168,65 +181,6 @@ def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
     shifted = logits - logits.max(axis=1, keepdims=True)
     logarithms = np.log(np.exp(shifted).sum(axis=1)) - np.sum(shifted * targets, axis=1)
     return float(logarithms.mean())
-
-
-def even_sample(labels: np.ndarray, most: int, *, least: int = 2) -> np.ndarray:
-    """Rows of some images, each class with its share, in order and without chance.
-
-    Args:
-        labels: integers `(images,)`.
-        most: how many; more of them only where `least` of every class are more.
-        least: of a class, however small its share is, or all that it has: no head can be judged on
-            a class of one image, which it must not have seen.
-
-    Returns:
-        Integers `(rows,)`, ascending.
-    """
-    if len(labels) <= most:
-        return np.arange(len(labels))
-    sizes = np.unique(labels, return_counts=True)[1]
-    starts, wanted = np.cumsum(sizes) - sizes, np.minimum(least, sizes)
-    home = np.repeat(np.arange(len(sizes)), sizes)
-    rare = np.zeros(len(sizes), bool)
-    while True:
-        drawn = _evenly(np.flatnonzero(~rare[home]), most - int(wanted[rare].sum()))
-        short = ~rare & (np.bincount(home[drawn], minlength=len(sizes)) < wanted)
-        if not short.any():
-            break
-        # What they are given, the others lack: one of these may fall short now.
-        rare |= short
-    own = [
-        at + _evenly(np.arange(size), least)
-        for at, size in zip(starts[rare], sizes[rare], strict=True)
-    ]
-    return np.sort(np.argsort(labels, kind="stable")[np.concatenate([drawn, *own])])
-
-
-def _evenly(rows: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the rows, or all of them, from the first to the last."""
-    count = min(max(0, count), len(rows))
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-
-
-def _judged_sample(labels: np.ndarray, most: int) -> np.ndarray:
-    """An even sample of at most `MOST_CLASSES` classes, which are spread evenly, too."""
-    rows = np.flatnonzero(np.isin(labels, _evenly(np.unique(labels), MOST_CLASSES)))
-    return rows[even_sample(labels[rows], most)]
-
-
-def _check(features: np.ndarray, labels: np.ndarray) -> None:
-    if features.ndim != 2 or len(features) != len(labels):
-        raise InputError(
-            f"a probe needs features (images, features) and as many labels, got {features.shape} "
-            f"and {len(labels)} labels"
-        )
-    classes = len(np.unique(labels))
-    if len(labels) < 3 or classes < 2:
-        raise InputError(
-            f"a probe needs at least 3 images of 2 classes, got {len(labels)} of {classes}"
-        )
-    if not np.isfinite(features).all():
-        raise InputError("the features are not finite (NaN or infinite): nothing can be learned")
 
 
 def _gram(features: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, int]:
@@ -266,11 +220,6 @@ def _standard_pieces(
         yield columns, piece * scale - offset, offset, scale
 
 
-def _targets(labels: np.ndarray) -> np.ndarray:
-    """A column for each class, 1 for its images and 0 for the others."""
-    return (labels[:, np.newaxis] == np.unique(labels)).astype(np.float64)
-
-
 def _left_out_errors(
     values: np.ndarray, vectors: np.ndarray, targets: np.ndarray, penalty: float
 ) -> np.ndarray:
@@ -281,115 +230,6 @@ def _left_out_errors(
     # The intercept is not penalised: the constant direction is taken out of the inverse.
     inverse = (vectors**2) @ weights - 1.0 / (number * penalty)
     return np.asarray(residuals / np.maximum(inverse, _TINY)[:, np.newaxis])
-
-
-def evidence_scores(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """LogME and H-score of features: rankings without a head, to be printed beside the probe.
-
-    Args:
-        features: `(images, features)`.
-        labels: integers `(images,)`; of many images a part is looked at, evenly by class.
-
-    Returns:
-        `{"logme": ..., "h_score": ...}`, higher is better; not to be compared across data sets.
-
-    Raises:
-        InputError: as `probe`.
-
-    Source: You et al. 2021, LogME (arXiv 2102.11005), by the fixed point of its evidence; Bao et
-        al. 2019, An Information-Theoretic Approach to Transferability, with the shrinkage of
-        Ibrahim et al. 2021, Newer is not always better (arXiv 2110.06893), without which the
-        score means nothing where there are more features than images.
-    """
-    labels = np.asarray(labels)
-    _check(features, labels)
-    rows = _judged_sample(labels, _SCORED_IMAGES)
-    features, labels = np.asarray(features[rows], np.float64), labels[rows]
-    with one_blas_thread():
-        return {"logme": _logme(features, labels), "h_score": _h_score(features, labels)}
-
-
-def _logme(features: np.ndarray, labels: np.ndarray) -> float:
-    number, width = features.shape
-    squares, left = _components(features)
-    evidences = [
-        _evidence(squares, (left.T @ column) ** 2, float(column @ column), number, width)
-        for column in _targets(labels).T
-    ]
-    return float(np.mean(evidences))
-
-
-def _components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The squared singular values and the left vectors, from the smaller of both products."""
-    number, width = features.shape
-    if width < number:
-        left, singular, _ = np.linalg.svd(features, full_matrices=False)
-        return singular**2, left
-    values, vectors = np.linalg.eigh(features @ features.T)
-    return np.maximum(values, 0.0), vectors
-
-
-def _evidence(
-    squares: np.ndarray, projections: np.ndarray, total: float, number: int, width: int
-) -> float:
-    """The maximal evidence of a Bayesian linear regression, per image."""
-    alpha = beta = 1.0
-    rest = max(total - projections.sum(), 0.0)  # what no weights can explain
-    for _ in range(100):
-        ratio = alpha / beta
-        effective = float(np.sum(squares / (squares + ratio)))
-        norm = float(np.sum(squares * projections / (squares + ratio) ** 2))
-        residual = rest + float(np.sum(projections * ratio**2 / (squares + ratio) ** 2))
-        # Of constant features nothing is effective; 0 would make the next ratio 0 / 0.
-        alpha = max(effective, 1e-12) / max(norm, 1e-12)
-        beta = max(number - effective, 1e-12) / max(residual, 1e-12)
-        if abs(alpha / beta - ratio) <= 1e-4 * ratio:
-            break
-    norm = float(np.sum(squares * projections / (squares + alpha / beta) ** 2))
-    residual = rest + float(
-        np.sum(projections * (alpha / beta) ** 2 / (squares + alpha / beta) ** 2)
-    )
-    evidence = (
-        width * np.log(alpha)
-        + number * np.log(beta)
-        - np.sum(np.log(alpha + beta * squares))
-        - (width - len(squares)) * np.log(alpha)
-        - beta * residual
-        - alpha * norm
-        - number * np.log(2 * np.pi)
-    )
-    return float(evidence / (2 * number))
-
-
-def _h_score(features: np.ndarray, labels: np.ndarray) -> float:
-    centred = features - features.mean(axis=0)
-    squares, left = _components(centred)
-    shrinkage, mean_variance = _ledoit_wolf(centred, squares)
-    # What the class means spread, seen in the directions of the images: elsewhere they have none.
-    averaging = np.stack([labels == each for each in np.unique(labels)]).astype(np.float64)
-    averaging /= np.sqrt(averaging.sum(axis=1, keepdims=True))
-    between = squares * np.sum((averaging @ left) ** 2, axis=0) / (len(features) - 1)
-    within = (1 - shrinkage) * squares / len(features) + shrinkage * mean_variance
-    seen = within > _TINY * mean_variance
-    return float((1 - shrinkage) * np.sum(between[seen] / within[seen]))
-
-
-def _ledoit_wolf(centred: np.ndarray, squares: np.ndarray) -> tuple[float, float]:
-    """The shrinkage of the covariance, and the mean variance that it is shrunk to.
-
-    scikit-learn has the same, from the `(features, features)` matrix: seconds for thousands of
-    features, where the squares of the singular values say it at once.
-
-    Source: Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance
-        matrices, Journal of Multivariate Analysis 88.
-    """
-    number, width = centred.shape
-    mean_variance = float(squares.sum()) / (number * width)
-    norm = float(np.sum(squares**2)) / number**2
-    distance = norm / width - mean_variance**2
-    fourth = float(np.sum(np.sum(centred**2, axis=1) ** 2)) / number
-    chance = min((fourth - norm) / (number * width), distance)
-    return (chance / distance if chance > 0 else 0.0), mean_variance
 
 
 def choose_simplest(probes: Sequence[Probe], tolerance: float = 1.0) -> int:

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from ktransfer.errors import InputError
-from ktransfer.profile import probes
+from ktransfer.profile import probes, samples
 from ktransfer.profile.probes import (
     PENALTIES,
     Probe,
@@ -107,7 +107,7 @@ def test_every_class_keeps_its_place_in_a_sample(sizes, most, least, taken):
 
 def test_a_probe_of_very_many_classes_takes_some_of_them(monkeypatch):
     features, labels = np.eye(60)[np.repeat(np.arange(60), 3)], np.repeat(np.arange(60), 3)
-    monkeypatch.setattr(probes, "MOST_CLASSES", 4)
+    monkeypatch.setattr(samples, "MOST_CLASSES", 4)
     monkeypatch.setattr(probes, "MOST_IMAGES", 8)
     found = probe(features, labels)
     assert (len(found.correct), found.accuracy) == (8, 1.0)
