@@ -34,8 +34,9 @@ if TYPE_CHECKING:
         pool,
     )
     from ktransfer.features.network import Network, body, randomize
-    from ktransfer.features.rows import CACHE_DTYPES, PLAIN, RowSource, Views
+    from ktransfer.features.rows import CACHE_DTYPES, RowSource
     from ktransfer.features.taps import Tap, concatenated, taps_of
+    from ktransfer.features.views import PLAIN, Views
 
 __all__ = [
     "CACHE_DTYPES",
@@ -79,11 +80,11 @@ _HOME = {
     "Network": "network",
     "NoSpaceError": "forward",
     "OnProgress": "forward",
-    "PLAIN": "rows",
+    "PLAIN": "views",
     "POOLINGS": "heads",
     "RowSource": "rows",
     "Tap": "taps",
-    "Views": "rows",
+    "Views": "views",
     "allocate": "forward",
     "attach": "heads",
     "body": "network",

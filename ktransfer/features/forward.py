@@ -227,6 +227,21 @@ def extract_part(
     return features, part.select(features.indices), explain_failures(part, failed)
 
 
+def forward_on_the_way(
+    batches: tf.data.Dataset, forward: Forward, shape: tuple[int, ...]
+) -> tf.data.Dataset:
+    """Batches of `(what a network says, ...)` from `(images, ...)`, computed in the pipeline."""
+    import tensorflow as tf
+
+    @tf.autograph.experimental.do_not_convert
+    def run(images: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        # As a call from outside: within the pipeline's own graph nothing would be folded.
+        rows = tf.numpy_function(lambda each: forward(each), [images], tf.float32)
+        return tf.ensure_shape(rows, (None, *shape)), *targets
+
+    return batches.map(run).prefetch(1)
+
+
 def allocate(
     shape: tuple[int, ...],
     dtype: np.dtype | str = "float32",

@@ -84,6 +84,8 @@ class Network:
 
     def between(self, cut: int, later_cut: int) -> keras.Model:
         """From rows at a cut to rows at a later one, so that what is held is not run again."""
+        if cut == 0:
+            return self.prefix(later_cut)
         rows, tensors = self._rows_as_input(cut)
         bridge = keras.Model(tensors, self._row_at(later_cut))
         return keras.Model(rows, bridge(_unpacked(rows, tensors)))
@@ -144,8 +146,14 @@ class Network:
         layers = [layer for block in self.blocks[cut:] for layer in block.layers]
         return [weight for layer in (*layers, self.head) for weight in layer.weights]
 
-    def rows_digest(self, cut: int) -> str:
-        """Tells whether rows at a cut would be the same: the structure, and the weights now."""
+    def rows_digest(self, cut: int, known: dict[int, str] | None = None) -> str:
+        """Tells whether rows at a cut would be the same: the structure, and the weights now.
+
+        Args:
+            cut: as in `row_shape`.
+            known: digests of weights as they are now, by the identity of the variable; the others
+                that are needed are added.
+        """
         if cut == 0:
             return "images"
         if cut not in self._prefixes:
@@ -154,7 +162,10 @@ class Network:
             structure = json.dumps(_nameless(prefix.get_config()), sort_keys=True, default=str)
             self._prefixes[cut] = (prefix, structure)
         prefix, structure = self._prefixes[cut]
-        parts = (structure, *digest(prefix.weights).values())
+        known = {} if known is None else known
+        new = [each for each in prefix.weights if id(each) not in known]
+        known.update(zip(map(id, new), digest(new).values(), strict=True))
+        parts = (structure, *(known[id(each)] for each in prefix.weights))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _row_at(self, cut: int) -> Any:
@@ -192,8 +203,8 @@ class Network:
 
     def _behind_prefix(self, start: int, cut: int, suffix: keras.Model) -> keras.Model:
         rows = keras.Input(self.row_shape(start), name="rows" if start else "images")
-        frozen = self.between(start, cut) if start else self.prefix(cut)
-        return keras.Model(rows, suffix(_Frozen(frozen)(rows)), name=suffix.name)
+        frozen = _Frozen(self.between(start, cut))
+        return keras.Model(rows, suffix(frozen(rows)), name=suffix.name)
 
 
 class _Frozen(keras.layers.Layer):

@@ -4,26 +4,25 @@ Rows are held by what they were made of: the bytes of the files, the way of read
 structure and the weights of the frozen blocks, the cut, the views. They are looked for in this
 order: in this process, on disk (`ktransfer.cache`, shared with earlier runs), else computed from
 the nearest rows before them. The weights are digested anew before every use, so that a training
-that has moved a block can never be given what the block said before.
+that has moved a block can never be given what the block said before; where nothing trains between
+several uses, `RowSource.weights_at_rest` does it once for all of them.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from ktransfer.augment import augment, mix, source_size, view_seed
+from ktransfer.augment import source_size
 from ktransfer.cache import CacheUnavailable, Draft, Store, content_key
-from ktransfer.data import Part, Skipped, Splits, decodable, explain_failures
-from ktransfer.data.batches.parallel import PARALLEL_CALLS, PREFETCHED, untuned
-from ktransfer.data.batches.rows import Mix, Render, Rows, ordered_batches
+from ktransfer.data import Part, Splits
+from ktransfer.data.batches.rows import Rows, ordered_batches
 from ktransfer.data.batches.streaming import ImageRows, faults_named
 from ktransfer.errors import InputError
 from ktransfer.features.forward import (
@@ -31,12 +30,15 @@ from ktransfer.features.forward import (
     FORWARD_BATCH_SIZE,
     Forward,
     NoSpaceError,
-    allocate,
     compile_forward,
     extract,
     extract_images,
+    forward_on_the_way,
 )
 from ktransfer.features.network import Network
+from ktransfer.features.readable import ReadableParts
+from ktransfer.features.row_target import RowTarget
+from ktransfer.features.views import PLAIN, Views, view_batches
 from ktransfer.show.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -50,24 +52,6 @@ _TRIED = 8
 #: Raised when images come out of `crop_and_resize` or of the decoders differently than before, or
 #: when entries of before are not to be trusted: those of 1 might hold files changed meanwhile.
 _READING_VERSION = 2
-
-
-@dataclass(frozen=True)
-class Views:
-    """Which views of an image rows are made of.
-
-    Attributes:
-        augmentation: as in `Stage`.
-        count: how many fixed views there are of each image.
-        seed: what they are drawn with.
-    """
-
-    augmentation: str = "none"
-    count: int = 1
-    seed: int = 0
-
-
-PLAIN = Views()
 
 
 class RowSource:
@@ -101,7 +85,7 @@ class RowSource:
         sampled: bool = False,
     ) -> None:
         self.network = network
-        self.splits = self._all_splits = splits
+        self._parts = ReadableParts(splits, sampled=sampled)
         self.notes: list[str] = []
         self._store = store
         self._budget_mb = budget_mb
@@ -110,13 +94,34 @@ class RowSource:
         #: Wall time that was spent on finding and computing rows.
         self.seconds = 0.0
         self.contents = contents or {each.name: each.content_digest() for each in splits.parts}
-        self._readable: dict[str, np.ndarray] = {}
         #: By what was asked for: the key of the answer, and the answer.
         self._held: dict[tuple[str, int, Views], tuple[str, Rows]] = {}
         self._forwards: dict[str, Forward] = {}
         self._wider: RowSource | None = None
         self._kept_cuts = tuple(kept)
-        self._sampled = sampled
+        #: The weights that are at rest: their digests, by the identity of the variable.
+        self._digests: dict[int, str] | None = None
+
+    @property
+    def splits(self) -> Splits:
+        """The images, without those that are known to be unreadable."""
+        return self._parts.splits
+
+    @contextmanager
+    def weights_at_rest(self, digests: Mapping[int, str] | None = None) -> Iterator[None]:
+        """Digest each weight of the network once for the time of a `with` block.
+
+        What is in the block must train nothing.
+
+        Args:
+            digests: those that are known, by the identity of the variable.
+        """
+        outer = self._digests
+        self._digests = dict(digests or {}) if outer is None else outer
+        try:
+            yield
+        finally:
+            self._digests = outer
 
     def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> Rows:
         """The rows of a part at a cut.
@@ -131,11 +136,12 @@ class RowSource:
             for which there is no room are `ImageRows`: decoded whenever they are read.
         """
         started, before = time.perf_counter(), self.seconds
-        asked, key = (part_name, cut, views), self._key(part_name, cut, views)
-        if not self._holds(asked, key):
-            self._held.pop(asked, None)  # said by weights that have moved since
-            with self.faults_named():
-                self._held[asked] = (key, self._found(key, part_name, cut, views))
+        asked = (part_name, cut, views)
+        with self.weights_at_rest(), self.faults_named():
+            key = self._key(*asked)
+            if not self._holds(asked, key):
+                self._held.pop(asked, None)  # said by weights that have moved since
+                self._held[asked] = (key, self._found(key, *asked))
         # Not added up: rows are made of other rows, whose time is a part of this.
         self.seconds = before + time.perf_counter() - started
         return self._held[asked][1]
@@ -164,7 +170,7 @@ class RowSource:
         """
         source = RowSource(
             network,
-            self._all_splits,
+            self._parts.all,
             store=self._store,
             budget_mb=self._budget_mb,
             dtype=self._dtype,
@@ -192,38 +198,7 @@ class RowSource:
         size = source_size(augmentation, self.network.backbone.input_size)
         if size == self.network.backbone.input_size:
             return self.rows(part_name, 0)
-        return self.rows(part_name, 0, Views(f"source {size[0]}x{size[1]}"))
-
-    def render(self, augmentation: str, seed: int) -> Render:
-        """A function that makes views of `sources`, for `data.batches`."""
-        size = self.network.backbone.input_size
-        return lambda image, row, view: augment(
-            image, view_seed(seed, row, view), augmentation, size
-        )
-
-    def mix(self) -> Mix:
-        """A function that mixes batches of images and classes, for `data.batches`."""
-        import tensorflow as tf
-
-        classes = len(self.splits.class_names)
-
-        def mixed(
-            images: tf.Tensor, labels: tf.Tensor, *weights_and_seed: tf.Tensor
-        ) -> tuple[tf.Tensor, ...]:
-            *weights, seed = weights_and_seed
-            # Weights are mixed as the classes are: they travel as one more column.
-            columns = [tf.one_hot(labels, classes), *(each[:, None] for each in weights)]
-            images, columns = mix(images, tf.concat(columns, axis=1), seed)
-            return images, columns[:, :classes], *(columns[:, classes] for _ in weights)
-
-        return mixed
-
-    def with_shares(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Batches with the share of each class, all or nothing, instead of the class."""
-        import tensorflow as tf
-
-        classes = len(self.splits.class_names)
-        return batches.map(lambda images, labels: (images, tf.one_hot(labels, classes)))
+        return self.rows(part_name, 0, Views.of_images(size))
 
     def behind(self, batches: tf.data.Dataset, cut: int, *, start: int = 0) -> tf.data.Dataset:
         """Batches of `(rows at the cut, labels)` from `(images, labels)`, or rows at `start`.
@@ -234,17 +209,7 @@ class RowSource:
         bits are the same, and the program, whose weights are constants, is a quarter faster than
         the same blocks within the training step.
         """
-        import tensorflow as tf
-
-        forward, shape = self.forward(start, cut), self.network.row_shape(cut)
-
-        @tf.autograph.experimental.do_not_convert
-        def run(images: tf.Tensor, *targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            # As a call from outside: within the pipeline's own graph nothing would be folded.
-            rows = tf.numpy_function(lambda each: forward(each), [images], tf.float32)
-            return tf.ensure_shape(rows, (None, *shape)), *targets
-
-        return batches.map(run).prefetch(1)
+        return forward_on_the_way(batches, self.forward(start, cut), self.network.row_shape(cut))
 
     @property
     def itemsize(self) -> int:
@@ -264,7 +229,7 @@ class RowSource:
             files=self.contents[part_name],
             reading=_READING_VERSION,
             input_size=list(self.network.backbone.input_size),
-            network=self.network.rows_digest(cut),
+            network=self.network.rows_digest(cut, self._digests),
             row_shape=list(self.network.row_shape(cut)),
             views=[views.augmentation, views.count, views.seed],
             dtype="uint8" if cut == 0 else self._dtype,
@@ -274,9 +239,12 @@ class RowSource:
     def _found(self, key: str, part_name: str, cut: int, views: Views) -> Rows:
         """Rows that are not held: of a wider network, from the store, or computed."""
         if self._wider and cut == self.network.num_blocks and views == PLAIN:
-            wide = self._wider.rows(part_name, cut)
+            with self._wider.weights_at_rest(self._digests):
+                wide = self._wider.rows(part_name, cut)
             assert isinstance(wide, np.ndarray)  # only images are streamed
-            self._narrow(part_name, self._wider._readable[part_name])
+            readable = self._wider._parts.indices(part_name)
+            assert readable is not None  # of the pass that made the rows
+            self._parts.narrow(part_name, readable)
             return wide[:, : self.network.row_shape(cut)[0]]
         found = self._load(key, part_name, cut, views)
         return self._compute(key, part_name, cut, views) if found is None else found
@@ -288,53 +256,22 @@ class RowSource:
         if entry is None:
             return None
         indices = entry.indices[: len(entry.indices) // views.count]  # again for every view
-        lacking = self._lacking(part_name, indices, self._read_size(cut, views))
-        if len(lacking):
-            part = next(each for each in self._all_splits.parts if each.name == part_name)
-            self._store.discard(
-                key,
-                f"it lacks {len(lacking)} of {len(part)} images that can be read, such as "
-                f"{part.images.name(int(lacking[0]))!r}",
-            )
+        fault = self._parts.why_incomplete(part_name, indices, self._read_size(cut, views))
+        if fault:
+            self._store.discard(key, fault)
             return None
-        known = self._readable.get(part_name)
+        known = self._parts.indices(part_name)
         if known is not None and not np.array_equal(known, indices):
             return None  # a file can no longer be read
-        self._narrow(part_name, indices)
+        self._parts.narrow(part_name, indices)
         values: np.ndarray = entry.values
         return values
-
-    def _lacking(self, part_name: str, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """The images of a part that can be read and are not among the `indices`."""
-        known = self._readable.get(part_name)
-        if known is not None:
-            return np.setdiff1d(known, indices)
-        part = self._part(part_name)
-        lost = np.setdiff1d(np.arange(len(part)), indices)
-        return decodable(part, lost, size)
 
     def memory_left_mb(self) -> float:
         """Megabytes of the memory budget that no rows take yet."""
         held = [values for _, values in self._held.values()]
         used = sum(each.nbytes for each in held if not isinstance(each, np.memmap | ImageRows))
         return max(0.0, self._budget_mb - used / 2**20)
-
-    def _narrow(self, part_name: str, indices: np.ndarray) -> None:
-        """Take note of which images of a part can be decoded, when that is first known."""
-        if part_name in self._readable:
-            return
-        self._readable[part_name] = indices
-        parts = {part.name: part for part in self.splits.parts}
-        part = parts[part_name]
-        lost = np.setdiff1d(np.arange(len(part)), indices)
-        failed = explain_failures(part, lost)
-        parts[part_name] = part.select(indices)
-        if part_name == "train" and not self._sampled:
-            _check_classes_left(part.labels, lost, failed, self.splits.class_names)
-        self.splits = self.splits.with_parts(list(parts.values()), failed)
-
-    def _part(self, name: str) -> Part:
-        return next(part for part in self.splits.parts if part.name == name)
 
     # --- computing rows -------------------------------------------------------------------------
 
@@ -353,8 +290,8 @@ class RowSource:
             f"the decoded {part_name} images are kept nowhere and decoded anew in every epoch: "
             f"{error}"
         )
-        if part_name not in self._readable:
-            part = self._part(part_name)
+        if self._parts.indices(part_name) is None:
+            part = self._parts.part(part_name)
             title = f"looking through {part_name}"
             with progress_bar(title, len(part), shown=self._verbose) as show:
                 found = extract_images(
@@ -364,31 +301,32 @@ class RowSource:
                     into=np.empty((len(part), 0), np.uint8),
                     on_progress=show,
                 )
-            self._narrow(part_name, found.indices)
-        return ImageRows(self._part(part_name), (height, width))
+            self._parts.narrow(part_name, found.indices)
+        return ImageRows(self._parts.part(part_name), (height, width))
 
     def _kept(self, key: str, part_name: str, cut: int, views: Views) -> np.ndarray:
-        part = self._part(part_name)
+        part = self._parts.part(part_name)
         dataset, forward = self._work(part, cut, views)
         shape = (views.count * len(part), *self._stored_shape(cut, views))
         title = f"decoding {part_name}" if cut == 0 else f"running {cut} frozen blocks, {part_name}"
-        with (
-            progress_bar(title, shape[0], shown=self._verbose) as show,
-            self._target(key, shape, "uint8" if cut == 0 else self._dtype) as target,
-        ):
+        dtype = "uint8" if cut == 0 else self._dtype
+        with progress_bar(title, shape[0], shown=self._verbose) as show, ExitStack() as stack:
+            budget_mb, draft = self.memory_left_mb(), self._draft(stack, key, shape, dtype)
+            target = RowTarget.of(draft, shape, dtype, budget_mb=budget_mb)
             where: dict[str, Any] = {"into": target.values, "on_progress": show}
             if dataset is None:
                 found = extract_images(forward, part, self._read_size(cut, views), **where)
             else:
                 found = extract(forward, dataset, shape[0], **where)
-            indices = self._readable.get(part_name, found.indices)
+            known = self._parts.indices(part_name)
+            indices = found.indices if known is None else known
             if len(found.values) != views.count * len(indices):
                 raise InputError(
                     f"{views.count * len(indices) - len(found.values)} images of the {part_name} "
                     "part could be read before and cannot be read now: was the folder changed?"
                 )
             values = target.finish(found.values, np.tile(indices, views.count))
-        self._narrow(part_name, indices)
+        self._parts.narrow(part_name, indices)
         return values
 
     def _read_size(self, cut: int, views: Views) -> tuple[int, int]:
@@ -399,10 +337,8 @@ class RowSource:
         return source_size(views.augmentation, self.network.backbone.input_size)
 
     def _stored_shape(self, cut: int, views: Views) -> tuple[int, ...]:
-        if not views.augmentation.startswith("source"):
-            return self.network.row_shape(cut)
-        height, width = views.augmentation.removeprefix("source ").split("x")
-        return (int(height), int(width), 3)
+        size = views.image_size
+        return (*size, 3) if size else self.network.row_shape(cut)
 
     def _work(self, part: Part, cut: int, views: Views) -> tuple[tf.data.Dataset | None, Forward]:
         """Batches of `(something, indices)`, and the function that makes rows of them.
@@ -413,7 +349,9 @@ class RowSource:
             return None, lambda images: images.numpy()
         before = self._nearest(part.name, cut, views)
         if before is None and views != PLAIN:
-            return self._rendered(part, views), self.forward(0, cut)
+            images = self.sources(part.name, views.augmentation)
+            batches = view_batches(images, views, self.network.backbone.input_size)
+            return batches, self.forward(0, cut)
         if before is None:
             return None, self.forward(0, cut)
         values = self.rows(part.name, before, views)
@@ -433,56 +371,14 @@ class RowSource:
     def _holds(self, asked: tuple[str, int, Views], key: str) -> bool:
         return asked in self._held and self._held[asked][0] == key
 
-    def _rendered(self, part: Part, views: Views) -> tf.data.Dataset:
-        """Every view of every image, view by view."""
-        import tensorflow as tf
-
-        images = self.sources(part.name, views.augmentation)
-        render = self.render(views.augmentation, views.seed)
-        plain = ordered_batches(images, np.arange(len(images)), batch_size=FORWARD_BATCH_SIZE)
-
-        def view_of(view: tf.Tensor) -> tf.data.Dataset:
-            each = plain.unbatch().map(
-                lambda image, row: (
-                    render(image, row, view),
-                    tf.cast(row + view * len(images), tf.int32),
-                ),
-                num_parallel_calls=PARALLEL_CALLS,
-                deterministic=True,
-            )
-            return each.batch(FORWARD_BATCH_SIZE)
-
-        batches = tf.data.Dataset.range(views.count).flat_map(view_of)
-        return untuned(batches.prefetch(PREFETCHED))
-
     def forward(self, cut: int, later_cut: int) -> Forward:
         """The network between two cuts, compiled with its weights as they are now."""
-        key = f"{cut} to {self.network.rows_digest(later_cut)}"
+        key = f"{cut} to {self.network.rows_digest(later_cut, self._digests)}"
         if key not in self._forwards:
             if len(self._forwards) > len(self._kept_cuts):
                 self._forwards.clear()  # each holds a copy of the weights between its cuts
-            between = (
-                self.network.between(cut, later_cut) if cut else self.network.prefix(later_cut)
-            )
-            self._forwards[key] = compile_forward(between)
+            self._forwards[key] = compile_forward(self.network.between(cut, later_cut))
         return self._forwards[key]
-
-    @contextmanager
-    def _target(self, key: str, shape: tuple[int, ...], dtype: str) -> Iterator[_Target]:
-        """Where rows are written: an entry of the store, or else memory or a temporary file."""
-        budget_mb = self.memory_left_mb()
-        with ExitStack() as stack:
-            draft = self._draft(stack, key, shape, dtype)
-            if draft is None:
-                held = allocate(shape, dtype, budget_mb=budget_mb)
-                yield _Target(held, lambda rows, indices: rows)
-                return
-
-            def finish(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
-                values: np.ndarray = draft.commit(len(rows), indices, budget_mb=budget_mb).values
-                return values
-
-            yield _Target(draft.values, finish)
 
     def _draft(
         self, stack: ExitStack, key: str, shape: tuple[int, ...], dtype: str
@@ -499,25 +395,5 @@ class RowSource:
             return None
 
 
-@dataclass(frozen=True, eq=False)
-class _Target:
-    """An array to be written, and what makes it final: given the rows written, and their images."""
-
-    values: np.ndarray
-    finish: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
 def _nothing_of(images: tf.Tensor) -> np.ndarray:
     return np.empty((len(images), 0), np.uint8)
-
-
-def _check_classes_left(
-    labels: np.ndarray, lost: np.ndarray, failed: tuple[Skipped, ...], class_names: Sequence[str]
-) -> None:
-    """Refuse classes of which every image is among the `lost` ones."""
-    for label in np.setdiff1d(labels, np.delete(labels, lost)):
-        example = failed[int(np.argmax(labels[lost] == label))]
-        raise InputError(
-            f"no training image of class {class_names[label]!r} can be decoded; for example "
-            f"{example.path!r}: {example.reason}"
-        )

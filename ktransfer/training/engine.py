@@ -18,6 +18,7 @@ from ktransfer.data.batches.parallel import num_cores
 from ktransfer.data.batches.rows import Rows, in_pieces, ordered_batches, shuffled_batches
 from ktransfer.errors import InputError, RunError
 from ktransfer.features import FORWARD_BATCH_SIZE, Network, RowSource, Views, compile_forward
+from ktransfer.features.views import mix_classes, render_views, with_shares
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
 from ktransfer.profile.probes import even_sample, ridge_head
@@ -280,9 +281,10 @@ class Training:
             )
         else:
             values = self.source.sources("train", stage.augmentation)
-            render = self.source.render(stage.augmentation, seed)
+            render = render_views(stage.augmentation, seed, self.network.backbone.input_size)
             views = stage.views
         labels = self.source.splits.train.labels
+        num_classes = len(self.source.splits.class_names)
         balance = self.settings.balance
         position = [each.name for each in self.plan.stages].index(stage.name)
 
@@ -298,14 +300,14 @@ class Training:
                 render=render,
                 weights=class_weights(labels) if balance == "class_weights" else None,
                 evenly=balance == "sampling",
-                mix=self.source.mix() if stage.mixes else None,
+                mix=mix_classes(num_classes) if stage.mixes else None,
             )
             return self._past_frozen(batches, stage, decision)
 
         held_back = self.source.splits.validation.labels
         batches = ordered_batches(validation, held_back, batch_size=_validation_batch(validation))
         if stage.mixes:
-            batches = self.source.with_shares(batches)
+            batches = with_shares(batches, num_classes)
         held_back_batches = self._past_frozen(batches, stage, decision)
         majority_share = float(np.bincount(held_back).max() / len(held_back))
         return StageData(

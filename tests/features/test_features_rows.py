@@ -29,7 +29,9 @@ from ktransfer.data import image_dataset, read_folder
 from ktransfer.data.batches.streaming import ImageRows
 from ktransfer.features import NoSpaceError, Views, allocate
 from ktransfer.features import forward as features
+from ktransfer.features import row_target as target_module
 from ktransfer.features import rows as rows_module
+from ktransfer.features import views as views_module
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ def test_views_go_on_from_their_kept_rows(folder, store, monkeypatch):
     views = Views("light", 2, 5)
     expected = source_of(folder).rows("train", 2, views)
     source_of(folder, store=store, kept=(1,)).rows("train", 1, views)
-    monkeypatch.setattr(rows_module, "augment", None)
+    monkeypatch.setattr(views_module, "augment", None)
     found = source_of(folder, store=store, kept=(1,)).rows("train", 2, views)
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -437,7 +439,7 @@ def no_room(monkeypatch):
             raise NoSpaceError("the features need 7 MB of disk in /tmp: No space left on device")
         return allocate(shape, dtype, **options)
 
-    monkeypatch.setattr(rows_module, "allocate", allocate_rows)
+    monkeypatch.setattr(target_module, "allocate", allocate_rows)
 
 
 def test_images_without_room_are_streamed_and_a_note_says_so(damaged, no_room):
@@ -484,7 +486,7 @@ def test_streamed_training_ends_with_the_weights_of_a_held_one(folder, monkeypat
     def nowhere(*_, **__):
         raise NoSpaceError("full")
 
-    monkeypatch.setattr(rows_module, "allocate", nowhere)
+    monkeypatch.setattr(target_module, "allocate", nowhere)
     streamed, streamed_weights, streamed_classes = trained()
     assert isinstance(streamed.source.sources("train", "standard"), ImageRows)
     np.testing.assert_array_equal(classes, streamed_classes)

@@ -21,6 +21,7 @@ from training_networks import (
 from ktransfer import InputError
 from ktransfer.data.batches.rows import shuffled_batches
 from ktransfer.features import RowSource
+from ktransfer.features.views import mix_classes
 from ktransfer.freezing import FrozenMovedError
 from ktransfer.training import engine as engine_module
 from ktransfer.training import stages as stages_module
@@ -146,7 +147,7 @@ def test_weights_are_mixed_as_their_images_are(folder):
         batch_size=8,
         seed=0,
         weights=weight_of_class[labels],
-        mix=training.source.mix(),
+        mix=mix_classes(3),
     )
     mixed = False
     for _, shares, weights in batches.take(8).as_numpy_iterator():
