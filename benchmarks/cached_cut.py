@@ -57,17 +57,17 @@ def run_library(shared: Path, mode: str, task: argparse.Namespace) -> Run:
     """One `FineTuner.fit`; seconds by phase. What it trained is written to `task.weights`."""
     from ktransfer import FineTuner
     from ktransfer.plan import Plan, Stage
-    from ktransfer.training import Training, engine
+    from ktransfer.training import Training, training
 
     blocks, epochs = task.blocks[0], task.epochs
     settings = {"batch_size": BATCH, "block_multiplier": 0.1, **OPTIMIZERS[task.optimizer]}
     stage = Stage(name=f"last {blocks}", unfreeze=blocks, epochs=epochs, **settings)
     seconds = dict.fromkeys(("decode", "decide", "rows", "scale"), 0.0)
     # The innermost first: where the images are decoded before, that is no part of "rows".
-    _clock(Training, "_data", seconds, "rows")
+    _clock(training, "stage_data", seconds, "rows")
     if mode == DECODED:
-        _decode_first(Training, seconds)
-    _clock(engine, "decide", seconds, "decide")
+        _decode_first(training, seconds)
+    _clock(training, "decide", seconds, "decide")
     _clock(Training, "_scale_features", seconds, "scale")
     watch = _watch()
     tuner = FineTuner("MobileNetV2", shared / WEIGHTS, seed=SEED, verbose=False)
@@ -111,16 +111,16 @@ def _clock(owner: Any, name: str, seconds: dict[str, float], phase: str) -> None
 
 def _decode_first(training: Any, seconds: dict[str, float]) -> None:
     """Have the images decoded before the rows are made of them."""
-    original = training._data
+    original = training.stage_data
 
-    def data(self: Any, *arguments: Any) -> Any:
+    def data(stage: Any, source: Any, *arguments: Any) -> Any:
         started = time.perf_counter()
         for part in ("validation", "train"):
-            self.source.rows(part, 0)
+            source.rows(part, 0)
         seconds["decode"] += time.perf_counter() - started
-        return original(self, *arguments)
+        return original(stage, source, *arguments)
 
-    training._data = data
+    training.stage_data = data
 
 
 def _watch() -> Any:

@@ -6,9 +6,10 @@ from ktransfer.training.calibration import best_temperature
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.devices import choose_jit_compile, choose_precision
-from ktransfer.training.engine import Settings, Training
 from ktransfer.training.resume import check_same
 from ktransfer.training.search import range_test, sweep
+from ktransfer.training.settings import Settings
+from ktransfer.training.training import Training
 
 __all__ = [
     "CACHE_MODES",

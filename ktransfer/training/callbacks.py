@@ -22,7 +22,7 @@ COLLAPSE_EPOCHS, COLLAPSE_SHARE = 2, 1 / 3
 
 
 @dataclass(frozen=True)
-class Standing:
+class ValidationMetrics:
     """How good a model is on the validation images.
 
     Attributes:
@@ -36,7 +36,7 @@ class Standing:
     accuracy: float
 
     @classmethod
-    def from_logs(cls, logs: Mapping[str, Any], prefix: str = "") -> Standing:
+    def from_logs(cls, logs: Mapping[str, Any], prefix: str = "") -> ValidationMetrics:
         """From what Keras says of an evaluation, or with the prefix "val_" of an epoch."""
         names = ("loss", "calibrated_loss", "accuracy")
         return cls(*(float(logs[prefix + name]) for name in names))
@@ -64,7 +64,7 @@ class KeepBest(keras.callbacks.Callback):
         self,
         variables: Sequence[Any],
         patience: int | None,
-        start: Standing | None,
+        start: ValidationMetrics | None,
         chance: float = 0.0,
         guessing_loss: float = math.inf,
     ) -> None:
@@ -85,7 +85,7 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare the epoch with the best one so far."""
-        now = Standing.from_logs(logs or {}, "val_")
+        now = ValidationMetrics.from_logs(logs or {}, "val_")
         exploded = float((logs or {}).get("loss", 0.0)) > self.exploded_above
         better = now.calibrated_loss < self.lowest_loss and now.accuracy >= self.accuracy_to_hold
         # NaN is not below anything.

@@ -81,3 +81,11 @@ def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
     finally:
         for layer, policy in zip(layers, before, strict=True):
             layer.dtype_policy = policy
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of TensorFlow, JAX or Python says that memory ran out."""
+    return isinstance(error, MemoryError) or any(
+        word in f"{type(error).__name__}: {error}"
+        for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "Out of memory")
+    )

@@ -1,13 +1,120 @@
-"""What a training was started with, so that only the same one is resumed."""
+"""Going on with a training: what was asked for must be the same, and how far it has come."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ktransfer.errors import RunError
+from ktransfer.training.caching import CacheDecision
+from ktransfer.training.checkpoint import Checkpoints
+from ktransfer.training.stage_result import StageResult
 
 Request = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class StageState:
+    """The state of a stage between two epochs."""
+
+    arrays: dict[str, np.ndarray]
+    plain: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a training has come: what a checkpoint saves and a resume restores.
+
+    Attributes:
+        results: of the stages that are done.
+        decision: what the stage that is running reads; None: none is, or it is not yet decided.
+        batch_size: of that stage.
+        stage: its state; None: it is before its first epoch.
+        cut: the first block that any stage until now has trained.
+        weights: those of the network behind that cut, its head included.
+        feature_scale: what the head multiplies its features by.
+        feature_offset: what it adds to them.
+        scaled: whether they were brought to one size.
+        cores: those that the training ran on, one after the other.
+    """
+
+    results: Sequence[StageResult]
+    decision: CacheDecision | None
+    batch_size: int
+    stage: StageState | None
+    cut: int
+    weights: Sequence[np.ndarray]
+    feature_scale: np.ndarray | float
+    feature_offset: np.ndarray | float
+    scaled: bool
+    cores: Sequence[int]
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write it.
+
+        Raises:
+            RunError: as `Checkpoints.save`.
+        """
+        state = self.stage or StageState({}, {})
+        network = {f"network/{at}": each for at, each in enumerate(self.weights)}
+        plain = {
+            "stages": [result.to_dict() for result in self.results],
+            "cut": self.cut,
+            "feature_scale": np.asarray(self.feature_scale).tolist(),
+            "feature_offset": np.asarray(self.feature_offset).tolist(),
+            "scaled": self.scaled,
+            "batch_size": self.batch_size,
+            "in_stage": state.plain,
+            "decision": asdict(self.decision) if self.decision else None,
+            "cores": list(self.cores),
+        }
+        checkpoints.save(network | state.arrays, plain)
+
+    @classmethod
+    def load(cls, checkpoints: Checkpoints) -> Progress | None:
+        """Read the newest one; None where there is none yet.
+
+        Raises:
+            RunError: as `Checkpoints.load`.
+            ValueError, KeyError, TypeError: it is whole, and no progress of ours.
+        """
+        found = checkpoints.load()
+        if found is None:
+            return None
+        arrays, plain = found
+        names = (f"network/{at}" for at in itertools.count())
+        return cls(
+            results=[StageResult.from_dict(each) for each in plain["stages"]],
+            decision=CacheDecision(**plain["decision"]) if plain["decision"] else None,
+            batch_size=plain["batch_size"],
+            stage=StageState(arrays, plain["in_stage"]) if plain["in_stage"] else None,
+            cut=plain["cut"],
+            weights=[arrays[name] for name in itertools.takewhile(arrays.__contains__, names)],
+            feature_scale=_array_or_number(plain["feature_scale"]),
+            feature_offset=_array_or_number(plain["feature_offset"]),
+            scaled=plain["scaled"],
+            cores=plain.get("cores") or (),  # none: of an earlier version
+        )
+
+
+def _array_or_number(value: list[float] | float) -> np.ndarray | float:
+    return np.array(value, np.float32) if isinstance(value, list) else value
+
+
+@contextmanager
+def damage_named(what: str) -> Iterator[None]:
+    """Make a `RunError` of what a state raises whose bytes are whole and that is none of ours."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{what} damaged ({type(error).__name__}: {error}): start again in a new folder"
+        ) from error
 
 
 def check_same(then: Request, now: Request, folder: str) -> None:

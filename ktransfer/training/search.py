@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer.data.batches.rows import num_batches
 from ktransfer.errors import InputError
 from ktransfer.plan import Stage
-from ktransfer.training.engine import Training
 from ktransfer.training.learning_rates import RangeTest, Sweep, SweepTrial, range_test_result
-from ktransfer.training.stages import Running, Saved, Task, compile_trainee, fit, start_of
+from ktransfer.training.resume import StageState
+from ktransfer.training.stage import StageRun, compile_trainee, fit, start_of
+from ktransfer.training.stage_input import Prepared
+from ktransfer.training.training import Training
 
 #: As wide as fastai's `lr_find`: no network trains below, none of float32 stands more.
 LOWEST_RATE, HIGHEST_RATE = 1e-7, 10.0
@@ -46,12 +47,12 @@ def range_test(training: Training, num_steps: int = 100) -> RangeTest:
     losses: list[float] = []
     with _trial(training) as trial:
         trial.reset(rates[0])
-        batches = trial.task.data.train(trial.task.batch_size, 0)
+        batches = trial.prepared.data.train(trial.prepared.batch_size, 0)
         for rate, batch in zip(rates, itertools.islice(batches, num_steps), strict=True):
-            trial.task.trainee.optimizer.learning_rate = rate
+            trial.prepared.trainee.optimizer.learning_rate = rate
             # The loss that Keras returns is a mean since the last reset.
-            trial.task.trainee.reset_metrics()
-            logs = trial.task.trainee.train_on_batch(*batch, return_dict=True)
+            trial.prepared.trainee.reset_metrics()
+            logs = trial.prepared.trainee.train_on_batch(*batch, return_dict=True)
             losses.append(float(logs["loss"]))
             # Not below: NaN ends it, too.
             if len(losses) >= 10 and not losses[-1] < _FAR_ABOVE * max(losses[:10]):
@@ -74,9 +75,9 @@ def sweep(training: Training, rates: Sequence[float]) -> Sweep:
     trials = []
     with _trial(training) as trial:
         for rate in rates:
-            running = trial.reset(rate)
-            fit(trial.task, running, trial.steps)
-            trials.append(_trial_result(rate, running))
+            run = trial.reset(rate)
+            fit(run)
+            trials.append(_trial_result(rate, run))
     return Sweep(tuple(trials))
 
 
@@ -84,31 +85,28 @@ def sweep(training: Training, rates: Sequence[float]) -> Sweep:
 class _Trial:
     """A stage that can be trained again and again from the same state."""
 
-    task: Task
-    steps: int
-    initial: Saved
+    prepared: Prepared
+    initial: StageState
 
-    def reset(self, learning_rate: float) -> Running:
+    def reset(self, learning_rate: float) -> StageRun:
         """Put everything back that training moves, and set the learning rate."""
-        running = Running(self.task, None)
-        running.resume(self.initial)
-        self.task.trainee.optimizer.learning_rate = learning_rate
-        self.task.trainee.stop_training = False
-        return running
+        run = StageRun(self.prepared, None)
+        run.resume(self.initial)
+        self.prepared.trainee.optimizer.learning_rate = learning_rate
+        self.prepared.trainee.stop_training = False
+        return run
 
 
 @contextmanager
 def _trial(training: Training) -> Iterator[_Trial]:
     """The last stage of a plan, made ready; the network is put back at the end."""
-    with training.before_last_stage(_at_constant_rate) as task:
-        steps = num_batches(task.data.num_train, task.batch_size)
-        compile_trainee(task, steps)
-        initial = Running(task, start_of(task)).state()
-        trial = _Trial(task, steps, initial)
+    with training.before_last_stage(_at_constant_rate) as prepared:
+        compile_trainee(prepared)
+        trial = _Trial(prepared, StageRun(prepared, start_of(prepared)).state())
         try:
             yield trial
         finally:
-            trial.reset(task.stage.learning_rate)
+            trial.reset(prepared.stage.learning_rate)
 
 
 def _at_constant_rate(stage: Stage) -> Stage:
@@ -117,8 +115,8 @@ def _at_constant_rate(stage: Stage) -> Stage:
     )
 
 
-def _trial_result(rate: float, running: Running) -> SweepTrial:
-    history = tuple(running.record.epochs)
+def _trial_result(rate: float, run: StageRun) -> SweepTrial:
+    history = tuple(run.record.epochs)
     finite = [row for row in history if math.isfinite(row["val_loss"])]
     best = min(finite, key=lambda row: row["val_loss"], default=None)
     diverged = any(not math.isfinite(row["loss"] + row["val_loss"]) for row in history)

@@ -1,13 +1,15 @@
-"""What one stage of a plan did, as plain data."""
+"""What one stage of a plan did, as plain data and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ktransfer.files.records import with_tuples
 from ktransfer.freezing import FrozenProof
+from ktransfer.plan import Stage
+from ktransfer.training.diagnosis.training import EXPLODED_TIMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +75,57 @@ class StageResult:
         """The reverse of `to_dict`."""
         proof = FrozenProof.from_dict(data["proof"]) if data["proof"] else None
         return cls(**{**with_tuples(data), "proof": proof})
+
+    def __str__(self) -> str:
+        before = "the ridge regression" if self.solved else "the weights of before"
+        kept = f"epoch {self.best_epoch}" if self.best_epoch else before
+        known = self.val_accuracy is not None
+        right = f", {self.val_accuracy:.1%} of validation right" if known else ""
+        return f"{len(self.history)} epochs, kept {kept}{right}"
+
+
+def remarks(
+    stage: Stage, result: StageResult, guessing_loss: float, *, collapsed: bool
+) -> Iterator[str]:
+    """What is to be said of how a stage went.
+
+    Args:
+        stage: the stage.
+        result: of it.
+        guessing_loss: the cross entropy of guessing.
+        collapsed: whether it was ended because it lost most of what the network knew.
+    """
+    kept = (
+        f"the weights of epoch {result.best_epoch}"
+        if result.best_epoch
+        else "the weights of before"
+    )
+    if result.diverged:
+        blocks = ", or block_multiplier" if stage.unfreeze else ""
+        yield (
+            f"the loss of stage {stage.name!r} became NaN in epoch {len(result.history)}, so the "
+            f"training stopped and {kept} are kept: lower learning_rate from "
+            f"{stage.learning_rate:g} to {stage.learning_rate / 10:g}{blocks}"
+        )
+    elif result.history and (loss := result.history[-1]["loss"]) > EXPLODED_TIMES * guessing_loss:
+        yield (
+            f"stage {stage.name!r} diverged: after epoch {len(result.history)} its loss was "
+            f"{loss:.3g}, and guessing has {guessing_loss:.3g}; {kept} are kept. "
+            f"learning_rate={stage.learning_rate:g} is too much for these images"
+        )
+    elif collapsed:
+        yield (
+            f"stage {stage.name!r} lost most of what the network knew and was ended after epoch "
+            f"{len(result.history)}; {kept} are kept. learning_rate={stage.learning_rate:g} is "
+            "too much for these images"
+        )
+    elif not result.best_epoch and result.solved:
+        yield (
+            f"stage {stage.name!r} began with a ridge regression in closed form; no epoch was "
+            "better on the validation images, so that is kept"
+        )
+    elif not result.best_epoch and result.val_loss is not None:
+        yield (
+            f"no epoch of stage {stage.name!r} was better on the validation images, by their loss "
+            "and with as many of them right, so the weights of before are kept"
+        )

@@ -94,7 +94,7 @@ def carry_out(
     """
     from ktransfer.data.reading.dividing import in_fold
     from ktransfer.plan import Plan
-    from ktransfer.training.engine import is_out_of_memory
+    from ktransfer.training.devices import is_out_of_memory
     from ktransfer.tuner.median import MedianRule
 
     started = time.perf_counter()

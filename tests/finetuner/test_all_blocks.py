@@ -13,7 +13,7 @@ from ktransfer.data import image_dataset, read_folder
 from ktransfer.plan import linear_probe
 from ktransfer.profile import profile_part
 from ktransfer.profile.probes import ridge_head
-from ktransfer.training.engine import USUAL_WIDTH, standardizing
+from ktransfer.training.head_start import USUAL_WIDTH, standardizing
 
 HEAD = Stage(name="head", unfreeze=0, epochs=1, learning_rate=0.01)
 LAST = Stage(name="last", unfreeze=1, epochs=1, learning_rate=0.01)

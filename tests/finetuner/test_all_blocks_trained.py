@@ -19,7 +19,7 @@ from training_networks import (
 from ktransfer import FineTuner, load_backbone
 from ktransfer.features import Network
 from ktransfer.plan import full_fine_tune, last_blocks, lp_ft
-from ktransfer.training import engine as engine_module
+from ktransfer.training import stage_input as input_module
 
 layers = keras.layers
 WIDEST = "all_blocks_and_inner"
@@ -206,7 +206,7 @@ def trained(plan, folder, model, **settings):
 def test_steps_from_the_cut_are_steps_through_the_whole(
     folder, monkeypatch, model, fields, in_pipeline
 ):
-    monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: in_pipeline)
+    monkeypatch.setattr(input_module, "prefix_in_pipeline", lambda: in_pipeline)
     plan = make_plan(make_stage(**{"unfreeze": 1, **fields}), features=WIDEST)
     cached, uncached = (
         trained(plan, folder, model(), cache=mode, dropout=0.2) for mode in ("on", "off")

@@ -53,7 +53,7 @@ def test_another_number_of_cores_is_said(folder, tmp_path, monkeypatch):
     plan = make_plan(make_stage(name="head", epochs=4))
     out = tmp_path / "run"
     for cores in (3, 3, 5):
-        monkeypatch.setattr("ktransfer.training.engine.num_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("ktransfer.training.training.num_cores", lambda cores=cores: cores)
         resumed, killed = out.exists(), KillAt(epoch=1)
         with pytest.raises(Killed):
             tuner_of().fit(folder, plan=plan, out=out, resume=resumed, callbacks=[killed])

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from training_networks import make_stage
 
-from ktransfer.training.callbacks import KeepBest, ShowSteps, Standing
-from ktransfer.training.engine import _remarks
-from ktransfer.training.stages import Outcome
+from ktransfer.training.callbacks import KeepBest, ShowSteps, ValidationMetrics
+from ktransfer.training.stage_result import StageResult, remarks
 
 
 def test_progress_counts_every_step_of_every_epoch():
@@ -23,7 +22,7 @@ def test_progress_counts_every_step_of_every_epoch():
 
 def after(accuracies, *, start=0.9, chance=0.3):
     """What watches a stage after epochs of these validation accuracies, and whether it ended."""
-    best = KeepBest((), None, Standing(0.5, 0.5, start), chance)
+    best = KeepBest((), None, ValidationMetrics(0.5, 0.5, start), chance)
     best.set_model(SimpleNamespace(stop_training=False))
     for epoch, accuracy in enumerate(accuracies):
         logs = {"val_loss": 9.0, "val_calibrated_loss": 9.0, "val_accuracy": accuracy}
@@ -50,7 +49,7 @@ def test_a_stage_that_lost_most_of_what_was_known_ends_after_two_epochs(accuraci
 
 @pytest.mark.parametrize(("loss", "kept"), [(9.0, True), (11.0, False)])
 def test_an_epoch_whose_training_loss_flew_apart_is_not_kept(loss, kept):
-    start = Standing(loss=0.5, calibrated_loss=0.5, accuracy=0.9)
+    start = ValidationMetrics(loss=0.5, calibrated_loss=0.5, accuracy=0.9)
     best = KeepBest((), None, start, 0.3, guessing_loss=1.0)
     best.set_model(SimpleNamespace(stop_training=False))
     lucky = {"val_loss": 0.1, "val_calibrated_loss": 0.1, "val_accuracy": 1.0}
@@ -71,8 +70,26 @@ def test_a_first_stage_has_nothing_to_lose():
 
 def test_a_collapse_is_said_with_the_rate_that_was_too_much():
     row = {"loss": 1.0, "val_loss": 2.0}
-    outcome = Outcome((row, row), 0, Standing(0.5, 0.5, 0.9), (), False, False, collapsed=True)
-    (note,) = _remarks(make_stage(name="wild", learning_rate=0.5), outcome, np.log(2))
+    result = StageResult(
+        name="wild",
+        unfreeze=0,
+        cached=True,
+        cache_reason="",
+        batch_size=4,
+        history=(row, row),
+        best_epoch=0,
+        val_loss=0.5,
+        val_calibrated_loss=0.5,
+        val_accuracy=0.9,
+        groups=(),
+        proof=None,
+        notes=(),
+        diverged=False,
+        interrupted=False,
+        seconds=0.0,
+    )
+    stage = make_stage(name="wild", learning_rate=0.5)
+    (note,) = remarks(stage, result, np.log(2), collapsed=True)
     assert (
         "ended after epoch 2; the weights of before are kept. learning_rate=0.5 is too much" in note
     )

@@ -12,8 +12,11 @@ from ktransfer.features import Network
 from ktransfer.freezing import freeze
 from ktransfer.plan import Stage
 from ktransfer.training import choose_jit_compile, choose_precision
+from ktransfer.training.caching import CacheDecision
 from ktransfer.training.devices import computing_in, on_accelerator
-from ktransfer.training.stages import StageData, Task, run_stage
+from ktransfer.training.settings import Settings
+from ktransfer.training.stage import run_stage
+from ktransfer.training.stage_input import Prepared, StageData
 
 MIXED = ("mixed_bfloat16", "mixed_float16")
 
@@ -150,10 +153,12 @@ def test_a_stage_in_half_precision_learns_what_one_in_float32_does(precision, ca
         )
         with computing_in(network.backbone.model, precision):
             trainee = network.trainee(1, dropout=0.0, cached=cached)
-            outcome = run_stage(Task(stage, network, trainee, data, 16))
+            decision = CacheDecision(cached, "")
+            prepared = Prepared(stage, network, trainee, decision, data, 16, Settings())
+            result = run_stage(prepared)
         assert {str(each.dtype) for each in trainee.weights} == {"float32"}
-        return [row["loss"] for row in outcome.history], [
-            row["learning_rate"] for row in outcome.groups
+        return [row["loss"] for row in result.history], [
+            row["learning_rate"] for row in result.groups
         ]
 
     losses, rates = trained(precision)

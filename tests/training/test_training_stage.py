@@ -15,18 +15,18 @@ from ktransfer.data.batches.rows import epoch_order, ordered_batches, shuffled_b
 from ktransfer.features import Network
 from ktransfer.freezing import freeze
 from ktransfer.plan import Plan, Stage
-from ktransfer.training.callbacks import KeepBest, Standing
-from ktransfer.training.engine import root_mean_square
-from ktransfer.training.stages import (
-    StageData,
+from ktransfer.training.caching import CacheDecision
+from ktransfer.training.callbacks import KeepBest, ValidationMetrics
+from ktransfer.training.head_start import root_mean_square
+from ktransfer.training.settings import Settings
+from ktransfer.training.stage import (
     StageSchedule,
-    Task,
     build_optimizer,
     check_callbacks,
     compile_trainee,
-    default_batch_size,
     run_stage,
 )
+from ktransfer.training.stage_input import Prepared, StageData, default_batch_size
 
 SCHEDULES = {
     "constant": {},
@@ -59,33 +59,41 @@ def data_of(train, validation, *, seed=0):
     )
 
 
-def head_task(train=None, validation=None, *, seed=0, dropout=0.0, batch_size=16, **fields):
+def prepared_head(
+    train=None,
+    validation=None,
+    *,
+    seed=0,
+    dropout=0.0,
+    batch_size=16,
+    callbacks=(),
+    judge_start=False,
+    **fields,
+):
     """The head alone on features of 8 numbers, which come from somewhere else."""
     train = train or random_relu_features(60, 1)
     validation = validation or random_relu_features(30, 2)
-    task_fields = {key: fields.pop(key) for key in TASK_FIELDS if key in fields}
     network = Network(
         load_backbone(small_network(channels=8), preprocessing="none"), 2, 3, "avg", seed
     )
     freeze(network.backbone, "all")
     network.scale_features(1 / root_mean_square(train[0]))
-    return Task(
+    return Prepared(
         stage=make_stage(**fields),
         network=network,
         trainee=network.trainee(2, dropout=dropout, cached=True),
+        decision=CacheDecision(True, ""),
         data=data_of(train, validation, seed=seed),
         batch_size=batch_size,
-        **task_fields,
+        settings=Settings(callbacks=callbacks),
+        judge_start=judge_start,
     )
 
 
-TASK_FIELDS = ("judge_start", "callbacks", "on_epoch")
-
-
-def head_of(task):
+def head_of(prepared):
     """The head's kernel and bias, for features as they are."""
-    kernel, bias = task.network.head.get_weights()
-    return kernel * task.network.feature_scale, bias
+    kernel, bias = prepared.network.head.get_weights()
+    return kernel * prepared.network.feature_scale, bias
 
 
 def gradient_descent(values, labels, *, epochs, batch_size, rate, seed):
@@ -105,8 +113,8 @@ def gradient_descent(values, labels, *, epochs, batch_size, rate, seed):
     return kernel * scale, bias
 
 
-def cross_entropy(task, values, labels):
-    kernel, bias = head_of(task)
+def cross_entropy(prepared, values, labels):
+    kernel, bias = head_of(prepared)
     logits = values.astype(np.float64) @ kernel + bias
     log_sum = np.log(np.exp(logits).sum(axis=1))
     return np.mean(log_sum - logits[np.arange(len(labels)), labels])
@@ -133,32 +141,33 @@ class AtEpoch(keras.callbacks.Callback):
 
 def test_head_equals_plain_gradient_descent_in_numpy():
     train = random_relu_features(70, 1)  # 70 = 4 * 16 + 6: the last batch is smaller
-    task = head_task(train, epochs=6, optimizer="sgd", seed=5)
-    outcome = run_stage(task)
-    assert outcome.best_epoch == 6  # so that the weights kept are the last ones
+    prepared = prepared_head(train, epochs=6, optimizer="sgd", seed=5)
+    result = run_stage(prepared)
+    assert result.best_epoch == 6  # so that the weights kept are the last ones
     expected = gradient_descent(*train, epochs=6, batch_size=16, rate=0.1, seed=5)
-    for found, wanted in zip(head_of(task), expected, strict=True):
+    for found, wanted in zip(head_of(prepared), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_best_epoch_is_kept_and_not_the_last():
     validation = random_relu_features(200, 2)
-    task = head_task(
+    prepared = prepared_head(
         random_relu_features(20, 1), validation, epochs=40, learning_rate=0.3, batch_size=4
     )
-    outcome = run_stage(task)
-    losses = [row["val_calibrated_loss"] for row in outcome.history]
-    assert outcome.best_epoch == 1 + int(np.argmin(losses)) < len(losses) == 40
-    best = outcome.history[outcome.best_epoch - 1]
-    assert cross_entropy(task, *validation) == pytest.approx(best["val_loss"], abs=1e-5)
-    assert outcome.standing == Standing.from_logs(best, "val_")
-    assert [row["epoch"] for row in outcome.history] == [*range(1, 41)]
-    assert not outcome.interrupted
-    assert not outcome.diverged
+    result = run_stage(prepared)
+    losses = [row["val_calibrated_loss"] for row in result.history]
+    assert result.best_epoch == 1 + int(np.argmin(losses)) < len(losses) == 40
+    best = result.history[result.best_epoch - 1]
+    assert cross_entropy(prepared, *validation) == pytest.approx(best["val_loss"], abs=1e-5)
+    names = ("val_loss", "val_calibrated_loss", "val_accuracy")
+    assert [getattr(result, name) for name in names] == [best[name] for name in names]
+    assert [row["epoch"] for row in result.history] == [*range(1, 41)]
+    assert not result.interrupted
+    assert not result.diverged
 
 
 def test_stage_ends_after_patience_epochs_without_a_better_one():
-    task = head_task(
+    prepared = prepared_head(
         random_relu_features(20, 1),
         random_relu_features(200, 2),
         epochs=40,
@@ -166,16 +175,16 @@ def test_stage_ends_after_patience_epochs_without_a_better_one():
         batch_size=4,
         patience=3,
     )
-    outcome = run_stage(task)
-    assert len(outcome.history) == outcome.best_epoch + 3 < 40
+    result = run_stage(prepared)
+    assert len(result.history) == result.best_epoch + 3 < 40
 
 
 def test_same_seed_same_head():
     heads = []
     for seed in (1, 1, 2):
-        task = head_task(epochs=2, dropout=0.3, seed=seed)
-        run_stage(task)
-        heads.append(head_of(task)[0])
+        prepared = prepared_head(epochs=2, dropout=0.3, seed=seed)
+        run_stage(prepared)
+        heads.append(head_of(prepared)[0])
     np.testing.assert_array_equal(heads[0], heads[1])
     assert np.abs(heads[0] - heads[2]).max() > 1e-6
 
@@ -184,76 +193,77 @@ def test_memory_mapped_rows_give_the_same_head(tmp_path):
     values, labels = random_relu_features(60, 1)
     mapped = np.memmap(tmp_path / "values", np.float32, "w+", shape=values.shape)
     mapped[:] = values
-    in_memory, from_disk = head_task((values, labels)), head_task((mapped, labels))
-    for task in (in_memory, from_disk):
-        run_stage(task)
+    in_memory, from_disk = prepared_head((values, labels)), prepared_head((mapped, labels))
+    for prepared in (in_memory, from_disk):
+        run_stage(prepared)
     for one, other in zip(head_of(in_memory), head_of(from_disk), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_ctrl_c_keeps_the_best_so_far():
-    task = head_task(epochs=20, optimizer="sgd", callbacks=[AtEpoch(4)])
-    outcome = run_stage(task)
-    assert outcome.interrupted
-    assert len(outcome.history) == outcome.best_epoch == 5
-    whole = head_task(epochs=5, optimizer="sgd")
+    prepared = prepared_head(epochs=20, optimizer="sgd", callbacks=[AtEpoch(4)])
+    result = run_stage(prepared)
+    assert result.interrupted
+    assert len(result.history) == result.best_epoch == 5
+    whole = prepared_head(epochs=5, optimizer="sgd")
     run_stage(whole)
-    np.testing.assert_array_equal(head_of(task)[0], head_of(whole)[0])
+    np.testing.assert_array_equal(head_of(prepared)[0], head_of(whole)[0])
 
 
 def test_ctrl_c_before_anything_was_learned_is_passed_on():
     with pytest.raises(KeyboardInterrupt):
-        run_stage(head_task(callbacks=[AtEpoch(None)]))
+        run_stage(prepared_head(callbacks=[AtEpoch(None)]))
 
 
 def test_ctrl_c_in_a_later_stage_leaves_what_was_known_before():
-    task = head_task(judge_start=True, callbacks=[AtEpoch(None)])
+    prepared = prepared_head(judge_start=True, callbacks=[AtEpoch(None)])
     kernel = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-    task.network.head.set_weights([kernel, np.zeros(3)])
-    outcome = run_stage(task)
-    assert (outcome.interrupted, outcome.best_epoch, outcome.history) == (True, 0, ())
-    loss = cross_entropy(task, *random_relu_features(30, 2))
-    assert outcome.standing.loss == pytest.approx(loss, abs=1e-5)
-    np.testing.assert_array_equal(task.network.head.kernel, kernel)
+    prepared.network.head.set_weights([kernel, np.zeros(3)])
+    result = run_stage(prepared)
+    assert (result.interrupted, result.best_epoch, result.history) == (True, 0, ())
+    loss = cross_entropy(prepared, *random_relu_features(30, 2))
+    assert result.val_loss == pytest.approx(loss, abs=1e-5)
+    np.testing.assert_array_equal(prepared.network.head.kernel, kernel)
 
 
 def test_a_loss_that_is_not_finite_ends_the_stage_and_the_weights_of_before_are_kept():
-    outcome = run_stage(task := head_task(optimizer="sgd", learning_rate=3e38))
-    assert outcome.diverged
-    assert len(outcome.history) == 1
-    assert (outcome.best_epoch, outcome.standing) == (0, None)
-    np.testing.assert_array_equal(task.network.head.kernel, np.zeros((8, 3)))
+    result = run_stage(prepared := prepared_head(optimizer="sgd", learning_rate=3e38))
+    assert result.diverged
+    assert len(result.history) == 1
+    assert (result.best_epoch, result.val_loss, result.val_accuracy) == (0, None, None)
+    np.testing.assert_array_equal(prepared.network.head.kernel, np.zeros((8, 3)))
 
 
 def test_a_stage_that_only_gets_worse_keeps_what_was_known_before():
-    task = head_task()
-    run_stage(task)
-    kernel = np.array(task.network.head.kernel)
+    prepared = prepared_head()
+    run_stage(prepared)
+    kernel = np.array(prepared.network.head.kernel)
     worse = dataclasses.replace(
-        task,
+        prepared,
         stage=make_stage(epochs=2, learning_rate=50.0, optimizer="sgd"),
         judge_start=True,
     )
-    outcome = run_stage(worse)
-    assert (outcome.best_epoch, len(outcome.history)) == (0, 2)
+    result = run_stage(worse)
+    assert (result.best_epoch, len(result.history)) == (0, 2)
     loss = cross_entropy(worse, *random_relu_features(30, 2))
-    assert outcome.standing.loss == pytest.approx(loss, abs=1e-5)
-    np.testing.assert_array_equal(task.network.head.kernel, kernel)
+    assert result.val_loss == pytest.approx(loss, abs=1e-5)
+    np.testing.assert_array_equal(prepared.network.head.kernel, kernel)
 
 
 def test_a_stage_that_goes_on_from_a_saved_state_ends_as_if_it_never_stopped():
     states = []
     fields = {"epochs": 4, "dropout": 0.3, "schedule": "cosine", "patience": 9}
-    whole = head_task(on_epoch=lambda state: states.append(state()), **fields)
-    expected = run_stage(whole)
-    resumed = head_task(**fields)
+    whole = prepared_head(**fields)
+    expected = run_stage(whole, on_epoch=lambda state: states.append(state()))
+    resumed = prepared_head(**fields)
     found = run_stage(resumed, states[1])
     for one, other in zip(head_of(whole), head_of(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
     losses = [[row["val_loss"] for row in each.history] for each in (expected, found)]
     assert losses[0] == losses[1]
     assert len(states[1].plain["history"]) == 2  # and not what came after it was taken
-    assert (found.best_epoch, found.standing) == (expected.best_epoch, expected.standing)
+    names = ("best_epoch", "val_loss", "val_calibrated_loss", "val_accuracy")
+    assert [getattr(found, each) for each in names] == [getattr(expected, each) for each in names]
 
 
 # What is kept.
@@ -283,7 +293,7 @@ def test_the_lowest_loss_is_kept_and_the_first_of_equal_ones():
 
 
 def test_no_epoch_is_kept_that_has_fewer_images_right_than_the_start():
-    start = Standing(0.1, 2.0, 0.5)
+    start = ValidationMetrics(0.1, 2.0, 0.5)
     assert kept_of([(1.0, 0.4), (1.5, 0.5), (0.5, 0.49)], start=start) == (2, None)
     assert kept_of([(0.1, 0.0), (0.2, 0.3)], start=start) == (0, None)
     assert kept_of([(2.0, 0.9), (2.1, 1.0)], start=start) == (0, None)
@@ -298,7 +308,10 @@ def test_patience_counts_from_the_best_epoch():
     # A better epoch begins the count anew.
     assert kept_of([(3, 0.1), (4, 0.1), (2, 0.1), (4, 0.1), (1, 0.1)], patience=2) == (5, None)
     # Epochs that lower the loss but miss the accuracy are no better ones.
-    assert kept_of([(1, 0.1), (0.9, 0.1)], patience=2, start=Standing(0.1, 2.0, 0.5)) == (0, 2)
+    assert kept_of([(1, 0.1), (0.9, 0.1)], patience=2, start=ValidationMetrics(0.1, 2.0, 0.5)) == (
+        0,
+        2,
+    )
 
 
 # Rates.
@@ -338,13 +351,15 @@ def test_rates_applied_in_training_are_those_of_the_plan(kind):
             applied.append(float(self.model.optimizer.learning_rate))
 
     warmup = 0 if kind == "constant" else 0.5
-    task = head_task(epochs=3, warmup_epochs=warmup, callbacks=[Record()], **SCHEDULES[kind])
-    run_stage(task)
-    expected = Plan("mine", (task.stage,)).learning_rates(4)["head"]  # 60 images in fours of 16
+    prepared = prepared_head(
+        epochs=3, warmup_epochs=warmup, callbacks=[Record()], **SCHEDULES[kind]
+    )
+    run_stage(prepared)
+    expected = Plan("mine", (prepared.stage,)).learning_rates(4)["head"]  # 60 images in fours of 16
     np.testing.assert_allclose(applied, expected, rtol=1e-6)
 
 
-def block_task(*, num_images=12, optimizer="sgd", network=None, **fields):
+def prepared_blocks(*, num_images=12, optimizer="sgd", network=None, **fields):
     """The last blocks of four, on images."""
     network = network or Network(row_of_blocks(), 4, 3, "avg", 0)
     drawn = np.random.default_rng(1)
@@ -353,12 +368,14 @@ def block_task(*, num_images=12, optimizer="sgd", network=None, **fields):
     labels = (np.arange(num_images) % 3).astype(np.int32)
     stage = make_stage(optimizer=optimizer, **{"unfreeze": 3, "epochs": 3, **fields})
     freeze(network.backbone, f"all_but_last:{stage.unfreeze}", batch_norm=stage.batch_norm)
-    return Task(
+    return Prepared(
         stage=stage,
         network=network,
         trainee=network.trainee(4 - stage.unfreeze, dropout=0.0, cached=False),
+        decision=CacheDecision(False, ""),
         data=data_of((images, labels), (images, labels)),
         batch_size=num_images,
+        settings=Settings(),
     ), (images, labels)
 
 
@@ -371,18 +388,18 @@ def group_of(network):
 
 
 def test_every_step_moves_every_block_by_its_rate_of_the_plan():
-    task, (images, labels) = block_task(
+    prepared, (images, labels) = prepared_blocks(
         block_multiplier=0.3, layer_decay=0.5, schedule="linear", warmup_epochs=1, epochs=4
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    group, weights = group_of(task.network), task.trainee.trainable_variables
-    rates = Plan("mine", (task.stage,), num_blocks=4).learning_rates(1).rates
+    group, weights = group_of(prepared.network), prepared.trainee.trainable_variables
+    rates = Plan("mine", (prepared.stage,), num_blocks=4).learning_rates(1).rates
     seen = set()
 
     class Check(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             with tf.GradientTape() as tape:
-                value = loss(labels, task.trainee(images, training=True))
+                value = loss(labels, prepared.trainee(images, training=True))
             self.before = [np.array(each) for each in weights]
             self.gradients = tape.gradient(value, [each.value for each in weights])
 
@@ -394,29 +411,32 @@ def test_every_step_moves_every_block_by_its_rate_of_the_plan():
                     np.array(weight), old - rate * np.array(by), atol=1e-5, rtol=1e-5
                 )
 
-    run_stage(dataclasses.replace(task, callbacks=[Check()]))
+    run_stage(dataclasses.replace(prepared, settings=Settings(callbacks=[Check()])))
     # The first step of the warm-up has the rate 0; no other, and no group is left out.
     groups = ("head", "block -1", "block -2", "block -3")
     assert seen == {(name, epoch, epoch > 0) for name in groups for epoch in range(4)}
 
 
 def test_what_the_optimizer_says_of_its_groups_is_what_the_plan_says():
-    task, _ = block_task(
+    prepared, _ = prepared_blocks(
         unfreeze=2, block_multiplier=0.3, layer_decay=0.5, optimizer="adamw", epochs=1
     )
-    rates = Plan("mine", (task.stage,), num_blocks=4).learning_rates(1)
-    told = {row["group"]: row["learning_rate"] for row in run_stage(task).groups}
+    rates = Plan("mine", (prepared.stage,), num_blocks=4).learning_rates(1)
+    told = {row["group"]: row["learning_rate"] for row in run_stage(prepared).groups}
     assert told == {
-        task.network.blocks[3].name: pytest.approx(rates["block -1"][0]),
-        task.network.blocks[2].name: pytest.approx(rates["block -2"][0]),
+        prepared.network.blocks[3].name: pytest.approx(rates["block -1"][0]),
+        prepared.network.blocks[2].name: pytest.approx(rates["block -2"][0]),
         "head": pytest.approx(0.1),
     }
 
 
 def test_the_peak_is_told_of_a_stage_that_warms_up():
-    task, _ = block_task(unfreeze=1, warmup_epochs=1, block_multiplier=0.5)
-    told = {row["group"]: row["learning_rate"] for row in run_stage(task).groups}
-    assert told == {task.network.blocks[3].name: pytest.approx(0.05), "head": pytest.approx(0.1)}
+    prepared, _ = prepared_blocks(unfreeze=1, warmup_epochs=1, block_multiplier=0.5)
+    told = {row["group"]: row["learning_rate"] for row in run_stage(prepared).groups}
+    assert told == {
+        prepared.network.blocks[3].name: pytest.approx(0.05),
+        "head": pytest.approx(0.1),
+    }
 
 
 def test_the_stage_says_which_optimizer_and_with_what():
@@ -441,10 +461,10 @@ def test_a_block_without_anything_to_train_gets_no_group():
 
 
 def test_compiling_builds_every_state_of_the_optimizer():
-    task, _ = block_task(optimizer="adam")
-    compile_trainee(task, 1)
-    moments = [each for each in task.trainee.optimizer.variables if "momentum" in each.path]
-    assert len(moments) == len(task.trainee.trainable_variables)
+    prepared, _ = prepared_blocks(optimizer="adam")
+    compile_trainee(prepared)
+    moments = [each for each in prepared.trainee.optimizer.variables if "momentum" in each.path]
+    assert len(moments) == len(prepared.trainee.trainable_variables)
 
 
 # Callbacks of the user.
@@ -487,9 +507,9 @@ def test_no_callback_of_keras_is_forgotten_here():
 @pytest.fixture(scope="module")
 def unwatched():
     """The head of two epochs that no callback has watched."""
-    task = head_task(epochs=2)
-    run_stage(task)
-    return head_of(task)[0]
+    prepared = prepared_head(epochs=2)
+    run_stage(prepared)
+    return head_of(prepared)[0]
 
 
 @pytest.mark.parametrize("name", [name for name, made in CALLBACKS.items() if made])
@@ -497,12 +517,12 @@ def test_a_callback_of_keras_can_watch_a_stage(name, tmp_path, unwatched):
     if name == "TensorBoard":
         pytest.importorskip("tensorboard")
     callback = CALLBACKS[name](tmp_path)
-    task = head_task(epochs=2, callbacks=[callback])
-    check_callbacks(task.stage, task.callbacks)
-    outcome = run_stage(task)
-    assert len(outcome.history) == 2
+    prepared = prepared_head(epochs=2, callbacks=[callback])
+    check_callbacks(prepared.stage, prepared.settings.callbacks)
+    result = run_stage(prepared)
+    assert len(result.history) == 2
     if name not in ("LearningRateScheduler", "ReduceLROnPlateau"):
-        np.testing.assert_array_equal(head_of(task)[0], unwatched)
+        np.testing.assert_array_equal(head_of(prepared)[0], unwatched)
     effects = {
         "ModelCheckpoint": ["model.keras"],
         "ModelCheckpoint of weights": ["1.weights.h5", "2.weights.h5"],
@@ -514,17 +534,17 @@ def test_a_callback_of_keras_can_watch_a_stage(name, tmp_path, unwatched):
     if name == "CSVLogger":
         with (tmp_path / "log.csv").open() as file:
             rows = list(csv.DictReader(file))
-        losses = [row["val_loss"] for row in outcome.history]
+        losses = [row["val_loss"] for row in result.history]
         assert [float(row["val_loss"]) for row in rows] == pytest.approx(losses)
     if name == "LearningRateScheduler":
-        assert float(task.trainee.optimizer.learning_rate) == pytest.approx(0.1 / 4)
+        assert float(prepared.trainee.optimizer.learning_rate) == pytest.approx(0.1 / 4)
 
 
 def test_a_callback_that_ends_the_stage_ends_it():
     stop = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: setattr(stop.model, "stop_training", epoch == 1)
     )
-    assert len(run_stage(head_task(epochs=9, callbacks=[stop])).history) == 2
+    assert len(run_stage(prepared_head(epochs=9, callbacks=[stop])).history) == 2
 
 
 @pytest.mark.parametrize(
@@ -549,7 +569,7 @@ def test_callbacks_that_set_the_rate_are_refused_where_a_schedule_does(setter):
 def test_averaged_weights_cannot_be_swapped_in_where_none_are_averaged():
     swap = keras.callbacks.SwapEMAWeights()
     with pytest.raises(ValueError, match="use_ema"):  # as Keras does, when a stage has begun
-        run_stage(head_task(callbacks=[swap]))
+        run_stage(prepared_head(callbacks=[swap]))
     with pytest.raises(
         InputError, match=r"stage 'one': SwapEMAWeights needs .* use_ema=True, which 'adam'"
     ):

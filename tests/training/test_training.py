@@ -23,10 +23,12 @@ from ktransfer.data.batches.rows import shuffled_batches
 from ktransfer.features import RowSource
 from ktransfer.features.views import mix_classes
 from ktransfer.freezing import FrozenMovedError
-from ktransfer.training import engine as engine_module
-from ktransfer.training import stages as stages_module
-from ktransfer.training.callbacks import KeepBest, Standing
-from ktransfer.training.engine import is_out_of_memory, root_mean_square
+from ktransfer.training import stage as stage_module
+from ktransfer.training import stage_input as input_module
+from ktransfer.training import training as training_module
+from ktransfer.training.callbacks import KeepBest, ValidationMetrics
+from ktransfer.training.devices import is_out_of_memory
+from ktransfer.training.head_start import root_mean_square
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_training_from_rows_at_an_earlier_cut_makes_the_same_model(
 ):
     plan = make_plan(make_stage(**fields, epochs=3))
     cached = trained(plan, folder, three_blocks(), cache="on")
-    monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: in_pipeline)
+    monkeypatch.setattr(input_module, "prefix_in_pipeline", lambda: in_pipeline)
     read = []
     rows = RowSource.rows
     monkeypatch.setattr(
@@ -109,17 +111,18 @@ def test_views_are_views_and_not_the_plain_images(folder):
 
 
 @pytest.mark.slow
-def test_mixed_batches_train_on_shares_and_are_judged_as_classes_are(folder):
+def test_mixed_batches_train_on_shares_and_are_judged_as_classes_are(folder, monkeypatch):
     plan = make_plan(make_stage(unfreeze=1, epochs=2, augmentation="strong"))
     training = training_of(plan, folder)
     watched = []
-    task_of = training._task
+    run_stage = training_module.run_stage
 
-    def watch(stage, decision, data, batch_size, **how):
-        watched.append(list(data.train(batch_size, 0).take(4).as_numpy_iterator()))
-        return task_of(stage, decision, data, batch_size, **how)
+    def watch(prepared, *how):
+        batches = prepared.data.train(prepared.batch_size, 0)
+        watched.append(list(batches.take(4).as_numpy_iterator()))
+        return run_stage(prepared, *how)
 
-    training._task = watch
+    monkeypatch.setattr(training_module, "run_stage", watch)
     training.run()
     labels = np.concatenate([labels for _, labels in watched[0]])
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
@@ -158,7 +161,7 @@ def test_weights_are_mixed_as_their_images_are(folder):
 
 @pytest.mark.parametrize("in_pipeline", [True, False])
 def test_dropout_of_frozen_blocks_is_off_and_of_the_head_is_on(folder, monkeypatch, in_pipeline):
-    monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: in_pipeline)
+    monkeypatch.setattr(input_module, "prefix_in_pipeline", lambda: in_pipeline)
     plan = make_plan(make_stage(epochs=3))
     expected = trained(plan, folder, three_blocks(), cache="off")
     with_dropout = three_blocks(dropout=0.5)
@@ -227,7 +230,7 @@ def drifting():
 
 def test_a_layer_that_moves_although_it_is_frozen_is_an_error(folder, monkeypatch):
     # On a CPU the frozen blocks run in the pipeline, as constants; elsewhere in the model.
-    monkeypatch.setattr(engine_module, "prefix_in_pipeline", lambda: False)
+    monkeypatch.setattr(input_module, "prefix_in_pipeline", lambda: False)
     with pytest.raises(FrozenMovedError, match=r"1 of 5 frozen variables moved: 'drifting"):
         trained(make_plan(), folder, drifting(), cache="off")
     # Computed once, its layers do not even run.
@@ -288,17 +291,18 @@ def test_a_stage_with_nothing_to_train_in_its_blocks_is_an_error(folder):
 
 def let_memory_run_out(monkeypatch, above):
     """After some steps of an epoch, where a batch has more images than `above`."""
-    real, tried = stages_module.fit, []
+    real, tried = stage_module.fit, []
 
-    def fit(task, running, steps):
-        tried.append(task.batch_size)
-        if task.batch_size > above:
-            for rows, labels in task.data.train(task.batch_size, 0).take(2):
-                task.trainee.train_on_batch(rows, labels)
+    def fit(run):
+        prepared = run.prepared
+        tried.append(prepared.batch_size)
+        if prepared.batch_size > above:
+            for rows, labels in prepared.data.train(prepared.batch_size, 0).take(2):
+                prepared.trainee.train_on_batch(rows, labels)
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-        return real(task, running, steps)
+        return real(run)
 
-    monkeypatch.setattr(stages_module, "fit", fit)
+    monkeypatch.setattr(stage_module, "fit", fit)
     return tried
 
 
@@ -331,7 +335,7 @@ def test_other_errors_are_not_taken_for_memory(folder, monkeypatch):
     def fail(*_):
         raise tf.errors.InvalidArgumentError(None, None, "shapes")
 
-    monkeypatch.setattr(stages_module, "fit", fail)
+    monkeypatch.setattr(stage_module, "fit", fail)
     with pytest.raises(tf.errors.InvalidArgumentError, match="shapes"):
         trained(make_plan(), folder)
     assert is_out_of_memory(MemoryError())
@@ -417,14 +421,15 @@ def test_every_stage_has_orders_of_its_own(folder):
     # One step at a rate of nothing: what differs is which images come first.
     stage = make_stage(learning_rate=1e-30, batch_size=4, epochs=1)
     seen = []
-    real = stages_module.fit
+    real = stage_module.fit
 
-    def fit(task, running, steps):
-        seen.append([labels.numpy().tolist() for _, labels in task.data.train(4, 0).take(steps)])
-        return real(task, running, steps)
+    def fit(run):
+        batches = run.prepared.data.train(4, 0).take(run.prepared.steps)
+        seen.append([labels.numpy().tolist() for _, labels in batches])
+        return real(run)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages_module, "fit", fit)
+        patch.setattr(stage_module, "fit", fit)
         trained(make_plan(stage, dataclasses.replace(stage, name="two")), folder)
     assert seen[0] != seen[1]
     assert sorted(np.concatenate(seen[0])) == sorted(np.concatenate(seen[1]))
@@ -467,7 +472,7 @@ def test_what_was_decided_is_said(folder, mode, capfd):
 
 def test_an_epoch_with_fewer_images_right_than_before_the_stage_is_not_kept():
     weights = [keras.Variable([1.0])]
-    best = KeepBest(weights, None, Standing(loss=0.1, calibrated_loss=1.0, accuracy=0.8))
+    best = KeepBest(weights, None, ValidationMetrics(loss=0.1, calibrated_loss=1.0, accuracy=0.8))
     for epoch, (loss, accuracy, value) in enumerate([(0.5, 0.7, 2.0), (0.9, 0.8, 3.0)]):
         weights[0].assign([value])
         logs = {"val_loss": 9.0, "val_calibrated_loss": loss, "val_accuracy": accuracy}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from ktransfer.data.batches.rows import num_batches
-from ktransfer.errors import InputError, RunError
+from ktransfer.errors import InputError
 from ktransfer.features import Network
 from ktransfer.optimizers import LearningRateMultiplier, by_block
 from ktransfer.optimizers.policies import trainable_paths
@@ -25,172 +23,97 @@ from ktransfer.training.callbacks import (
     EpochRecord,
     KeepBest,
     ShowSteps,
-    Standing,
     StopAtNaN,
+    ValidationMetrics,
     assign,
     callback_state,
     resume_callback,
     values_of,
 )
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from ktransfer.training.resume import StageState, damage_named
+from ktransfer.training.stage_input import Prepared, StageData
+from ktransfer.training.stage_result import StageResult, remarks
 
 #: Callbacks that set the learning rate, which Keras allows only where no schedule does.
 _RATE_SETTERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
-@dataclass(frozen=True, eq=False)
-class StageData:
-    """What a stage is trained and judged on.
-
-    Attributes:
-        train: makes endless epochs of batches, given the batch size and the epoch to begin with.
-        validation: one pass of batches.
-        num_train: training images in an epoch.
-        shares: whether labels are shares of classes, `(batch, classes)`, and not classes.
-        majority_share: of the validation images, the share that the largest class has: guessing
-            gets no more right.
-    """
-
-    train: Callable[[int, int], tf.data.Dataset]
-    validation: tf.data.Dataset
-    num_train: int
-    shares: bool = False
-    majority_share: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Saved:
-    """The state of a stage between two epochs, as a checkpoint keeps it."""
-
-    arrays: dict[str, np.ndarray]
-    plain: dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """How a stage went. The network has the weights of `best_epoch` (0: those from before it).
-
-    Attributes:
-        history: a dict for each epoch.
-        best_epoch: whose weights were kept, from 1.
-        standing: how good these are; None where no epoch was any good.
-        groups: for each group of the optimizer its size, multiplier and peak learning rate.
-        diverged: whether the loss became NaN or infinite.
-        interrupted: whether Ctrl-C ended it.
-        collapsed: whether it ended early, having lost what the network knew.
-        before: what it began with, in words.
-    """
-
-    history: tuple[dict[str, float], ...]
-    best_epoch: int
-    standing: Standing | None
-    groups: tuple[dict[str, Any], ...]
-    diverged: bool
-    interrupted: bool
-
-    collapsed: bool = False
-    before: str = "the weights of before"
-
-    @property
-    def final_loss(self) -> float:
-        """The training loss of the last epoch."""
-        return self.history[-1]["loss"] if self.history else 0.0
-
-    def __str__(self) -> str:
-        kept = f"epoch {self.best_epoch}" if self.best_epoch else self.before
-        right = f", {self.standing.accuracy:.1%} of validation right" if self.standing else ""
-        return f"{len(self.history)} epochs, kept {kept}{right}"
-
-
-@dataclass(frozen=True)
-class Task:
-    """A stage made ready: what trains on what, and who watches.
-
-    Attributes:
-        stage: the stage, resolved.
-        network: frozen as the stage wants it.
-        trainee: the model that is trained, of `Network.trainee`.
-        data: what it is trained on.
-        batch_size: images a step.
-        judge_start: whether what the network knows before the stage counts: it is then judged
-            first, and kept where no epoch is better.
-        before: what that is, in words.
-        jit_compile: whether XLA compiles the step.
-        callbacks: those of the user.
-        verbose: show progress.
-        on_epoch: called after every epoch with a function that gives the state to save.
-    """
-
-    stage: Stage
-    network: Network
-    trainee: keras.Model
-    data: StageData
-    batch_size: int
-    judge_start: bool = False
-    before: str = "the weights of before"
-    jit_compile: bool = False
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-    verbose: bool = False
-    on_epoch: Callable[[Callable[[], Saved]], None] = field(default=lambda state: None)
-
-
-def run_stage(task: Task, saved: Saved | None = None) -> Outcome:
+def run_stage(
+    prepared: Prepared,
+    state: StageState | None = None,
+    on_epoch: Callable[[Callable[[], StageState]], None] = lambda state: None,
+) -> StageResult:
     """Train a stage to its end, and leave the network with the best weights.
 
     Args:
-        task: the stage.
-        saved: the state to go on from; None: from the beginning.
+        prepared: the stage.
+        state: what to go on from; None: from the beginning.
+        on_epoch: called after every epoch with a function that gives the state to save.
 
     Returns:
-        How it went.
+        How it went, but for the proof that what is frozen did not move and the time it took.
     """
-    steps = num_batches(task.data.num_train, task.batch_size)
-    optimizer = compile_trainee(task, steps)
-    groups = _groups(optimizer, task.stage)
-    running = Running(task, None if saved else start_of(task))
-    if saved:
-        running.resume(saved)
-    interrupted = False if saved and saved.plain["ended"] else fit(task, running, steps)
-    running.best.restore()
-    history = tuple(running.record.epochs)
-    return Outcome(
+    optimizer = compile_trainee(prepared)
+    run = StageRun(prepared, None if state else start_of(prepared), on_epoch)
+    if state:
+        run.resume(state)
+    interrupted = False if state and state.plain["ended"] else fit(run)
+    run.best.restore()
+    return _result(run, _groups(optimizer, prepared.stage), interrupted)
+
+
+def _result(run: StageRun, groups: tuple[dict[str, Any], ...], interrupted: bool) -> StageResult:
+    prepared, history, metrics = run.prepared, tuple(run.record.epochs), run.metrics
+    network = prepared.network
+    result = StageResult(
+        name=prepared.stage.name,
+        unfreeze=network.num_blocks - prepared.cut,
+        cached=prepared.decision.cached,
+        cache_reason=prepared.decision.reason,
+        batch_size=prepared.batch_size,
         history=history,
-        best_epoch=running.best.best_epoch,
-        standing=running.standing,
+        best_epoch=run.best.best_epoch,
+        val_loss=metrics.loss if metrics else None,
+        val_calibrated_loss=metrics.calibrated_loss if metrics else None,
+        val_accuracy=metrics.accuracy if metrics else None,
         groups=groups,
+        proof=None,
+        notes=(),
         # After the last step of an epoch only the validation loss tells.
         diverged=any(not math.isfinite(row["loss"] + row["val_loss"]) for row in history[-1:]),
         interrupted=interrupted,
-        collapsed=running.best.collapsed,
-        before=task.before,
+        seconds=0.0,
+        solved=prepared.solved,
     )
+    guessing_loss, collapsed = math.log(network.head.units), run.best.collapsed
+    said = remarks(prepared.stage, result, guessing_loss, collapsed=collapsed)
+    return dataclasses.replace(result, notes=(*prepared.notes, *said))
 
 
-def start_of(task: Task) -> Standing | None:
+def start_of(prepared: Prepared) -> ValidationMetrics | None:
     """How good the network is before the stage, where it has learned something."""
-    if not task.judge_start:
+    if not prepared.judge_start:
         return None
-    found = task.trainee.evaluate(task.data.validation, verbose=0, return_dict=True)
-    return Standing.from_logs(found)
+    found = prepared.trainee.evaluate(prepared.data.validation, verbose=0, return_dict=True)
+    return ValidationMetrics.from_logs(found)
 
 
-def compile_trainee(task: Task, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+def compile_trainee(prepared: Prepared) -> keras.optimizers.Optimizer:
     """Compile a stage's model, and build its optimizer.
 
     Returns:
         The optimizer: a `LearningRateMultiplier` with a group for each block that trains.
     """
-    optimizer = build_optimizer(task.stage, task.network, steps_per_epoch)
-    task.trainee.compile(
+    optimizer = build_optimizer(prepared.stage, prepared.network, prepared.steps)
+    trainee = prepared.trainee
+    trainee.compile(
         optimizer,
-        _cross_entropy(task.data),
+        _cross_entropy(prepared.data),
         metrics=["accuracy", CalibratedLoss()],
-        jit_compile=task.jit_compile,
+        jit_compile=prepared.settings.jit_compile,
     )
     # Through the model: in mixed_float16 Keras has put a LossScaleOptimizer around ours.
-    task.trainee.optimizer.build(task.trainee.trainable_variables)
+    trainee.optimizer.build(trainee.trainable_variables)
     return optimizer
 
 
@@ -271,11 +194,6 @@ def check_callbacks(stage: Stage, callbacks: Sequence[keras.callbacks.Callback])
             )
 
 
-def default_batch_size(num_images: int) -> int:
-    """An eighth of the images, from 4 to 32: batches of 32 of a few dozen leave too few steps."""
-    return min(32, max(4, num_images // 8))
-
-
 def _has_schedule(stage: Stage) -> bool:
     return stage.schedule != "constant" or stage.warmup_epochs > 0
 
@@ -295,125 +213,119 @@ def _groups(optimizer: keras.optimizers.Optimizer, stage: Stage) -> tuple[dict[s
     return tuple(rows)
 
 
-def fit(task: Task, running: Running, steps: int) -> bool:
+def fit(run: StageRun) -> bool:
     """Keras' fit; whether Ctrl-C ended it. Without a single epoch done, Ctrl-C goes on upwards."""
-    first_epoch = len(running.record.epochs)
-    title, total = f"training {task.stage.name!r}", task.stage.epochs * steps
+    prepared, first_epoch = run.prepared, len(run.record.epochs)
+    stage, steps = prepared.stage, prepared.steps
+    title, shown = f"training {stage.name!r}", prepared.settings.verbose
     try:
-        with progress_bar(title, total, shown=task.verbose) as show:
-            task.trainee.fit(
-                task.data.train(task.batch_size, first_epoch),
-                validation_data=task.data.validation,
-                epochs=task.stage.epochs,
+        with progress_bar(title, stage.epochs * steps, shown=shown) as show:
+            prepared.trainee.fit(
+                prepared.data.train(prepared.batch_size, first_epoch),
+                validation_data=prepared.data.validation,
+                epochs=stage.epochs,
                 initial_epoch=first_epoch,
                 steps_per_epoch=steps,
                 shuffle=False,
                 verbose=0,
-                callbacks=[ShowSteps(show, steps), *running.callbacks],
+                callbacks=[ShowSteps(show, steps), *run.callbacks],
             )
     except KeyboardInterrupt:
-        if running.standing is None:
+        if run.metrics is None:
             raise
         return True
     return False
 
 
-class Running:
+class StageRun:
     """A stage that is being trained: its callbacks, and its state to save and to resume.
 
     Args:
-        task: the stage, compiled.
+        prepared: the stage, compiled.
         start: how good the network was before it; None: its head knows nothing yet.
+        on_epoch: as in `run_stage`.
     """
 
-    def __init__(self, task: Task, start: Standing | None) -> None:
-        self._task = task
+    def __init__(
+        self,
+        prepared: Prepared,
+        start: ValidationMetrics | None,
+        on_epoch: Callable[[Callable[[], StageState]], None] = lambda state: None,
+    ) -> None:
+        self.prepared = prepared
         self._start = start
-        cut = task.network.cut_of(task.stage.num_trainable_blocks(task.network.num_blocks))
-        self._weights = task.network.variables_from(cut)
+        network, patience = prepared.network, prepared.stage.patience
+        self._weights = network.variables_from(prepared.cut)
         # Each stage begins them anew: what was trained before it, or tried until memory ran out, is
         # not known after a resume, and Keras draws the seeds of a backbone's own dropout by chance.
         # Numbered from the head on: in front of what trains there are more where nothing is cached.
         for at, generator in enumerate(reversed(self._groups["generators"])):
-            generator.assign([task.network.seed + at, 0])
-        chance = task.data.majority_share
-        guessing_loss = math.log(task.network.head.units)
-        self.best = KeepBest(self._weights, task.stage.patience, start, chance, guessing_loss)
+            generator.assign([network.seed + at, 0])
+        chance, guessing_loss = prepared.data.majority_share, math.log(network.head.units)
+        self.best = KeepBest(self._weights, patience, start, chance, guessing_loss)
         self.record = EpochRecord()
         self._waiting: list[tuple[str, dict[str, Any]]] = []
-        last = AtEpochEnd(lambda epoch: task.on_epoch(self.state), self._resume_callbacks)
-        self.callbacks = [
-            StopAtNaN(),
-            self.best,
-            self.record,
-            *task.callbacks,
-            last,
-        ]
+        last = AtEpochEnd(lambda epoch: on_epoch(self.state), self._resume_callbacks)
+        self._users = prepared.settings.callbacks
+        self.callbacks = [StopAtNaN(), self.best, self.record, *self._users, last]
 
     @property
     def _groups(self) -> dict[str, list[Any]]:
         """Every variable that training moves, by what it belongs to."""
-        known = {id(each) for each in self._task.trainee.weights}
-        others = [each for each in self._task.trainee.variables if id(each) not in known]
+        known = {id(each) for each in self.prepared.trainee.weights}
+        others = [each for each in self.prepared.trainee.variables if id(each) not in known]
         return {
             "weights": self._weights,
             # The states of the generators of dropout, which Keras saves nowhere.
             "generators": [each for each in others if "seed_generator" in each.path],
-            "optimizer": self._task.trainee.optimizer.variables,
+            "optimizer": self.prepared.trainee.optimizer.variables,
         }
 
     @property
-    def standing(self) -> Standing | None:
+    def metrics(self) -> ValidationMetrics | None:
         """How good the best weights so far are; None where none are known to be any good."""
         if not self.best.best_epoch:
             return self._start
         row = self.record.epochs[self.best.best_epoch - 1]
-        return Standing.from_logs(row, "val_")
+        return ValidationMetrics.from_logs(row, "val_")
 
-    def state(self) -> Saved:
+    def state(self) -> StageState:
         """What has to be kept to go on from here."""
         arrays = {"best": self.best.weights} | {
             name: values_of(variables) for name, variables in self._groups.items()
         }
         plain = {
-            "ended": bool(self._task.trainee.stop_training),
+            "ended": bool(self.prepared.trainee.stop_training),
             "start": dataclasses.asdict(self._start) if self._start else None,
             "best": self.best.state(),
             "history": list(self.record.epochs),
-            "callbacks": [
-                [type(each).__name__, callback_state(each)] for each in self._task.callbacks
-            ],
+            "callbacks": [[type(each).__name__, callback_state(each)] for each in self._users],
         }
         flat = {
             f"{name}/{at}": each for name, list_ in arrays.items() for at, each in enumerate(list_)
         }
-        return Saved(flat, plain)
+        return StageState(flat, plain)
 
-    def resume(self, saved: Saved) -> None:
+    def resume(self, state: StageState) -> None:
         """Put a saved state back.
 
         Raises:
             RunError: it is none of this stage, although its bytes are whole.
         """
-        try:
-            self._put_back(saved)
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"the checkpoint of stage {self._task.stage.name!r} is damaged "
-                f"({type(error).__name__}: {error}): start again in a new folder"
-            ) from error
+        with damage_named(f"the checkpoint of stage {self.prepared.stage.name!r} is"):
+            self._put_back(state)
 
-    def _put_back(self, saved: Saved) -> None:
+    def _put_back(self, state: StageState) -> None:
         for name, variables in self._groups.items():
-            assign(variables, [saved.arrays[f"{name}/{at}"] for at in range(len(variables))])
-        best = [saved.arrays[f"best/{at}"] for at in range(len(self._weights))]
-        self._start = Standing(**saved.plain["start"]) if saved.plain["start"] else None
-        self.best.resume(saved.plain["best"], best)
-        self.record.epochs = list(saved.plain["history"])
-        self._waiting = saved.plain["callbacks"]
+            assign(variables, [state.arrays[f"{name}/{at}"] for at in range(len(variables))])
+        best = [state.arrays[f"best/{at}"] for at in range(len(self._weights))]
+        self._start = ValidationMetrics(**state.plain["start"]) if state.plain["start"] else None
+        self.best.resume(state.plain["best"], best)
+        self.record.epochs = list(state.plain["history"])
+        self._waiting = state.plain["callbacks"]
 
     def _resume_callbacks(self) -> None:
         """Put back the counters of the user's callbacks, after `on_train_begin` has reset them."""
-        for callback, (kind, state) in zip(self._task.callbacks, self._waiting, strict=False):
+        for callback, (kind, state) in zip(self._users, self._waiting, strict=False):
             if type(callback).__name__ == kind:
                 resume_callback(callback, state)
