@@ -29,9 +29,11 @@ from ktransfer.data import image_dataset, read_folder
 from ktransfer.data.batches.streaming import ImageRows
 from ktransfer.features import NoSpaceError, Views, allocate
 from ktransfer.features import forward as features
+from ktransfer.features import network as network_module
 from ktransfer.features import row_target as target_module
 from ktransfer.features import rows as rows_module
 from ktransfer.features import views as views_module
+from ktransfer.freezing import digest
 
 
 @pytest.fixture(scope="module")
@@ -425,6 +427,44 @@ def test_a_class_without_a_readable_image_is_an_error(tmp_path, store):
             InputError, match=r"no training image of class 'red' .*red/00.*truncated"
         ):
             source_of(folder, store=store).rows("train", 1)
+
+
+# Weights at rest.
+
+
+def count_digested(monkeypatch):
+    """The paths of the weights that are digested for rows from now on, one after the other."""
+    digested = []
+
+    def counting(variables):
+        digested.extend(each.path for each in variables)
+        return digest(variables)
+
+    monkeypatch.setattr(network_module, "digest", counting)
+    return digested
+
+
+def test_weights_at_rest_are_digested_once_and_any_others_before_every_use(folder, monkeypatch):
+    source = source_of(folder)
+    digested = count_digested(monkeypatch)
+    with source.weights_at_rest():
+        for cut in (1, 2, 1):
+            source.rows("train", cut)
+            source.forward(0, cut)
+    assert len(digested) == len(set(digested)) == len(source.network.prefix(2).weights)
+    first = source.rows("train", 2)
+    kernel = source.network.prefix(1).weights[0]
+    kernel.assign(kernel + 1.0)
+    assert np.abs(source.rows("train", 2) - first).max() > 1e-3
+
+
+def test_rows_of_a_stage_are_those_of_the_weights_that_its_proof_begins_with(folder, monkeypatch):
+    training = training_of(make_plan(make_stage(), make_stage(name="two", unfreeze=1)), folder)
+    digested = count_digested(monkeypatch)
+    assert [result.proof.moved for result in training.run()] == [(), ()]
+    assert digested == []
+    training.logits("validation")  # and before any later use they are digested anew
+    assert len(digested) == len(training.network.prefix(2).weights)
 
 
 # Images that there is no room for.
