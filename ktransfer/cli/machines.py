@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,9 +11,7 @@ from click.core import ParameterSource
 from ktransfer.cli import early, terminal
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
-from ktransfer.cli.tuner_options import named
-from ktransfer.errors import InputError, RunError
-from ktransfer.show.timing import timed
+from ktransfer.errors import InputError
 
 if TYPE_CHECKING:
     from ktransfer.tuner.machines.role import Role
@@ -103,36 +97,15 @@ def work(
     early.check_backbone(options["backbone"])
     weights = early.weights(options["weights"])
     early.check_labelled(data)
+    from ktransfer.tuner import search
+
     seconds: dict[str, float] = {}
-    with at_work(seconds), _folder(out) as folder:
-        count = _carried_out({**options, "data": data, "weights": weights}, folder, seconds)
+    command = {**options, "data": data, "weights": weights}
+    with at_work(seconds):
+        count = search.work(command, out, seconds)
     if as_json:
         facts = {"role": "worker", "chief": options["chief"], "carried_out": count}
         terminal.print_json({**facts, "phases": seconds, "seconds": elapsed()})
-
-
-def _carried_out(options: dict[str, Any], folder: str, seconds: dict[str, float]) -> int:
-    from ktransfer.data import read_data
-    from ktransfer.data.reading.dividing import with_test
-    from ktransfer.tuner import UnfreezeTuner
-
-    with timed(seconds, "backbone"):
-        tuner = UnfreezeTuner(
-            options["backbone"],
-            options["weights"],
-            directory=folder,
-            **named(("role", "chief", "chief_timeout_s", "cache_mb"), options),
-            **named(("seed", "input_size", "pooling"), options),
-            **dict(options["backbone_options"]),
-        )
-    with timed(seconds, "scan"):
-        chosen = named(("validation_fraction", "value_range", "seed"), options)
-        splits = with_test(
-            read_data(options["data"], **chosen), options["test_fraction"], options["seed"]
-        )
-    with timed(seconds, "search"):
-        tuner.search(splits)
-    return tuner.num_carried_out
 
 
 def _refuse_options_of_the_chief(context: click.Context) -> None:
@@ -144,23 +117,3 @@ def _refuse_options_of_the_chief(context: click.Context) -> None:
     ]
     if given:
         raise InputError(f"the chief says what is searched: leave out {', '.join(given)}")
-
-
-@contextlib.contextmanager
-def _folder(out: str | None) -> Iterator[str]:
-    """Where a worker writes its log; one of its own is kept where an error left a log in it."""
-    if out is not None:
-        try:
-            Path(out).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"the worker cannot write to {out}: {error.strerror}") from error
-        yield out
-        return
-    folder = tempfile.mkdtemp(prefix="ktransfer-worker-")
-    failed = True
-    try:
-        yield folder
-        failed = False
-    finally:
-        if not failed or not list(Path(folder).glob("*.log")):
-            shutil.rmtree(folder, ignore_errors=True)

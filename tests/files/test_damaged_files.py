@@ -9,13 +9,13 @@ import pytest
 from ktransfer import InputError, RunError
 from ktransfer.advisor import Advice
 from ktransfer.cli import early
-from ktransfer.cli.tune import _search_to_resume
 from ktransfer.features import FEATURE_SETS
 from ktransfer.plan import linear_probe
 from ktransfer.profile import Profile
 from ktransfer.profile.profile import Columns
 from ktransfer.training import Checkpoints
 from ktransfer.tuner.records import DONE, Journal, Record
+from ktransfer.tuner.search import read_command
 
 COMMAND = {"data": "photos", "backbone": "VGG16", "weights": None, "backbone_options": []}
 
@@ -121,7 +121,7 @@ def test_noted_command_that_is_none_is_refused(changes, message):
 def test_search_whose_command_lacks_an_option_names_it(tmp_path, pictures):
     (tmp_path / "command.json").write_text(json.dumps({**COMMAND, "data": str(pictures)}))
     with pytest.raises(RunError, match="it does not say test_fraction, seed, max_unfreeze"):
-        _search_to_resume(str(tmp_path), None)
+        read_command(str(tmp_path))
 
 
 def test_advice_of_a_wrong_kind_is_refused():
