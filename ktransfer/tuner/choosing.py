@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ktransfer.metrics import wilson_interval
 from ktransfer.tuner.records import DONE, Record
+from ktransfer.tuner.repeating import Repeating
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,33 @@ def contenders(depths: Sequence[Depth]) -> list[Depth]:
     """Those within one standard error of the best."""
     best = max(depths, key=lambda each: each.mean)
     return [each for each in depths if each.mean >= best.mean - best.error]
+
+
+def repeated(
+    trials: Sequence[Record],
+    num_validation: int,
+    repeating: Repeating,
+    carry_out: Callable[[Record], Record],
+) -> list[Record]:
+    """The plans that may be the best carried out again, until there is no other such plan.
+
+    Args:
+        trials: every trial.
+        num_validation: how many validation images there are.
+        repeating: how.
+        carry_out: makes a record of a training that was, of one that is to be.
+    """
+    by_name = {each.name: each for each in trials}
+    found: dict[str, list[Record]] = {}
+    while True:
+        every = [*trials, *itertools.chain(*found.values())]
+        best = [each.name for each in contenders(by_depth(every, num_validation))]
+        left = [name for name in best if name not in found]
+        if not left:
+            return list(itertools.chain(*found.values()))
+        for name in left:
+            again = repeating.trainings(by_name[name], num_validation)
+            found[name] = [carry_out(each) for each in again]
 
 
 def _depth(trials: Sequence[Record], done: Sequence[Record], num_validation: int) -> Depth:

@@ -194,9 +194,20 @@ class Journal:
         path = self.folder / REQUEST_NAME
         return read_json(path) if os.path.lexists(path) else None
 
-    def write_request(self, request: Mapping[str, Any]) -> None:
-        """Keep what the search is made of."""
-        write_json(self.folder / REQUEST_NAME, json.dumps(request, indent=1))
+    def check_request(self, request: dict[str, Any]) -> None:
+        """Note what the search is made of; refuse a folder that holds another one.
+
+        Raises:
+            RunError: it does, and every difference is named; or what is noted is damaged.
+        """
+        # Not at the top: with it comes TensorFlow, and a search that is noted needs none.
+        from ktransfer.training import check_same
+
+        then = self.read_request()
+        if then is None:
+            write_json(self.folder / REQUEST_NAME, json.dumps(request, indent=1))
+        else:
+            check_same(then, request, str(self.folder))
 
 
 def write_json(path: Path, text: str) -> None:

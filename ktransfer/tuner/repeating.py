@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ktransfer.errors import InputError
 from ktransfer.plan.fields import whole
-from ktransfer.tuner.choosing import by_depth, contenders
 from ktransfer.tuner.records import Record
 
 #: With fewer validation images, plans that may be the best are carried out with other seeds, too:
@@ -67,30 +64,3 @@ class Repeating:
         if record.fold is None or self.folds is None:
             return None
         return self.folds, record.fold, self.seed
-
-
-def repeated(
-    trials: Sequence[Record],
-    num_validation: int,
-    repeating: Repeating,
-    carry_out: Callable[[Record], Record],
-) -> list[Record]:
-    """The plans that may be the best carried out again, until there is no other such plan.
-
-    Args:
-        trials: every trial.
-        num_validation: how many validation images there are.
-        repeating: how.
-        carry_out: makes a record of a training that was, of one that is to be.
-    """
-    by_name = {each.name: each for each in trials}
-    found: dict[str, list[Record]] = {}
-    while True:
-        every = [*trials, *itertools.chain(*found.values())]
-        best = [each.name for each in contenders(by_depth(every, num_validation))]
-        left = [name for name in best if name not in found]
-        if not left:
-            return list(itertools.chain(*found.values()))
-        for name in left:
-            again = repeating.trainings(by_name[name], num_validation)
-            found[name] = [carry_out(each) for each in again]

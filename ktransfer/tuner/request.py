@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from keras_tuner import HyperParameters
@@ -12,6 +13,8 @@ import ktransfer
 from ktransfer.backbones import Backbone
 from ktransfer.data import Splits
 from ktransfer.freezing import prefix_digest
+from ktransfer.tuner.oracles import OBJECTIVE, Search
+from ktransfer.tuner.repeating import Repeating
 
 Request = dict[str, Any]
 
@@ -20,7 +23,11 @@ _LIBRARIES = ("keras", "keras-tuner", "tensorflow")
 
 
 def request_of(
-    backbone: Backbone, splits: Splits, search: Mapping[str, Any], space: HyperParameters
+    backbone: Backbone,
+    splits: Splits,
+    search: Search,
+    repeating: Repeating,
+    space: HyperParameters,
 ) -> Request:
     """What a search is made of, as plain data by topic.
 
@@ -28,6 +35,7 @@ def request_of(
         backbone: what is trained.
         splits: the images.
         search: how the space is searched.
+        repeating: how plans that may be the best are carried out again.
         space: what is searched.
     """
     return {
@@ -42,9 +50,25 @@ def request_of(
             "options": dict(backbone.options),
             "weights": prefix_digest(backbone, len(backbone.blocks)),
         },
-        "search": dict(search),
+        "search": {
+            **asdict(search),
+            "objective": OBJECTIVE,
+            "repeats": repeating.repeats,
+            "folds": repeating.folds,
+        },
         "space": {each.name: _described(each) for each in space.space},
     }
+
+
+def compared(request: Request, options: Mapping[str, Any]) -> Request:
+    """What worker and chief compare: more than a search that goes on does.
+
+    Args:
+        request: of a search.
+        options: of `FineTuner`.
+    """
+    given = {name: repr(value) for name, value in sorted(options.items())}
+    return {**request, "options": given, "versions": versions()}
 
 
 def of_a_worker(request: Request, own_names: Collection[str]) -> Request:

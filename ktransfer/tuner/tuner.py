@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import time
@@ -14,37 +13,28 @@ from typing import Any
 import keras
 from keras_tuner import HyperParameters
 from keras_tuner.engine.base_tuner import BaseTuner
-from keras_tuner.errors import FailedTrialError, FatalError
+from keras_tuner.errors import FailedTrialError
 
+from ktransfer.backbones import Backbone
 from ktransfer.data import Splits, read_data
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.reading.dividing import in_fold, with_test
-from ktransfer.errors import InputError, RunError
+from ktransfer.errors import InputError
 from ktransfer.finetuner import FineTuner
-from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
 from ktransfer.processes.keras_settings import own_settings
-from ktransfer.runs.saving import check_output_folder, holds_model
 from ktransfer.show.progress import say
-from ktransfer.training import check_same
-from ktransfer.tuner.choosing import by_depth, choose
-from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.machines.role import WORKER, check_free, role_of, without_variables
-from ktransfer.tuner.naive import measured_costs, naive_seconds
-from ktransfer.tuner.oracles import OBJECTIVE, Search, without_tracebacks
-from ktransfer.tuner.records import DONE, FAILED, Journal, Record
-from ktransfer.tuner.repeating import Repeating, repeated
-from ktransfer.tuner.request import Request, of_a_worker, request_of, versions
+from ktransfer.tuner.oracles import Search, without_tracebacks
+from ktransfer.tuner.records import Journal, Record
+from ktransfer.tuner.repeating import Repeating
+from ktransfer.tuner.request import Request, compared, of_a_worker, request_of
 from ktransfer.tuner.result import SearchResult
 from ktransfer.tuner.sharing import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
-from ktransfer.tuner.worker import Job, Setup, built
-
-FINAL = "final"
-
-#: The folder of the search that the run of the last training lies in.
-BEST = "best"
+from ktransfer.tuner.trials import Trials
+from ktransfer.tuner.worker import Setup, built
 
 
 class UnfreezeTuner(BaseTuner):
@@ -88,7 +78,7 @@ class UnfreezeTuner(BaseTuner):
     Raises:
         InputError: something of it is unknown or does not fit together, there is nothing to search,
             or the oracle needs more trials.
-        RunError: the chief's port is in use.
+        RunError: the chief's port is in use, or a record in the directory is damaged.
     """
 
     @own_settings()
@@ -127,11 +117,11 @@ class UnfreezeTuner(BaseTuner):
         self._repeating.check()
         self._arguments, self._options = (backbone, weights), options
         self._verbose, self._cache_mb = verbose, cache_mb
-        one = built(self._arguments, options, seed)
-        self.backbone, self._pooling = one.backbone, one.pooling
-        self.num_blocks = len(self.backbone.blocks)
+        self._finetuner = built(self._arguments, options, seed)
+        blocks = self._blocks(backbone, weights, seed, options)
+        self.num_blocks = len(blocks.blocks)
         self.space = search_space(
-            self.backbone,
+            blocks,
             max_unfreeze=max_unfreeze,
             epochs=epochs,
             hyperparameters=hyperparameters,
@@ -148,13 +138,22 @@ class UnfreezeTuner(BaseTuner):
         self.result: SearchResult | None = None
         #: How many trials this process has carried out as a worker.
         self.num_carried_out = 0
-        self._crew: Crew | None = None
+        self._trials = Trials(self.journal, self._repeating, self._say)
         with without_variables():
             super().__init__(
                 self._search.make(self.space, self._known),
                 directory=str(self.folder),
                 project_name="keras_tuner",
             )
+
+    @property
+    def backbone(self) -> Backbone:
+        """What is trained. ImageNet weights are downloaded when it is first needed.
+
+        Raises:
+            InputError: they cannot be downloaded.
+        """
+        return self._finetuner.backbone
 
     @property
     def best_plan(self) -> Plan:
@@ -170,7 +169,7 @@ class UnfreezeTuner(BaseTuner):
     @property
     def best_run(self) -> Path:
         """Where the best model lies, as `FineTuner.save` writes it; complete after `search`."""
-        return self.folder / BEST
+        return self._trials.best_run
 
     @own_settings()
     def load_best(self) -> FineTuner:
@@ -243,25 +242,17 @@ class UnfreezeTuner(BaseTuner):
         if self._works:
             self._work(splits, request)
             return None
-        if os.path.lexists(self.best_run) and self.journal.read_request() is None:
-            raise RunError(
-                f"{self.best_run} exists, and is of no search: the best model is to lie there; "
-                "give another directory"
-            )
-        check_output_folder(self.best_run, overwrite=True)
+        self._trials.check_place()
         if folds := self._repeating.folds:
             in_fold(splits, folds, 0, self.search_seed)  # its errors are raised now
         seeds = 1 + self._repeating.num_seeds(len(splits.validation))
         shared = self._shared(splits, self.space, seeds, copies=1 + (folds or 0))
-        self._check_request(request)
+        self.journal.check_request(request)
         self._say(str(shared))
         setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
-        self._crew = Crew(setup, self.folder / "worker.log")
-        try:
-            with self._trials_ended(request):
-                self.result = self._chosen(splits, shared, started)
-        finally:
-            self._crew.close()
+        with self._trials.training(setup, self.folder / "worker.log"), self._trials_ended(request):
+            notes = self._search.notes(len(self._trials.of_the_oracle))
+            self.result = self._trials.result(self.backbone, splits, shared, notes, started)
         return self.result
 
     def on_trial_begin(self, trial: Any) -> None:
@@ -276,7 +267,7 @@ class UnfreezeTuner(BaseTuner):
         Raises:
             FailedTrialError: it failed, with the reason.
         """
-        record = self._carried_out(self._begun(trial))
+        record = self._trials.carried_out(self._begun(trial))
         if not record.metrics:
             raise FailedTrialError(record.reason)
         return record.metrics
@@ -315,6 +306,12 @@ class UnfreezeTuner(BaseTuner):
     def _works(self) -> bool:
         return self._role is not None and self._role.name == WORKER
 
+    def _blocks(self, backbone: Any, weights: Any, seed: int, options: dict[str, Any]) -> Backbone:
+        """The backbone; before its ImageNet weights are downloaded, one with the same blocks."""
+        if isinstance(backbone, str) and weights == "imagenet":
+            return FineTuner(backbone, None, seed=seed, verbose=False, **options).backbone
+        return self.backbone
+
     def _begun(self, trial: Any) -> Record:
         values = dict(trial.hyperparameters.values)
         plan = plan_of(trial.hyperparameters, self.num_blocks)
@@ -339,8 +336,8 @@ class UnfreezeTuner(BaseTuner):
             self.oracle,
             self.journal,
             begin=self._begun,
-            curves=self._curves,
-            request={**request, **self._compared()},
+            curves=self._trials.curves,
+            request=compared(request, self._options),
             silence_s=self._worker_timeout_s,
             say=self._say,
         ) as chief:
@@ -355,23 +352,17 @@ class UnfreezeTuner(BaseTuner):
         chief = Remote(self._role, self._chief_timeout_s, self._say)
         with contextlib.closing(chief):
             letter = chief.letter()
-            own = of_a_worker({**request, **self._compared()}, self._given)
+            own = of_a_worker(compared(request, self._options), self._given)
             check_same_as_chief(letter["request"], own, self._role.address)
             # The cuts that the chief's trials ask for; repeats are the chief's own.
             shared = self._shared(splits, chief.get_space())
             self._say(str(shared))
             setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
-            self._crew = Crew(setup, self.folder / f"{chief.tuner_id}.log")
-            with contextlib.closing(self._crew):
-                for record in work(chief, self._crew, letter["silence_s"]):
+            with self._trials.training(setup, self.folder / f"{chief.tuner_id}.log") as process:
+                for record in work(chief, process, letter["silence_s"]):
                     self.num_carried_out += 1
                     self._say(record)
         self._say(f"the search is over: this worker has carried out {self.num_carried_out} trials")
-
-    def _compared(self) -> Request:
-        """What worker and chief compare beyond what a search that goes on does."""
-        options = {name: repr(value) for name, value in sorted(self._options.items())}
-        return {"options": options, "versions": versions()}
 
     def _say(self, what: str | Record) -> None:
         if self._verbose:
@@ -381,56 +372,13 @@ class UnfreezeTuner(BaseTuner):
         record = self.journal.find(name)
         return None if record is None else dict(record.values)
 
-    def _carried_out(self, record: Record) -> Record:
-        """The record of a training: found, or made."""
-        found = self.journal.find(record.name)
-        if found is not None and found.finished:
-            return found
-        fold = self._repeating.fold_of(record)
-        job = Job(dict(record.plan), record.seed, self._curves(record), fold=fold)
-        return self._trained(record, job)
-
-    def _final(self, best: Record, *, test: bool) -> Record:
-        """The last training: the chosen plan once more, its run kept and judged on the test part.
-
-        It is found where it was done, of this plan, and its run is there; else made, also where it
-        failed before.
-
-        Raises:
-            RunError: it failed, or the run cannot be saved.
-        """
-        found = self.journal.find(FINAL)
-        done = found is not None and found.status == DONE and found.plan == best.plan
-        if found is not None and done and holds_model(self.best_run):
-            return found
-        save = str(self.best_run.absolute())
-        job = Job(dict(best.plan), best.seed, test=test, save=save)
-        final = self._trained(Record(FINAL, best.values, best.plan, best.seed), job)
-        if final.status == FAILED:
-            raise RunError(f"the chosen plan could not be trained once more: {final.reason}")
-        return final
-
-    def _trained(self, record: Record, job: Job) -> Record:
-        try:
-            record = self.journal.begin(record)
-            assert self._crew is not None  # only within `search`
-            record = dataclasses.replace(record, **self._crew.run(job))
-            if not record.finished:
-                raise RunError(record.reason)
-            self.journal.write(record)
-        except RunError as error:
-            # KerasTuner goes on after any other error: the next trial would meet the same.
-            raise _EndedError(str(error)) from error
-        self._say(record)
-        return record
-
     def _shared(
         self, splits: Splits, space: HyperParameters, seeds: int = 1, copies: int = 1
     ) -> Shared:
         """What trials share, within the budget."""
         return share(
             self.backbone,
-            self._pooling,
+            self._finetuner.pooling,
             space,
             splits,
             budget_mb=self._cache_mb,
@@ -438,68 +386,8 @@ class UnfreezeTuner(BaseTuner):
             copies=copies,
         )
 
-    def _curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
-        """What the median rule compares a trial with; repeats end in time."""
-        if record.repeats:
-            return ()
-        every = self.journal.all()
-        return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
-
-    def _chosen(self, splits: Splits, shared: Shared, started: float) -> SearchResult:
-        num_validation = len(splits.validation)
-        trials = [each for each in self.journal.all() if not each.repeats and each.name != FINAL]
-        if not by_depth(trials, num_validation):
-            last = next(each for each in reversed(trials))
-            raise RunError(f"none of the {len(trials)} trials was carried out: {last.reason}")
-        repeats = repeated(trials, num_validation, self._repeating, self._carried_out)
-        depths = by_depth([*trials, *repeats], num_validation)
-        chosen = choose(depths)
-        best = self._trial(chosen.name)
-        final = self._final(best, test=splits.test is not None)
-        return SearchResult(
-            trials=tuple(trials),
-            repeats=tuple(repeats),
-            depths=depths,
-            chosen=chosen,
-            best_plan=best.to_plan(),
-            model=str(self.best_run),
-            test=Score.from_dict(final.test) if final.test else None,
-            part_sizes={part.name: len(part) for part in splits.parts},
-            shared=shared,
-            naive_seconds=naive_seconds(
-                trials,
-                measured_costs(self.backbone, self.folder / "costs.json"),
-                len(splits.train) + num_validation,
-            ),
-            seconds=time.perf_counter() - started,
-            notes=self._search.notes(len(trials)),
-        )
-
-    def _trial(self, name: str) -> Record:
-        found = self.journal.find(name)
-        assert found is not None
-        return found
-
     def _request(self, splits: Splits) -> Request:
-        search = {
-            **dataclasses.asdict(self._search),
-            "objective": OBJECTIVE,
-            "repeats": self._repeating.repeats,
-            "folds": self._repeating.folds,
-        }
-        return request_of(self.backbone, splits, search, self.space)
-
-    def _check_request(self, request: Request) -> None:
-        """Refuse a folder that holds another search; note what this one is made of."""
-        then = self.journal.read_request()
-        if then is None:
-            self.journal.write_request(request)
-        else:
-            check_same(then, request, str(self.folder))
-
-
-class _EndedError(FatalError, RunError):
-    """Ends a search: KerasTuner lets it pass."""
+        return request_of(self.backbone, splits, self._search, self._repeating, self.space)
 
 
 def _seconds(name: str, value: float) -> float:

@@ -1,6 +1,6 @@
 """A process that trains: a trial that crashes it or fills its memory takes nothing else with it.
 
-`crew` starts it with the two ends of pipes; it has no other use.
+`trial_process` starts it with the two ends of pipes; it has no other use.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import pytest
 from ktransfer import FineTuner, InputError
 from ktransfer.cli import main
 from ktransfer.recommend import recommend_backbones
+from ktransfer.tuner import UnfreezeTuner
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,13 @@ def test_data_is_read_before_the_weights_are_downloaded(no_images, method):
 def test_recommending_reads_the_data_first(no_images):
     with pytest.raises(InputError, match=r"data.*(no|none|not)"):
         recommend_backbones(no_images, ["MobileNetV2"], verbose=False)
+
+
+def test_a_search_reads_the_data_first(no_images, tmp_path):
+    tuner = UnfreezeTuner("MobileNetV2", directory=tmp_path, alpha=0.35, verbose=False)
+    assert (tuner.num_blocks, tuner.space.get("unfreeze")) == (19, 0)
+    with pytest.raises(InputError, match=r"data.*(no|none|not)"):
+        tuner.search(no_images)
 
 
 @pytest.mark.parametrize("command", ["train", "plan", "tune"])

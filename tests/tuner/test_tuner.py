@@ -19,7 +19,7 @@ from ktransfer import FineTuner, InputError, RunError
 from ktransfer.data import read_data
 from ktransfer.data.reading.dividing import in_fold, with_test
 from ktransfer.plan import last_blocks, linear_probe
-from ktransfer.tuner import UnfreezeTuner, crew
+from ktransfer.tuner import UnfreezeTuner, trial_process
 from ktransfer.tuner.median import MedianRule
 from ktransfer.tuner.records import DONE, FAILED, STOPPED
 from ktransfer.tuner.worker import Job, Setup, _outcome, carry_out, save_run
@@ -84,7 +84,7 @@ def at_home(monkeypatch):
         jobs.append(job)
         return {**carry_out(tuner, self._setup.splits, job, self._setup.cuts), "memory_mb": 1.0}
 
-    monkeypatch.setattr(crew.Crew, "run", run)
+    monkeypatch.setattr(trial_process.TrialProcess, "run", run)
     return jobs
 
 
@@ -104,7 +104,7 @@ def test_trials_share_a_process_and_go_on_after_one_that_diverged(searched):
         assert (each.val_accuracy is None) == bool(wild)
         assert ("became NaN" in each.reason) == bool(wild)
     assert result.trials[4].status == FAILED
-    assert searched._crew.started == 1
+    assert searched._trials.process.started == 1
 
 
 def test_a_trial_is_what_fit_makes_of_its_plan(searched, photos):
@@ -273,7 +273,7 @@ def test_a_killed_search_runs_what_was_not_finished_and_nothing_again(
 def test_a_finished_search_trains_nothing_when_it_is_asked_again(searched, photos):
     again = make(searched.folder)
     result = again.search(photos)
-    assert again._crew.started == 0
+    assert again._trials.process.started == 0
     assert result.to_dict()["trials"] == searched.result.to_dict()["trials"]
     assert result.model == searched.result.model
     assert result.test.accuracy == searched.result.test.accuracy
@@ -342,7 +342,7 @@ def test_a_record_that_is_damaged_is_named(searched, tmp_path):
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_is_a_failed_trial_and_is_replaced(setup, tmp_path, monkeypatch):
-    workers = crew.Crew(setup, tmp_path / "log")
+    workers = trial_process.TrialProcess(setup, tmp_path / "log")
     short = Job(linear_probe(1).resolve(3).to_dict(), 0)
     endless = Job(linear_probe(10**6, patience=None).resolve(3).to_dict(), 0)
     try:
@@ -352,7 +352,7 @@ def test_a_process_that_is_killed_is_a_failed_trial_and_is_replaced(setup, tmp_p
         outcome = workers.run(endless)
         assert outcome["status"] == FAILED
         assert "its process died (SIGKILL: by hand, or since memory ran out)" in outcome["reason"]
-        monkeypatch.setattr(crew, "MOST_GROWTH", -1.0)
+        monkeypatch.setattr(trial_process, "MOST_GROWTH", -1.0)
         assert workers.run(short)["status"] == DONE
         assert workers.started == 2
         assert workers.pid is None, "its memory has grown by more than is allowed"
@@ -363,7 +363,7 @@ def test_a_process_that_is_killed_is_a_failed_trial_and_is_replaced(setup, tmp_p
 @pytest.mark.slow
 def test_a_process_that_does_not_start_is_an_error(setup, tmp_path):
     broken = dataclasses.replace(setup, arguments=("NoSuchNet", None))
-    workers = crew.Crew(broken, tmp_path / "log")
+    workers = trial_process.TrialProcess(broken, tmp_path / "log")
     with pytest.raises(RunError, match=r"does not start \(exit code 1; .*NoSuchNet.*\); see .*log"):
         workers.run(Job({}, 0))
     assert "NoSuchNet" in (tmp_path / "log").read_text()
@@ -438,7 +438,9 @@ def test_the_oracle_learns_how_bad_a_rate_was_that_nothing_was_kept_of(setup):
 
 def test_a_search_of_failures_says_why(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        crew.Crew, "run", lambda self, job: {"status": FAILED, "reason": "the moon"}
+        trial_process.TrialProcess,
+        "run",
+        lambda self, job: {"status": FAILED, "reason": "the moon"},
     )
     with pytest.raises(RunError, match="none of the 6 trials was carried out: the moon"):
         make(tmp_path / "search").search(photos)
@@ -449,7 +451,7 @@ def test_a_full_disk_ends_the_search(photos, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     tuner = make(tmp_path / "search")
-    tuner._check_request(tuner._request(divided(photos)))
+    tuner.journal.check_request(tuner._request(divided(photos)))
     monkeypatch.setattr("ktransfer.tuner.records.write_whole", full)
     with pytest.raises(RunError, match="No space left on device; what was finished before is"):
         tuner.search(photos)

@@ -7,10 +7,10 @@ import pytest
 from ktransfer import InputError
 from ktransfer.metrics import wilson_interval
 from ktransfer.plan import last_blocks, linear_probe
-from ktransfer.tuner.choosing import by_depth, choose, contenders
+from ktransfer.tuner.choosing import by_depth, choose, contenders, repeated
 from ktransfer.tuner.median import is_bad
 from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record
-from ktransfer.tuner.repeating import Repeating, repeated
+from ktransfer.tuner.repeating import Repeating
 
 
 def record(name, unfreeze, accuracy, **fields):

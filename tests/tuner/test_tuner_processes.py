@@ -123,7 +123,7 @@ def test_a_search_outlives_the_kill_of_a_worker_and_of_its_chief(start, tmp_path
 
 
 def test_a_worker_with_other_data_trains_nothing(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("ktransfer.tuner.crew.Crew.run", None)
+    monkeypatch.setattr("ktransfer.tuner.trial_process.TrialProcess.run", None)
     address = free_address()
     chief = tuner_process.make(tmp_path / "chief", role="chief", chief=address, verbose=False)
     other = write_pictures(tmp_path / "other", 20, seed=5)
@@ -164,6 +164,7 @@ def chief_of(tuner, photos):
     from ktransfer.data import read_data
     from ktransfer.data.reading.dividing import with_test
     from ktransfer.tuner.machines.chief import Chief
+    from ktransfer.tuner.request import compared
 
     splits = with_test(read_data(photos, seed=5), 0.2, 5)
     return Chief(
@@ -171,8 +172,8 @@ def chief_of(tuner, photos):
         tuner.oracle,
         tuner.journal,
         begin=tuner._begun,
-        curves=tuner._curves,
-        request={**tuner._request(splits), **tuner._compared()},
+        curves=tuner._trials.curves,
+        request=compared(tuner._request(splits), tuner._options),
         silence_s=0.2,
         say=lambda what: None,
     )

@@ -8,7 +8,7 @@ import keras_tuner
 import test_tuner
 
 from ktransfer import InputError
-from ktransfer.tuner.crew import Crew
+from ktransfer.tuner.trial_process import TrialProcess
 
 
 def points():
@@ -36,13 +36,13 @@ def make(folder, **options):
 
 def slow_down(seconds):
     """Makes each trial take longer, so that a signal meets it in the middle."""
-    run = Crew.run
+    run = TrialProcess.run
 
     def slow(self, job):
         time.sleep(seconds)
         return run(self, job)
 
-    Crew.run = slow
+    TrialProcess.run = slow
 
 
 def main(folder, photos, options):

@@ -20,11 +20,11 @@ from keras_tuner.src.distribute.oracle_client import OracleClient
 
 from ktransfer.errors import RunError
 from ktransfer.training.resume import differences
-from ktransfer.tuner.crew import Crew
 from ktransfer.tuner.machines.chief import WORKER_KEY
 from ktransfer.tuner.machines.messages import letter_of, with_letter
 from ktransfer.tuner.machines.role import Role
 from ktransfer.tuner.records import Record
+from ktransfer.tuner.trial_process import TrialProcess
 from ktransfer.tuner.worker import Job
 
 _PAUSE_S = 1.0
@@ -186,12 +186,12 @@ def check_same_as_chief(chiefs: Mapping[str, Any], own: Mapping[str, Any], addre
         )
 
 
-def work(chief: Remote, crew: Crew, silence_s: float) -> Iterator[Record]:
+def work(chief: Remote, process: TrialProcess, silence_s: float) -> Iterator[Record]:
     """Carry out the chief's trials until there are no more.
 
     Args:
         chief: where trials come from.
-        crew: the process that trains.
+        process: the one that trains.
         silence_s: after which the chief gives a worker up.
 
     Yields:
@@ -203,7 +203,7 @@ def work(chief: Remote, crew: Crew, silence_s: float) -> Iterator[Record]:
     while (found := chief.next_trial()) is not None:
         record, curves = found
         with chief.alive(record.name, silence_s / _SIGNS):
-            outcome = crew.run(Job(dict(record.plan), record.seed, curves))
+            outcome = process.run(Job(dict(record.plan), record.seed, curves))
         record = replace(record, **outcome)
         chief.report(record)
         yield record

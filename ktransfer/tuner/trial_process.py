@@ -15,7 +15,7 @@ from ktransfer.tuner.worker import Job, Setup
 MOST_GROWTH = 0.1
 
 
-class Crew:
+class TrialProcess:
     """One process that carries out one job after the other.
 
     It takes some 6 seconds to start, so that it is kept; where it dies, or its memory grows, the
