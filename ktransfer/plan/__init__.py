@@ -1,11 +1,7 @@
 """Plans: what trains when, for how long and how fast, as plain data. No training happens here."""
 
 from ktransfer._lazy import moved_names
-from ktransfer.plan.augmenting import (
-    AugmentationChoice,
-    augmentation_notes,
-    choose_augmentation,
-)
+from ktransfer.plan.augmenting import AugmentationChoice, choose_augmentation
 from ktransfer.plan.by_name import PLAN_NAMES, named_plan
 from ktransfer.plan.named import (
     classic,
@@ -16,6 +12,7 @@ from ktransfer.plan.named import (
     linear_probe,
     lp_ft,
 )
+from ktransfer.plan.notes import augmentation_notes
 from ktransfer.plan.plan import Plan
 from ktransfer.plan.rates import LearningRates, StageSpan
 from ktransfer.plan.stage import Stage

@@ -5,15 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ktransfer.augment.policies import POLICIES
 from ktransfer.errors import InputError
 from ktransfer.plan.fields import whole
-
-if TYPE_CHECKING:
-    from ktransfer.plan.plan import Plan
-    from ktransfer.plan.stage import Stage
+from ktransfer.plan.stage import Stage
 
 #: From so many images a class on they vary by themselves.
 PLENTY_PER_CLASS = 5_000
@@ -23,11 +18,6 @@ FEW_PER_CLASS = 100
 LONG_EPOCHS = 50
 #: Fixed views of each image, where what frozen blocks say of them is kept.
 FIXED_VIEWS = 4
-
-FLIP_NOTE = (
-    "half of the augmented views are mirrored: whether that keeps the label, only the images say "
-    "(letters, left and right hands and organs it does not)"
-)
 
 
 @dataclass(frozen=True)
@@ -120,30 +110,12 @@ def choose_augmentation(
 
 def with_augmentation(stage: Stage, num_blocks: int, images_per_class: float) -> Stage:
     """A stage whose augmentation "auto" has become one with a name."""
-    choice = _choice(stage, num_blocks, images_per_class)
+    choice = choice_for(stage, num_blocks, images_per_class)
     return dataclasses.replace(stage, augmentation=choice.augmentation, views=choice.views)
 
 
-def augmentation_notes(plan: Plan, num_blocks: int, images_per_class: float) -> tuple[str, ...]:
-    """What there is to say of a plan's augmentation: the reason of every "auto", and flips.
-
-    Args:
-        plan: The plan before its "auto" became a name.
-        num_blocks: How many blocks the backbone has.
-        images_per_class: Training images by classes.
-    """
-    notes, mirrored = [], False
-    for stage in plan.stages:
-        augmentation = stage.augmentation
-        if augmentation == "auto":
-            choice = _choice(stage, plan.num_blocks or num_blocks, images_per_class)
-            notes.append(f"stage {stage.name!r}: augmentation {choice}")
-            augmentation = choice.augmentation
-        mirrored |= POLICIES[augmentation].mirrors
-    return (*notes, FLIP_NOTE) if mirrored else tuple(notes)
-
-
-def _choice(stage: Stage, num_blocks: int, images_per_class: float) -> AugmentationChoice:
+def choice_for(stage: Stage, num_blocks: int, images_per_class: float) -> AugmentationChoice:
+    """What `choose_augmentation` says of a stage."""
     return choose_augmentation(
         images_per_class,
         unfreeze=stage.num_trainable_blocks(num_blocks),

@@ -12,7 +12,8 @@ from ktransfer._lazy import lazy_names
 if TYPE_CHECKING:
     from ktransfer.recommend.published import DEFAULTS, Default, imagenet_top1
     from ktransfer.recommend.ranking import Agreement
-    from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
+    from ktransfer.recommend.rated import RatedBackbone
+    from ktransfer.recommend.recommendation import Recommendation
     from ktransfer.recommend.recommending import recommend_backbones
 
 __all__ = [
@@ -29,7 +30,7 @@ _HOME = {
     "Agreement": "ranking",
     "DEFAULTS": "published",
     "Default": "published",
-    "RatedBackbone": "recommendation",
+    "RatedBackbone": "rated",
     "Recommendation": "recommendation",
     "imagenet_top1": "published",
     "recommend_backbones": "recommending",

@@ -3,51 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ktransfer.charts import PALETTE, Axis, Curve, Mark, Panel, draw
-from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
+from ktransfer.recommend.rated import RatedBackbone
 
 _FRONT_COLOUR = "#9ca3af"
 _DOT_PX = 5.0
 _X = Callable[[RatedBackbone], float | None]
 
 
-def draw_front(found: Recommendation) -> str:
+def draw_front(best: RatedBackbone, measured: Sequence[RatedBackbone], limit: float | None) -> str:
     """The picture as SVG text: accuracy over latency, and over ImageNet's where that is known.
 
     A dot for each backbone with its number in the table and the 95 % interval of its accuracy; a
     line joins the front.
+
+    Args:
+        best: what is recommended.
+        measured: all that could be had, from fast to slow.
+        limit: the longest that one image may take, in milliseconds; None: there is none.
     """
-    limit = found.limits.get("max_latency_ms")
-    latencies = [each.latency_ms or 0.0 for each in found.measured]
+    latencies = [each.latency_ms or 0.0 for each in measured]
     # A limit that all meet by far would lie beside the panel.
     drawn = limit is not None and min(latencies) <= limit <= max(latencies)
-    lows, highs = zip(*(each.interval or (0.0, 1.0) for each in found.measured), strict=True)
+    lows, highs = zip(*(each.interval or (0.0, 1.0) for each in measured), strict=True)
     accuracy = Axis("accuracy here, %", low=_floor(min(lows)), high=_ceiling(max(highs)))
     latency = Panel(
         x=Axis("latency of one image, ms", log=True),
         y=accuracy,
-        curves=(*_dots(found, lambda each: each.latency_ms), _front(found)),
+        curves=(*_dots(measured, lambda each: each.latency_ms), _front(measured)),
         title="what it costs",
         marks=(Mark(limit, f"limit {limit:g} ms"),) if limit and drawn else (),
     )
-    title = f"{found.best.label} recommended, of {len(found.measured)} backbones"
-    if all(each.imagenet_top1 is None for each in found.measured):
+    title = f"{best.label} recommended, of {len(measured)} backbones"
+    if all(each.imagenet_top1 is None for each in measured):
         return draw(title, latency)
     imagenet = Panel(
         x=Axis("published top-1 accuracy on ImageNet, %"),
         y=accuracy,
-        curves=_dots(found, lambda each: _per_cent(each.imagenet_top1)),
+        curves=_dots(measured, lambda each: _per_cent(each.imagenet_top1)),
         title="what ImageNet says",
     )
     return draw(title, latency, imagenet)
 
 
-def _dots(found: Recommendation, x_of: _X) -> tuple[Curve, ...]:
+def _dots(measured: Sequence[RatedBackbone], x_of: _X) -> tuple[Curve, ...]:
     """For each backbone its interval and, of the same label so that it has one line, its dot."""
     curves = []
-    for number, each in enumerate(found.measured, start=1):
+    for number, each in enumerate(measured, start=1):
         x, (low, high) = x_of(each), each.interval or (0.0, 1.0)
         if x is None:
             continue
@@ -62,10 +66,10 @@ def _dots(found: Recommendation, x_of: _X) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
-def _front(found: Recommendation) -> Curve:
+def _front(measured: Sequence[RatedBackbone]) -> Curve:
     points = [
         (each.latency_ms or 0.0, _per_cent(each.accuracy) or 0.0)
-        for each in found.measured
+        for each in measured
         if each.on_front
     ]
     return Curve("front", _FRONT_COLOUR, tuple(points), dashes="2 3")

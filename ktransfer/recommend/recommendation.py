@@ -3,87 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ktransfer.charts import write_svg
 from ktransfer.data import Skipped
+from ktransfer.recommend.drawing import draw_front
 from ktransfer.recommend.ranking import Agreement
+from ktransfer.recommend.rated import RatedBackbone
+from ktransfer.recommend.table import FOOTNOTES, agreement_lines, table_lines
 from ktransfer.show.printable import printable
-
-MEASURED = "measured"
-
-#: Names of files can be long, and the table has ten columns; its numbers tell candidates apart.
-WIDEST_LABEL = 36
-
-
-@dataclass(frozen=True)
-class RatedBackbone:
-    """A candidate and what was measured of it; None where it could not be had.
-
-    Attributes:
-        label: what tells it from the other candidates.
-        name: the constructor, the preset, or the model's own name.
-        options: of the constructor.
-        weights: "imagenet", "mini", a path, "own" or None (random).
-        status: `"measured"`, or `"not available: "` and the reason.
-        input_size: `(height, width)` of its images in pixels.
-        accuracy: of a linear head, by leaving out one image after the other.
-        interval: 95 % interval of it.
-        features: the feature set that the head reads: the simplest within one standard error of the
-            best of `feature_sets`.
-        feature_sets: the accuracy with each.
-        logme: LogME of the features of the last block.
-        h_score: H-score of the same.
-        latency_ms: of one image up to those features, in milliseconds; the median of several.
-        size_mb: of its weights as float32, without a head, in MB of 2^20 bytes.
-        memory_mb: that one image needs, weights and activations, estimated from the graph.
-        imagenet_top1: the published accuracy on ImageNet of the constructor with its ImageNet
-            weights; of weights from a file it is taken to be the same.
-        on_front: whether no other one is as accurate and as fast, and better in one of the two.
-        meets_limits: whether it costs no more than asked for.
-        seconds: that loading and measuring took.
-    """
-
-    label: str
-    name: str
-    options: Mapping[str, Any]
-    weights: str | None
-    status: str
-    input_size: tuple[int, int] | None = None
-    accuracy: float | None = None
-    interval: tuple[float, float] | None = None
-    features: str | None = None
-    feature_sets: Mapping[str, float] | None = None
-    logme: float | None = None
-    h_score: float | None = None
-    latency_ms: float | None = None
-    size_mb: float | None = None
-    memory_mb: float | None = None
-    imagenet_top1: float | None = None
-    on_front: bool = False
-    meets_limits: bool = False
-    seconds: float = 0.0
-
-    @property
-    def short_label(self) -> str:
-        """The label for a table or a legend."""
-        kept = self.label[: WIDEST_LABEL - 1] + "…"
-        return self.label if len(self.label) <= WIDEST_LABEL else kept
-
-    @property
-    def measured(self) -> bool:
-        """Whether it could be had."""
-        return self.status == MEASURED
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
-        return {
-            **asdict(self),
-            "options": {name: _plain(value) for name, value in self.options.items()},
-            "input_size": list(self.input_size) if self.input_size else None,
-            "interval": list(self.interval) if self.interval else None,
-        }
 
 
 @dataclass(frozen=True)
@@ -117,9 +47,22 @@ class Recommendation:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        from ktransfer.recommend.table import lines
+        return "\n".join(map(printable, self._lines()))
 
-        return "\n".join(map(printable, lines(self)))
+    def _lines(self) -> Iterator[str]:
+        """The table from fast to slow, what could not be had, and how to read it."""
+        images = f"{self.num_images:,} images of {self.num_classes} classes"
+        yield f"best: {self.best.label}, features: {self.best.features}. {self.reason}"
+        yield f"measured on {images}"
+        yield from (f"note: {each}" for each in self.notes)
+        yield ""
+        yield from table_lines(self.measured)
+        for each in self.candidates:
+            if not each.measured:
+                yield f"  {each.label}: {each.status}"
+        yield ""
+        yield from agreement_lines(self.agreements)
+        yield from FOOTNOTES
 
     @property
     def measured(self) -> tuple[RatedBackbone, ...]:
@@ -149,11 +92,5 @@ class Recommendation:
             InputError: the path does not end in `.svg`, exists (unless `overwrite`) or cannot be
                 written.
         """
-        from ktransfer.charts import write_svg
-        from ktransfer.recommend.drawing import draw_front
-
-        write_svg(path, draw_front(self), overwrite=overwrite)
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
+        limit = self.limits.get("max_latency_ms")
+        write_svg(path, draw_front(self.best, self.measured, limit), overwrite=overwrite)

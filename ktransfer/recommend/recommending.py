@@ -18,7 +18,8 @@ from ktransfer.recommend.judging import Judgement, Pixels, decode, judge, sample
 from ktransfer.recommend.limits import Limits
 from ktransfer.recommend.published import imagenet_top1
 from ktransfer.recommend.ranking import agreements, choose, on_front
-from ktransfer.recommend.recommendation import MEASURED, RatedBackbone, Recommendation
+from ktransfer.recommend.rated import MEASURED, RatedBackbone
+from ktransfer.recommend.recommendation import Recommendation
 from ktransfer.show.progress import say
 from ktransfer.show.timing import timed
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ktransfer.recommend.ranking import LEAST_COMPARED
-from ktransfer.recommend.recommendation import RatedBackbone, Recommendation
+from ktransfer.recommend.ranking import LEAST_COMPARED, Agreement
+from ktransfer.recommend.rated import RatedBackbone
 
 _NAMES = {"imagenet_top1": "ImageNet top-1", "logme": "LogME", "h_score": "H-score"}
 _FEATURES = {"last": "last", "all_blocks": "all blocks", "all_blocks_and_inner": "all + inner"}
 _Figure = Callable[[RatedBackbone], float | None]
 
-_FOOTNOTES = (
+FOOTNOTES = (
     "*: on the front of accuracy and latency. (n): the rank by that column alone.",
     "accuracy: a linear head on frozen features, each image left out in turn. LogME, H-score: of "
     "the last block.",
@@ -21,20 +21,9 @@ _FOOTNOTES = (
 )
 
 
-def lines(found: Recommendation) -> Iterator[str]:
-    """The table from fast to slow, what could not be had, and how to read it."""
-    images = f"{found.num_images:,} images of {found.num_classes} classes"
-    yield f"best: {found.best.label}, features: {found.best.features}. {found.reason}"
-    yield f"measured on {images}"
-    yield from (f"note: {each}" for each in found.notes)
-    yield ""
-    yield from _aligned([_HEADER, *_rows(found)])
-    for each in found.candidates:
-        if not each.measured:
-            yield f"  {each.label}: {each.status}"
-    yield ""
-    yield from _agreement(found)
-    yield from _FOOTNOTES
+def table_lines(rated: Sequence[RatedBackbone]) -> Iterator[str]:
+    """The table of those that could be had, in their order."""
+    return _aligned([_HEADER, *_rows(rated)])
 
 
 _HEADER = (
@@ -43,8 +32,7 @@ _HEADER = (
 )  # fmt: skip
 
 
-def _rows(found: Recommendation) -> Iterator[tuple[str, ...]]:
-    rated = found.measured
+def _rows(rated: Sequence[RatedBackbone]) -> Iterator[tuple[str, ...]]:
     accuracy = _ranked(rated, lambda each: each.accuracy, "{:.1%}")
     logme = _ranked(rated, lambda each: each.logme, "{:.2f}")
     h_score = _ranked(rated, lambda each: each.h_score, "{:.2f}")
@@ -84,15 +72,16 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join([f"{first:<{widths[0]}}", *cells]).rstrip()
 
 
-def _agreement(found: Recommendation) -> Iterator[str]:
+def agreement_lines(agreements: Mapping[str, Agreement]) -> Iterator[str]:
+    """How well other rankings agree with the accuracies, by their names."""
     for name, title in _NAMES.items():
-        if name in found.agreements:
-            each = found.agreements[name]
+        if name in agreements:
+            each = agreements[name]
             yield (
                 f"{title} and the accuracies rank {each.num_candidates} candidates alike by "
                 f"Spearman {each.spearman:+.2f}, Kendall {each.kendall:+.2f}."
             )
-    silent = [title for name, title in _NAMES.items() if name not in found.agreements]
+    silent = [title for name, title in _NAMES.items() if name not in agreements]
     if silent:
         yield (
             f"How well {', '.join(silent)} rank{'s' if len(silent) == 1 else ''} the candidates "

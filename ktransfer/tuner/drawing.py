@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ktransfer.charts import PALETTE, Axis, Column, Curve, Line, Panel, draw, draw_parallel, fit
+from ktransfer.tuner.choosing import Depth
 from ktransfer.tuner.hyperparameters import NAMES
 from ktransfer.tuner.records import DONE, FAILED, Record
-
-if TYPE_CHECKING:
-    from ktransfer.tuner.result import SearchResult
 
 _GREY = "#9ca3af"
 #: From the worst trial to the best.
@@ -20,14 +18,14 @@ _LOG = ("learning_rate", "head_rate")
 _ACCURACY = "val accuracy"
 
 
-def draw_depths(found: SearchResult) -> str:
+def draw_depths(records: Sequence[Record], depths: Sequence[Depth], best: Depth) -> str:
     """Validation accuracy by the number of blocks unfrozen: all trials, and the best of a depth."""
-    trials = [each for each in found.trials if each.val_accuracy is not None]
+    trials = [each for each in records if each.val_accuracy is not None]
     dots = tuple((float(each.unfreeze), 100 * (each.val_accuracy or 0.0)) for each in trials)
     curves = [
         curve
-        for each in found.depths
-        for chosen in (each is found.chosen,)
+        for each in depths
+        for chosen in (each is best,)
         for label, (colour, _) in (_depth_style(chosen=chosen),)
         for low, high in (each.interval,)
         for curve in (
@@ -48,16 +46,16 @@ def draw_depths(found: SearchResult) -> str:
         y=Axis("validation accuracy, %"),
         curves=(*curves, Curve("a trial", _GREY, dots, line=False, markers=True, dot_px=3.0)),
     )
-    return draw(f"{_blocks(found.chosen.unfreeze)} chosen, of {len(found.depths)} depths", panel)
+    return draw(f"{_blocks(best.unfreeze)} chosen, of {len(depths)} depths", panel)
 
 
-def draw_trials(found: SearchResult) -> str:
+def draw_trials(trials: Sequence[Record], chosen: str) -> str:
     """Parallel coordinates: the values of every trial, from the worst to the best on top."""
     varied = [
-        name for name in NAMES if len({each.values.get(name) for each in found.trials} - {None}) > 1
+        name for name in NAMES if len({each.values.get(name) for each in trials} - {None}) > 1
     ]
-    scales = [_scale(name, found.trials) for name in varied]
-    accuracies = [each.val_accuracy for each in found.trials if each.val_accuracy is not None]
+    scales = [_scale(name, trials) for name in varied]
+    accuracies = [each.val_accuracy for each in trials if each.val_accuracy is not None]
     accuracy = fit(Axis(_ACCURACY), [[100 * each for each in accuracies]])
     columns = [
         *(
@@ -66,9 +64,7 @@ def draw_trials(found: SearchResult) -> str:
         ),
         Column(_ACCURACY, tuple((accuracy.share(tick), f"{tick:g} %") for tick in accuracy.ticks)),
     ]
-    ranked = sorted(
-        found.trials, key=lambda each: (_is_chosen(found, each), each.val_accuracy or 0)
-    )
+    ranked = sorted(trials, key=lambda each: (each.name == chosen, each.val_accuracy or 0))
     lines = [
         Line(
             (
@@ -80,30 +76,30 @@ def draw_trials(found: SearchResult) -> str:
             ),
             _colour(each, accuracies),
             _title(each),
-            strong=_is_chosen(found, each),
+            strong=each.name == chosen,
             dashes="" if each.status == DONE else "3 3",
         )
         for each in ranked
     ]
     return draw_parallel(
-        f"{len(found.trials)} trials; the thick line was chosen, dashed ones ended early",
+        f"{len(trials)} trials; the thick line was chosen, dashed ones ended early",
         columns,
         lines,
     )
 
 
-def draw_times(found: SearchResult) -> str:
+def draw_times(records: Sequence[Record], without_cache: Mapping[str, float]) -> str:
     """Seconds of each trial, and about what it would have taken with nothing computed once."""
-    trials = [each for each in found.trials if each.status != FAILED]
+    trials = [each for each in records if each.status != FAILED]
     took = sum(each.seconds for each in trials)
-    naive = sum(found.naive_seconds[each.name] for each in trials)
+    other = sum(without_cache[each.name] for each in trials)
     (first, _), (second, dashes) = PALETTE[0], PALETTE[1]
     at = range(1, len(trials) + 1)
     curves = (
         Curve(
             "frozen blocks run in every epoch (estimate)",
             second,
-            tuple((x, found.naive_seconds[each.name]) for x, each in zip(at, trials, strict=True)),
+            tuple((x, without_cache[each.name]) for x, each in zip(at, trials, strict=True)),
             dashes=dashes,
             markers=True,
         ),
@@ -116,24 +112,13 @@ def draw_times(found: SearchResult) -> str:
     )
     panel = Panel(x=Axis("trial", whole=True), y=Axis("seconds", low=0.0), curves=curves)
     return draw(
-        f"{took:.0f} s for {len(trials)} trials, about {naive:.0f} s without the cache", panel
+        f"{took:.0f} s for {len(trials)} trials, about {other:.0f} s without the cache", panel
     )
-
-
-PICTURES: Mapping[str, Callable[[SearchResult], str]] = {
-    "depths": draw_depths,
-    "trials": draw_trials,
-    "times": draw_times,
-}
 
 
 def _depth_style(*, chosen: bool) -> tuple[str, tuple[str, str]]:
     label = "chosen" if chosen else "the best of a depth"
     return f"{label}, 95 % interval", PALETTE[0 if chosen else 1]
-
-
-def _is_chosen(found: SearchResult, record: Record) -> bool:
-    return record.name == found.chosen.name
 
 
 def _blocks(unfreeze: int) -> str:

@@ -13,6 +13,7 @@ from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.show.printable import printable
 from ktransfer.tuner.choosing import Depth
+from ktransfer.tuner.drawing import draw_depths, draw_times, draw_trials
 from ktransfer.tuner.records import FAILED, Record
 from ktransfer.tuner.sharing import Shared
 
@@ -83,14 +84,17 @@ class SearchResult:
         Raises:
             InputError: one exists (unless `overwrite`), or they cannot be written.
         """
-        from ktransfer.tuner.drawing import PICTURES
-
-        paths = {name: Path(folder) / f"{name}.svg" for name in PICTURES}
-        for path in paths.values():  # all of them, before the first is drawn
+        pictures = {
+            "depths": draw_depths(self.trials, self.depths, self.chosen),
+            "trials": draw_trials(self.trials, self.chosen.name),
+            "times": draw_times(self.trials, self.naive_seconds),
+        }
+        paths = {Path(folder) / f"{name}.svg": text for name, text in pictures.items()}
+        for path in paths:  # all of them, before the first is written
             check_picture(path, overwrite=overwrite)
-        for name, draw in PICTURES.items():
-            write_svg(paths[name], draw(self), overwrite=overwrite)
-        return tuple(paths.values())
+        for path, text in paths.items():
+            write_svg(path, text, overwrite=overwrite)
+        return tuple(paths)
 
     def __str__(self) -> str:
         lines = [_depth_table(self.depths, self.chosen), ""]
