@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -210,3 +211,21 @@ def _layers_of_keras2_file(file: h5py.File) -> dict[str, list[Any]]:
 
 def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def checked_weights(weights: Any) -> Path | str | None:
+    """The path of a weights file, "imagenet" or None."""
+    if weights is None or weights == "imagenet":
+        return weights
+    if not isinstance(weights, str | os.PathLike):
+        raise InputError(
+            "weights must be 'imagenet', 'mini', the path of a weights file or None, got "
+            f"{weights!r}"
+        )
+    if weights == "mini":
+        raise InputError("weights='mini' exist for MobileNetV2 only")
+    if not Path(weights).is_file():
+        raise InputError(
+            f"no weights file {str(weights)!r}; weights are 'imagenet', 'mini', a path or None"
+        )
+    return Path(weights)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ktransfer.backbones import BackboneInfo, list_backbones, load_backbone
-from ktransfer.backbones.loading import MINI_FILE
+from ktransfer.backbones.applications import MINI_FILE
 from ktransfer.errors import InputError
 
 SHARED = pathlib.Path(
@@ -276,7 +276,7 @@ def test_the_mini_weights_are_refused_for_another_width():
 
 
 def test_a_missing_mini_file_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr("ktransfer.backbones.loading.MINI_FILE", tmp_path / "gone.weights.h5")
+    monkeypatch.setattr("ktransfer.backbones.applications.MINI_FILE", tmp_path / "gone.weights.h5")
     with pytest.raises(InputError, match=r"'mini' are missing .*gone.weights.h5"):
         load_backbone("MobileNetV2", "mini")
 
