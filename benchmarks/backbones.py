@@ -25,7 +25,7 @@ from ktransfer.data import Part, read_data
 from ktransfer.features import extract_part, taps_of
 from ktransfer.profile.probes import even_sample
 from ktransfer.recommend.costs import compile_taps
-from ktransfer.recommend.judging import sampled
+from ktransfer.recommend.judgement import sampled
 
 DATA = ("ants_bees", "flowers", "steel_defects", "chest_xray")
 MOST_HELD_OUT = 600

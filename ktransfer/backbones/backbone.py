@@ -12,7 +12,7 @@ import numpy as np
 
 from ktransfer.backbones.blocks import Block, find_blocks
 from ktransfer.backbones.graph import Span, find_spans
-from ktransfer.backbones.saving import check_keeping, mend_saving
+from ktransfer.backbones.serialization import check_keeping, mend_saving
 from ktransfer.backbones.shapes import trace_truly
 from ktransfer.errors import InputError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from ktransfer.backbones.saving import mend_saving
+from ktransfer.backbones.serialization import mend_saving
 from ktransfer.errors import InputError
 
 

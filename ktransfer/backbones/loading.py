@@ -18,7 +18,7 @@ from ktransfer.backbones.hub import (
     load_hub_instance,
 )
 from ktransfer.backbones.own_model import check_graph, load_own_model
-from ktransfer.backbones.saving import constructors_recorded, mend_saving
+from ktransfer.backbones.serialization import constructors_recorded, mend_saving
 from ktransfer.backbones.weights import checked_weights
 from ktransfer.errors import InputError
 from ktransfer.processes.keras_settings import own_settings

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from ktransfer.backbones.saving import constructors_recorded
+from ktransfer.backbones.serialization import constructors_recorded
 from ktransfer.errors import RunError
 from ktransfer.files.archives import DamageError, check_model_file
 from ktransfer.files.reading import sha256_of

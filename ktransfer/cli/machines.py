@@ -14,7 +14,7 @@ from ktransfer.cli.started import elapsed
 from ktransfer.errors import InputError
 
 if TYPE_CHECKING:
-    from ktransfer.tuner.machines.role import Role
+    from ktransfer.tuner.machines.machine import Machine
 
 #: What a worker does not decide.
 _OF_THE_CHIEF = (
@@ -57,30 +57,30 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def role_asked_for(options: dict[str, Any], resume: str | None) -> Role | None:
-    """The role of this process; the options are given what environment variables say.
+def machine_asked_for(options: dict[str, Any], resume: str | None) -> Machine | None:
+    """What this process does in the search; the options are given what environment variables say.
 
     Raises:
         InputError: something of it is missing or malformed, or a worker shall resume.
         RunError: the chief's port is in use.
     """
-    from ktransfer.tuner.machines.role import WORKER, check_free, role_of
+    from ktransfer.tuner.machines.machine import WORKER, check_free, machine_of
 
     for name, other in (("role", "chief"), ("chief", "role")):
         if options[name] and not options[other]:
             needed = "--chief HOST:PORT" if other == "chief" else "--role chief or --role worker"
             raise InputError(f"--{name} {options[name]} needs {needed}")
-    role = role_of(options["role"], options["chief"])
-    if role is None:
+    machine = machine_of(options["role"], options["chief"])
+    if machine is None:
         return None
-    options["role"], options["chief"] = role.name, role.address
-    if role.name != WORKER:
-        check_free(role)
+    options["role"], options["chief"] = machine.role, machine.address
+    if machine.role != WORKER:
+        check_free(machine)
     elif resume is not None:
         raise InputError(
             "a worker has nothing to resume: the chief has the search; leave out --resume"
         )
-    return role
+    return machine
 
 
 def work(

@@ -113,11 +113,11 @@ def tune(
     DIR`. On several machines: one with `--role chief`, the others, which have the same DATA, with
     `--role worker`. Needs the extra `tuner`.
     """
-    from ktransfer.tuner.extra import check_installed
+    from ktransfer.tuner.requirements import check_installed
 
     check_installed()
-    role = machines.role_asked_for(options, resume)
-    if role is not None and role.name == "worker":
+    machine = machines.machine_asked_for(options, resume)
+    if machine is not None and machine.role == "worker":
         machines.work(context, data, out, as_json, options)
         return
     from ktransfer.tuner import search

@@ -1,7 +1,7 @@
 """Plans: what trains when, for how long and how fast, as plain data. No training happens here."""
 
 from ktransfer._lazy import moved_names
-from ktransfer.plan.augmenting import AugmentationChoice, choose_augmentation
+from ktransfer.plan.augmentation import AugmentationChoice, choose_augmentation
 from ktransfer.plan.by_name import PLAN_NAMES, named_plan
 from ktransfer.plan.named import (
     classic,

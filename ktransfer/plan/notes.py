@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ktransfer.augment.policies import POLICIES
-from ktransfer.plan.augmenting import choice_for
+from ktransfer.plan.augmentation import choice_for
 from ktransfer.plan.plan import Plan
 from ktransfer.plan.stage import AUTO
 

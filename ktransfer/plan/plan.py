@@ -12,9 +12,9 @@ from typing import Any
 from ktransfer.errors import InputError, unknown_name
 from ktransfer.features import FEATURE_SETS
 from ktransfer.files.reading import parse_json
-from ktransfer.plan.augmenting import with_augmentation
-from ktransfer.plan.drawing import write_svg
+from ktransfer.plan.augmentation import with_augmentation
 from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
+from ktransfer.plan.picture import write_svg
 from ktransfer.plan.rates import LearningRates, simulate
 from ktransfer.plan.stage import ALL, AUTO, Stage
 from ktransfer.plan.table import table

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ktransfer.recommend.comparison import recommend_backbones
     from ktransfer.recommend.published import DEFAULTS, Default, imagenet_top1
     from ktransfer.recommend.ranking import Agreement
     from ktransfer.recommend.rated import RatedBackbone
     from ktransfer.recommend.recommendation import Recommendation
-    from ktransfer.recommend.recommending import recommend_backbones
 
 __all__ = [
     "DEFAULTS",
@@ -33,7 +33,7 @@ _HOME = {
     "RatedBackbone": "rated",
     "Recommendation": "recommendation",
     "imagenet_top1": "published",
-    "recommend_backbones": "recommending",
+    "recommend_backbones": "comparison",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

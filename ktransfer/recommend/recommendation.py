@@ -9,7 +9,7 @@ from typing import Any
 
 from ktransfer.charts import write_svg
 from ktransfer.data import Skipped
-from ktransfer.recommend.drawing import draw_front
+from ktransfer.recommend.picture import draw_front
 from ktransfer.recommend.ranking import Agreement
 from ktransfer.recommend.rated import RatedBackbone
 from ktransfer.recommend.table import FOOTNOTES, agreement_lines, table_lines

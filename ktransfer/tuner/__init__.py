@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktransfer._lazy import lazy_names
-from ktransfer.tuner.extra import check_installed
+from ktransfer.tuner.requirements import check_installed
 
 if TYPE_CHECKING:
     from ktransfer.tuner.space import plan_of, search_space

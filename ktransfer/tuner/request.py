@@ -14,7 +14,7 @@ from ktransfer.backbones import Backbone
 from ktransfer.data import Splits
 from ktransfer.freezing import prefix_digest
 from ktransfer.tuner.oracles import OBJECTIVE, Search
-from ktransfer.tuner.repeating import Repeating
+from ktransfer.tuner.repetition import Repetition
 
 Request = dict[str, Any]
 
@@ -26,7 +26,7 @@ def request_of(
     backbone: Backbone,
     splits: Splits,
     search: Search,
-    repeating: Repeating,
+    repetition: Repetition,
     space: HyperParameters,
 ) -> Request:
     """What a search is made of, as plain data by topic.
@@ -35,7 +35,7 @@ def request_of(
         backbone: what is trained.
         splits: the images.
         search: how the space is searched.
-        repeating: how plans that may be the best are carried out again.
+        repetition: how plans that may be the best are carried out again.
         space: what is searched.
     """
     return {
@@ -53,8 +53,8 @@ def request_of(
         "search": {
             **asdict(search),
             "objective": OBJECTIVE,
-            "repeats": repeating.repeats,
-            "folds": repeating.folds,
+            "repeats": repetition.repeats,
+            "folds": repetition.folds,
         },
         "space": {each.name: _described(each) for each in space.space},
     }

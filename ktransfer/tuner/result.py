@@ -12,10 +12,10 @@ from ktransfer.charts import check_picture, write_svg
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.show.printable import printable
-from ktransfer.tuner.choosing import Depth
-from ktransfer.tuner.drawing import draw_depths, draw_times, draw_trials
+from ktransfer.tuner.choice import Depth
+from ktransfer.tuner.pictures import draw_depths, draw_times, draw_trials
 from ktransfer.tuner.records import FAILED, Record
-from ktransfer.tuner.sharing import Shared
+from ktransfer.tuner.shared import Shared
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from ktransfer.runs.saving import check_output_folder
 from ktransfer.show.timing import timed
 from ktransfer.tuner import budget, hyperparameters
 from ktransfer.tuner.records import REQUEST_NAME, read_json, write_json
-from ktransfer.tuner.repeating import Repeating
+from ktransfer.tuner.repetition import Repetition
 
 if TYPE_CHECKING:
     from keras_tuner import HyperParameters
@@ -51,7 +51,7 @@ def check_options(options: Mapping[str, Any], trials_option: str) -> None:
         options: of a command.
         trials_option: how the caller gives the number of trials, such as `"--trials "`.
     """
-    Repeating(options["repeats"], options["folds"], options["seed"]).check()
+    Repetition(options["repeats"], options["folds"], options["seed"]).check()
     hyperparameters.check_names(name for name, _ in options["values"])
     oracle, trials = options["oracle"], options["trials"]
     budget.check_oracle(oracle)

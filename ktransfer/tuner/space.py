@@ -12,7 +12,7 @@ from ktransfer.advisor import Advice, plan_for
 from ktransfer.backbones import Backbone
 from ktransfer.errors import InputError
 from ktransfer.plan import Plan, Stage, last_blocks, linear_probe
-from ktransfer.plan.augmenting import FIXED_VIEWS
+from ktransfer.plan.augmentation import FIXED_VIEWS
 from ktransfer.plan.fields import whole
 from ktransfer.tuner.hyperparameters import NAMES, OF_THE_BLOCKS, OF_THE_HEAD, check_names
 

@@ -16,13 +16,13 @@ from ktransfer.data import Splits
 from ktransfer.errors import RunError
 from ktransfer.metrics import Score
 from ktransfer.runs.saving import check_output_folder, holds_model
-from ktransfer.tuner.choosing import by_depth, choose, repeated
-from ktransfer.tuner.naive import measured_costs, naive_seconds
+from ktransfer.tuner.choice import by_depth, choose, repeated
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
-from ktransfer.tuner.repeating import Repeating
+from ktransfer.tuner.repetition import Repetition
 from ktransfer.tuner.result import SearchResult
-from ktransfer.tuner.sharing import Shared
+from ktransfer.tuner.shared import Shared
 from ktransfer.tuner.trial_process import TrialProcess
+from ktransfer.tuner.uncached import measured_costs, uncached_seconds
 from ktransfer.tuner.worker import Job, Setup
 
 #: The record of the last training, and the folder of the search that its run lies in.
@@ -34,17 +34,17 @@ class Trials:
 
     Args:
         journal: of the search.
-        repeating: how plans that may be the best are carried out again.
+        repetition: how plans that may be the best are carried out again.
         say: tells people what became of a training.
     """
 
     def __init__(
-        self, journal: Journal, repeating: Repeating, say: Callable[[Record], None]
+        self, journal: Journal, repetition: Repetition, say: Callable[[Record], None]
     ) -> None:
         self.journal = journal
         #: What trains, once `training` was entered.
         self.process: TrialProcess | None = None
-        self._repeating, self._say = repeating, say
+        self._repetition, self._say = repetition, say
 
     @property
     def best_run(self) -> Path:
@@ -90,7 +90,7 @@ class Trials:
         found = self.journal.find(record.name)
         if found is not None and found.finished:
             return found
-        fold = self._repeating.fold_of(record)
+        fold = self._repetition.fold_of(record)
         return self._trained(
             record, Job(dict(record.plan), record.seed, self.curves(record), fold=fold)
         )
@@ -118,7 +118,7 @@ class Trials:
         trials, num_validation = self.of_the_oracle, len(splits.validation)
         if not by_depth(trials, num_validation):
             raise RunError(f"none of the {len(trials)} trials was carried out: {trials[-1].reason}")
-        repeats = repeated(trials, num_validation, self._repeating, self.carried_out)
+        repeats = repeated(trials, num_validation, self._repetition, self.carried_out)
         depths = by_depth([*trials, *repeats], num_validation)
         chosen = choose(depths)
         best = next(each for each in trials if each.name == chosen.name)
@@ -134,7 +134,7 @@ class Trials:
             test=Score.from_dict(final.test) if final.test else None,
             part_sizes={part.name: len(part) for part in splits.parts},
             shared=shared,
-            naive_seconds=naive_seconds(trials, costs, len(splits.train) + num_validation),
+            naive_seconds=uncached_seconds(trials, costs, len(splits.train) + num_validation),
             seconds=time.perf_counter() - started,
             notes=tuple(notes),
         )

@@ -25,13 +25,13 @@ from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.show.progress import say
-from ktransfer.tuner.machines.role import WORKER, check_free, role_of, without_variables
+from ktransfer.tuner.machines.machine import WORKER, check_free, machine_of, without_variables
 from ktransfer.tuner.oracles import Search, without_tracebacks
 from ktransfer.tuner.records import Journal, Record
-from ktransfer.tuner.repeating import Repeating
+from ktransfer.tuner.repetition import Repetition
 from ktransfer.tuner.request import Request, compared, of_a_worker, request_of
 from ktransfer.tuner.result import SearchResult
-from ktransfer.tuner.sharing import Shared, share
+from ktransfer.tuner.shared import Shared, share
 from ktransfer.tuner.space import plan_of, search_space
 from ktransfer.tuner.trials import Trials
 from ktransfer.tuner.worker import Setup, built
@@ -109,12 +109,12 @@ class UnfreezeTuner(BaseTuner):
                 f"the processes of a search load the backbone themselves: give a name or a "
                 f"keras.Model, got {backbone!r}"
             )
-        self._role = role_of(role, chief)
+        self._machine = machine_of(role, chief)
         self._worker_timeout_s = _seconds("worker_timeout_s", worker_timeout_s)
         self._chief_timeout_s = _seconds("chief_timeout_s", chief_timeout_s)
         self.search_seed = whole("a search", "seed", seed, 0)
-        self._repeating = Repeating(repeats, folds, seed)
-        self._repeating.check()
+        self._repetition = Repetition(repeats, folds, seed)
+        self._repetition.check()
         self._arguments, self._options = (backbone, weights), options
         self._verbose, self._cache_mb = verbose, cache_mb
         self._finetuner = built(self._arguments, options, seed)
@@ -131,14 +131,14 @@ class UnfreezeTuner(BaseTuner):
         self._given = [each.name for each in hyperparameters.space] if hyperparameters else []
         if not self._works:
             self._search.check(self.space)
-        if self._role and not self._works:
-            check_free(self._role)
+        if self._machine and not self._works:
+            check_free(self._machine)
         self.folder = Path(directory)
         self.journal = Journal(self.folder)
         self.result: SearchResult | None = None
         #: How many trials this process has carried out as a worker.
         self.num_carried_out = 0
-        self._trials = Trials(self.journal, self._repeating, self._say)
+        self._trials = Trials(self.journal, self._repetition, self._say)
         with without_variables():
             super().__init__(
                 self._search.make(self.space, self._known),
@@ -243,9 +243,9 @@ class UnfreezeTuner(BaseTuner):
             self._work(splits, request)
             return None
         self._trials.check_place()
-        if folds := self._repeating.folds:
+        if folds := self._repetition.folds:
             in_fold(splits, folds, 0, self.search_seed)  # its errors are raised now
-        seeds = 1 + self._repeating.num_seeds(len(splits.validation))
+        seeds = 1 + self._repetition.num_seeds(len(splits.validation))
         shared = self._shared(splits, self.space, seeds, copies=1 + (folds or 0))
         self.journal.check_request(request)
         self._say(str(shared))
@@ -304,7 +304,7 @@ class UnfreezeTuner(BaseTuner):
 
     @property
     def _works(self) -> bool:
-        return self._role is not None and self._role.name == WORKER
+        return self._machine is not None and self._machine.role == WORKER
 
     def _blocks(self, backbone: Any, weights: Any, seed: int, options: dict[str, Any]) -> Backbone:
         """The backbone; before its ImageNet weights are downloaded, one with the same blocks."""
@@ -323,7 +323,7 @@ class UnfreezeTuner(BaseTuner):
 
         So are workers that ask once more told that the search is over.
         """
-        if self._role is None:
+        if self._machine is None:
             with without_tracebacks():
                 super().search(verbose=0)
             yield
@@ -332,7 +332,7 @@ class UnfreezeTuner(BaseTuner):
         from ktransfer.tuner.machines.chief import Chief
 
         with Chief(
-            self._role,
+            self._machine,
             self.oracle,
             self.journal,
             begin=self._begun,
@@ -348,18 +348,18 @@ class UnfreezeTuner(BaseTuner):
         """Carry out trials of the chief, if it searches the same."""
         from ktransfer.tuner.machines.remote import Remote, check_same_as_chief, work
 
-        assert self._role is not None
-        chief = Remote(self._role, self._chief_timeout_s, self._say)
+        assert self._machine is not None
+        chief = Remote(self._machine, self._chief_timeout_s, self._say)
         with contextlib.closing(chief):
-            letter = chief.letter()
+            message = chief.message()
             own = of_a_worker(compared(request, self._options), self._given)
-            check_same_as_chief(letter["request"], own, self._role.address)
+            check_same_as_chief(message["request"], own, self._machine.address)
             # The cuts that the chief's trials ask for; repeats are the chief's own.
             shared = self._shared(splits, chief.get_space())
             self._say(str(shared))
             setup = Setup(self._arguments, self._options, splits, self.search_seed, shared.cuts)
             with self._trials.training(setup, self.folder / f"{chief.tuner_id}.log") as process:
-                for record in work(chief, process, letter["silence_s"]):
+                for record in work(chief, process, message["silence_s"]):
                     self.num_carried_out += 1
                     self._say(record)
         self._say(f"the search is over: this worker has carried out {self.num_carried_out} trials")
@@ -387,7 +387,7 @@ class UnfreezeTuner(BaseTuner):
         )
 
     def _request(self, splits: Splits) -> Request:
-        return request_of(self.backbone, splits, self._search, self._repeating, self.space)
+        return request_of(self.backbone, splits, self._search, self._repetition, self.space)
 
 
 def _seconds(name: str, value: float) -> float:

@@ -11,7 +11,7 @@ from keras import layers
 
 from ktransfer import FineTuner, InputError
 from ktransfer.backbones import load_backbone, restore_backbone
-from ktransfer.backbones.saving import check_keeping, constructors_recorded
+from ktransfer.backbones.serialization import check_keeping, constructors_recorded
 from ktransfer.classifier.loading import read_run
 from ktransfer.files.archives import DamageError, check_config
 from ktransfer.runs.saving import write_run

@@ -10,7 +10,7 @@ import pytest
 from conftest import small_network, write_pictures
 
 import ktransfer.recommend.candidates as candidates_module
-import ktransfer.recommend.recommending as recommending_module
+import ktransfer.recommend.comparison as recommending_module
 from ktransfer import InputError, load_backbone, recommend_backbones
 from ktransfer.backbones import list_backbones
 from ktransfer.data import Skipped, image_dataset, read_data
@@ -18,7 +18,7 @@ from ktransfer.errors import DownloadError
 from ktransfer.features import Features
 from ktransfer.profile.probes import evidence_scores, probe
 from ktransfer.recommend import DEFAULTS, imagenet_top1
-from ktransfer.recommend import judging as judging_module
+from ktransfer.recommend import judgement as judging_module
 from ktransfer.recommend.candidates import read_candidates
 from ktransfer.recommend.costs import (
     BUDGET_S,
@@ -28,9 +28,9 @@ from ktransfer.recommend.costs import (
     memory_mb,
     size_mb,
 )
-from ktransfer.recommend.drawing import draw_front
-from ktransfer.recommend.judging import decode, sampled
+from ktransfer.recommend.judgement import decode, sampled
 from ktransfer.recommend.limits import Limits
+from ktransfer.recommend.picture import draw_front
 from ktransfer.recommend.ranking import agreements, choose, on_front
 
 SVG = "{http://www.w3.org/2000/svg}"

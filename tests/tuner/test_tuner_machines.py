@@ -15,16 +15,16 @@ from ktransfer import InputError, RunError
 from ktransfer.plan import last_blocks, linear_probe
 from ktransfer.tuner.machines.assignments import Assignments, replay
 from ktransfer.tuner.machines.chief import MOST_ATTEMPTS, Chief
-from ktransfer.tuner.machines.messages import LETTER, letter_of, with_letter
-from ktransfer.tuner.machines.remote import Remote, check_same_as_chief, work
-from ktransfer.tuner.machines.role import (
+from ktransfer.tuner.machines.machine import (
     CHIEF,
     WORKER,
-    Role,
+    Machine,
     check_free,
-    role_of,
+    machine_of,
     without_variables,
 )
+from ktransfer.tuner.machines.messages import MESSAGE, message_of, with_message
+from ktransfer.tuner.machines.remote import Remote, check_same_as_chief, work
 from ktransfer.tuner.oracles import Search, end_trial
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 
@@ -84,10 +84,10 @@ class MadeUp:
 
 
 @pytest.fixture
-def role():
+def machine():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return Role(CHIEF, "127.0.0.1", probe.getsockname()[1])
+        return Machine(CHIEF, "127.0.0.1", probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def said():
 
 
 @pytest.fixture
-def start(role, said, tmp_path):
+def start(machine, said, tmp_path):
     """Makes a chief; each new one has a new oracle, as after a restart."""
 
     def made(name="grid", trials=12, silence_s=SILENCE_S):
@@ -104,7 +104,7 @@ def start(role, said, tmp_path):
         oracle._set_project_dir(str(tmp_path), "keras_tuner")
         journal = Journal(tmp_path)
         return Chief(
-            role,
+            machine,
             oracle,
             journal,
             begin=begun,
@@ -118,14 +118,14 @@ def start(role, said, tmp_path):
 
 
 @contextlib.contextmanager
-def worker(role, crew, patience_s=20.0, name=""):
+def worker(machine, process, patience_s=20.0, name=""):
     """A worker in a thread; its remote is what the block gets."""
-    remote = Remote(dataclasses.replace(role, tuner_id=name), patience_s, lambda what: None)
+    remote = Remote(dataclasses.replace(machine, tuner_id=name), patience_s, lambda what: None)
     remote.found, remote.error = [], None
 
     def run():
         try:
-            remote.found += work(remote, crew, SILENCE_S)
+            remote.found += work(remote, process, SILENCE_S)
         except RunError as error:
             remote.error = error
 
@@ -170,9 +170,9 @@ def named(said):
     return [each for each in said if isinstance(each, str)]
 
 
-def test_two_workers_carry_out_the_points_of_the_grid_in_its_order(start, role, tmp_path):
+def test_two_workers_carry_out_the_points_of_the_grid_in_its_order(start, machine, tmp_path):
     one, two = MadeUp(0.05), MadeUp(0.05)
-    with worker(role, one) as first, worker(role, two) as second, start() as chief:
+    with worker(machine, one) as first, worker(machine, two) as second, start() as chief:
         wait(chief)
     records = Journal(tmp_path).all()
     assert [each.name for each in records] == [f"{at:02}" for at in range(12)]
@@ -190,31 +190,35 @@ def test_two_workers_carry_out_the_points_of_the_grid_in_its_order(start, role, 
     assert best.score == min(1 - accuracy(each) for each in expected), "not a 32-bit number"
 
 
-def test_no_letter_stays_in_what_is_kept(start, role, tmp_path, capsys):
-    with worker(role, MadeUp()), start("random", 4) as chief:
+def test_no_letter_stays_in_what_is_kept(start, machine, tmp_path, capsys):
+    with worker(machine, MadeUp()), start("random", 4) as chief:
         wait(chief)
     texts = [path.read_text() for path in tmp_path.rglob("*.json")]
     assert len(texts) > 8
-    assert not [each for each in texts if LETTER in each]
-    assert LETTER not in chief.oracle.get_space()
+    assert not [each for each in texts if MESSAGE in each]
+    assert MESSAGE not in chief.oracle.get_space()
     assert not capsys.readouterr().out, "KerasTuner prints tables otherwise"
 
 
-def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, role):
-    crew = MadeUp()
-    with worker(role, crew), start("random", 4) as chief:
+def test_a_trial_is_compared_with_all_that_have_ended_anywhere(start, machine):
+    process = MadeUp()
+    with worker(machine, process), start("random", 4) as chief:
         wait(chief)
-    assert [len(job.curves) for job in crew.jobs] == [0, 1, 2, 3]
-    found = judged(crew.jobs[0].plan)
-    assert crew.jobs[1].curves == ((found / 3, found),)
+    assert [len(job.curves) for job in process.jobs] == [0, 1, 2, 3]
+    found = judged(process.jobs[0].plan)
+    assert process.jobs[1].curves == ((found / 3, found),)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "grid", "hyperband", "bayesian"])
-def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, role, said, tmp_path, name):
+def test_a_chief_that_starts_again_goes_on_with_each_oracle(start, machine, said, tmp_path, name):
     trials = 60 if name == "hyperband" else 12
     # Nobody is lost here, however long the workers take to find the chief again.
-    with start(name, trials, 4.0) as chief, worker(role, MadeUp(0.03)), worker(role, MadeUp(0.05)):
+    with (
+        start(name, trials, 4.0) as chief,
+        worker(machine, MadeUp(0.03)),
+        worker(machine, MadeUp(0.05)),
+    ):
         until(lambda: len(Journal(tmp_path).all()) >= 5)
         chief._server.stop(None).wait()
         half = {each.name: each for each in Journal(tmp_path).all() if each.finished}
@@ -261,12 +265,12 @@ def test_an_oracle_is_told_again_in_the_order_of_beginnings_and_ends(tmp_path):
     assert found == expected
 
 
-def test_the_trial_of_a_worker_that_died_is_carried_out_by_another(start, role, said, tmp_path):
+def test_the_trial_of_a_worker_that_died_is_carried_out_by_another(start, machine, said, tmp_path):
     with start("random", 4) as chief:
-        lost = Remote(dataclasses.replace(role, tuner_id="lost"), 5.0, said.append)
+        lost = Remote(dataclasses.replace(machine, tuner_id="lost"), 5.0, said.append)
         record, _ = lost.next_trial()
         lost.close()
-        with worker(role, MadeUp()) as other:
+        with worker(machine, MadeUp()) as other:
             wait(chief)
     records = {each.name: each for each in Journal(tmp_path).all()}
     assert {name: each.attempts for name, each in records.items()} == {
@@ -276,22 +280,22 @@ def test_the_trial_of_a_worker_that_died_is_carried_out_by_another(start, role, 
     assert f"nothing was heard of {lost.tuner_id} for 1.5 s: trial 0 is for another" in str(said)
 
 
-def test_a_trial_that_takes_longer_than_the_silence_stays_with_its_worker(start, role, tmp_path):
+def test_a_trial_that_takes_longer_than_the_silence_stays_with_its_worker(start, machine, tmp_path):
     slow, other = MadeUp(2 * SILENCE_S), MadeUp()
-    with start("random", 4) as chief, worker(role, slow):
+    with start("random", 4) as chief, worker(machine, slow):
         slow.began.wait(10)
-        with worker(role, other):
+        with worker(machine, other):
             wait(chief)
     assert [each.attempts for each in Journal(tmp_path).all()] == [1, 1, 1, 1]
     assert len(slow.jobs) == 1
 
 
-def test_a_trial_that_loses_every_worker_fails_and_says_so(start, role, said, tmp_path):
+def test_a_trial_that_loses_every_worker_fails_and_says_so(start, machine, said, tmp_path):
     with start("random", 1, 0.4) as chief:
         waits = threading.Thread(target=chief.wait)
         waits.start()
         for _ in range(MOST_ATTEMPTS):
-            lost = Remote(role, 5.0, said.append)
+            lost = Remote(machine, 5.0, said.append)
             assert lost.next_trial()[0].name == "0"
             lost.close()
         waits.join(20)
@@ -302,12 +306,12 @@ def test_a_trial_that_loses_every_worker_fails_and_says_so(start, role, said, tm
     assert chief.oracle.trials["0"].status == "FAILED"
 
 
-def test_a_late_report_is_dropped(start, role, tmp_path):
+def test_a_late_report_is_dropped(start, machine, tmp_path):
     with start("random", 2, 1.0) as chief:
-        late = Remote(role, 5.0, print)
+        late = Remote(machine, 5.0, print)
         record, _ = late.next_trial()
         until(lambda: chief._look_after() or chief._assignments._free)
-        with worker(role, MadeUp()) as other:
+        with worker(machine, MadeUp()) as other:
             until(lambda: other.found)
             late.report(dataclasses.replace(record, status=DONE, val_accuracy=0.99))
             wait(chief)
@@ -317,9 +321,9 @@ def test_a_late_report_is_dropped(start, role, tmp_path):
     assert (found.val_accuracy, found.attempts) == (accuracy(found.values), 2)
 
 
-def test_a_worker_that_was_given_up_and_reports_gets_another_trial_of_its_own(start, role):
+def test_a_worker_that_was_given_up_and_reports_gets_another_trial_of_its_own(start, machine):
     with start("random", 2, 0.5) as chief:
-        late = Remote(role, 5.0, print)
+        late = Remote(machine, 5.0, print)
         record, _ = late.next_trial()
         until(lambda: chief._look_after() or chief._assignments._free)
         late.report(dataclasses.replace(record, status=DONE, val_accuracy=0.75))
@@ -332,9 +336,9 @@ def test_a_worker_that_was_given_up_and_reports_gets_another_trial_of_its_own(st
         late.close()
 
 
-def test_a_report_is_taken_while_the_trial_is_not_finished(start, role, tmp_path):
+def test_a_report_is_taken_while_the_trial_is_not_finished(start, machine, tmp_path):
     with start("random", 1, 0.5) as chief:
-        late = Remote(role, 5.0, print)
+        late = Remote(machine, 5.0, print)
         record, _ = late.next_trial()
         until(lambda: chief._look_after() or chief._assignments._free)
         late.report(dataclasses.replace(record, status=DONE, val_accuracy=0.75))
@@ -343,9 +347,9 @@ def test_a_report_is_taken_while_the_trial_is_not_finished(start, role, tmp_path
     assert Journal(tmp_path).find("0").val_accuracy == 0.75
 
 
-def test_a_worker_that_comes_back_before_another_keeps_its_trial(start, role, tmp_path):
+def test_a_worker_that_comes_back_before_another_keeps_its_trial(start, machine, tmp_path):
     with start("random", 1, 0.5) as chief:
-        back = Remote(role, 5.0, print)
+        back = Remote(machine, 5.0, print)
         record, _ = back.next_trial()
         until(lambda: chief._look_after() or chief._assignments._free)
         with back.alive("0", 0.05):
@@ -356,9 +360,9 @@ def test_a_worker_that_comes_back_before_another_keeps_its_trial(start, role, tm
     assert Journal(tmp_path).find("0").attempts == 1
 
 
-def test_a_report_that_is_none_is_refused_and_the_search_goes_on(start, role, tmp_path):
+def test_a_report_that_is_none_is_refused_and_the_search_goes_on(start, machine, tmp_path):
     with start("random", 1) as chief:
-        odd = Remote(role, 5.0, print)
+        odd = Remote(machine, 5.0, print)
         record, _ = odd.next_trial()
         with pytest.raises(RunError, match="the record is none of trial 0"):
             odd.report(dataclasses.replace(record, status=DONE, plan={"stages": []}))
@@ -375,13 +379,13 @@ def test_a_report_that_is_none_is_refused_and_the_search_goes_on(start, role, tm
     assert found == expected, "only how it went is taken from the worker"
 
 
-def test_a_point_that_is_no_plan_ends_the_search(start, role, monkeypatch):
+def test_a_point_that_is_no_plan_ends_the_search(start, machine, monkeypatch):
     def no_plan(trial):
         raise InputError("augmentation='wild' is none")
 
     with start() as chief:
         chief._begin = no_plan
-        lost = Remote(role, 0.5, print)
+        lost = Remote(machine, 0.5, print)
         with pytest.raises(RunError, match=r"has not answered for 0\.5 s"):
             lost.next_trial()
         lost.close()
@@ -389,24 +393,24 @@ def test_a_point_that_is_no_plan_ends_the_search(start, role, monkeypatch):
             wait(chief)
 
 
-def test_a_full_disk_ends_the_search(start, role, monkeypatch):
+def test_a_full_disk_ends_the_search(start, machine, monkeypatch):
     def full(*anything):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("ktransfer.tuner.records.write_whole", full)
-    with start() as chief, worker(role, MadeUp(), 0.5) as one:
+    with start() as chief, worker(machine, MadeUp(), 0.5) as one:
         with pytest.raises(RunError, match="No space left on device; what was finished"):
             wait(chief)
         until(lambda: one.error)
     assert "has not answered" in str(one.error)
 
 
-def test_a_worker_waits_for_its_chief_and_then_no_longer(start, role, said):
+def test_a_worker_waits_for_its_chief_and_then_no_longer(start, machine, said):
     said_here = []
-    alone = Remote(role, 0.4, said_here.append)
-    with pytest.raises(RunError, match=rf"{role.address} has not answered for 0\.4 s.*--resume"):
-        alone.letter()
-    assert said_here == [f"waiting for the chief at {role.address}"]
+    alone = Remote(machine, 0.4, said_here.append)
+    with pytest.raises(RunError, match=rf"{machine.address} has not answered for 0\.4 s.*--resume"):
+        alone.message()
+    assert said_here == [f"waiting for the chief at {machine.address}"]
     alone.close()
 
 
@@ -414,33 +418,33 @@ def test_a_chief_without_workers_says_so(start, said, monkeypatch):
     monkeypatch.setattr("ktransfer.tuner.machines.chief._REMIND_S", 0.2)
     with start() as chief:
         until(lambda: chief._look_after() or any("no worker" in each for each in named(said)))
-        assert f"--role worker --chief {chief._role.address}" in said[-1]
+        assert f"--role worker --chief {chief._machine.address}" in said[-1]
 
 
-def test_a_finished_search_needs_no_worker(start, role, said, tmp_path):
-    with worker(role, MadeUp()), start("random", 3) as chief:
+def test_a_finished_search_needs_no_worker(start, machine, said, tmp_path):
+    with worker(machine, MadeUp()), start("random", 3) as chief:
         wait(chief)
     with start("random", 3) as again:
         wait(again)
-        late = Remote(role, 5.0, print)
+        late = Remote(machine, 5.0, print)
         assert late.next_trial() is None, "one that comes late goes home"
         late.close()
 
 
-def test_a_port_in_use_is_refused(start, role):
+def test_a_port_in_use_is_refused(start, machine):
     with start() as chief:
-        message = f"cannot listen at {role.address}: another process does.*another port"
+        message = f"cannot listen at {machine.address}: another process does.*another port"
         with pytest.raises(RunError, match=message):
-            check_free(role)
+            check_free(machine)
         with pytest.raises(RunError, match=message), start():
             pass
         assert chief._server is not None
-    check_free(role)
+    check_free(machine)
 
 
 def test_an_address_of_another_machine_is_refused():
     with pytest.raises(RunError, match=r"cannot listen at 192\.0\.2\.1:8000: .*of this machine"):
-        check_free(Role(CHIEF, "192.0.2.1", 8000))
+        check_free(Machine(CHIEF, "192.0.2.1", 8000))
 
 
 def test_what_a_worker_has_else_is_named():
@@ -463,33 +467,33 @@ def test_what_a_worker_has_else_is_named():
     check_same_as_chief(REQUEST, {**REQUEST, "space": {}}, "127.0.0.1:1")
 
 
-def test_the_chief_says_what_it_searches(start, role):
+def test_the_chief_says_what_it_searches(start, machine):
     with start():
-        remote = Remote(role, 5.0, print)
-        assert remote.letter() == {"request": REQUEST, "silence_s": SILENCE_S}
+        remote = Remote(machine, 5.0, print)
+        assert remote.message() == {"request": REQUEST, "silence_s": SILENCE_S}
         remote.close()
 
 
-def test_a_chief_of_somebody_else_is_refused(role):
+def test_a_chief_of_somebody_else_is_refused(machine):
     class Other(Remote):
         def get_space(self):
             return space()
 
     with pytest.raises(RunError, match="none of ktransfer's"):
-        Other(role, 1.0, print).letter()
+        Other(machine, 1.0, print).message()
 
 
 def test_a_letter_that_is_damaged_is_none():
-    made = with_letter(space(), {"a": 1 / 3})
-    assert letter_of(made) == {"a": 1 / 3}
-    assert letter_of(space()) is None
+    made = with_message(space(), {"a": 1 / 3})
+    assert message_of(made) == {"a": 1 / 3}
+    assert message_of(space()) is None
     made = space()
-    made.Fixed(LETTER, "{")
-    assert letter_of(made) is None
+    made.Fixed(MESSAGE, "{")
+    assert message_of(made) is None
 
 
-def test_records_of_another_search_are_not_taken(start, role, tmp_path):
-    with worker(role, MadeUp()), start("random", 3) as chief:
+def test_records_of_another_search_are_not_taken(start, machine, tmp_path):
+    with worker(machine, MadeUp()), start("random", 3) as chief:
         wait(chief)
     path = tmp_path / "trials" / "1.json"
     path.rename(path.with_name("7.json"))
@@ -516,33 +520,33 @@ def test_records_of_another_search_are_not_taken(start, role, tmp_path):
 )
 def test_bad_roles_are_refused(name, chief, message):
     with pytest.raises(InputError, match=message):
-        role_of(name, chief)
+        machine_of(name, chief)
 
 
 def test_an_address_is_taken_apart():
-    assert role_of("worker", "host.example:8000") == Role(WORKER, "host.example", 8000)
-    assert role_of("chief", "[::1]:8000").address == "[::1]:8000"
+    assert machine_of("worker", "host.example:8000") == Machine(WORKER, "host.example", 8000)
+    assert machine_of("chief", "[::1]:8000").address == "[::1]:8000"
 
 
 def test_kerastuners_variables_are_honoured_and_stay(monkeypatch):
-    assert role_of(None, None) is None
+    assert machine_of(None, None) is None
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     with pytest.raises(InputError, match="KERASTUNER_TUNER_ID and KERASTUNER_ORACLE_PORT is not"):
-        role_of(None, None)
+        machine_of(None, None)
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
-    assert role_of(None, None) == Role(CHIEF, "127.0.0.1", 8000, "chief")
+    assert machine_of(None, None) == Machine(CHIEF, "127.0.0.1", 8000, "chief")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner3")
-    assert role_of(None, None) == Role(WORKER, "127.0.0.1", 8000, "tuner3")
-    assert role_of("chief", "127.0.0.1:1").port == 1, "what was asked for comes first"
+    assert machine_of(None, None) == Machine(WORKER, "127.0.0.1", 8000, "tuner3")
+    assert machine_of("chief", "127.0.0.1:1").port == 1, "what was asked for comes first"
     with without_variables():
         assert not [name for name in os.environ if name.startswith("KERASTUNER")]
     assert os.environ["KERASTUNER_TUNER_ID"] == "tuner3"
 
 
-def test_a_call_of_kerastuners_own_client_is_answered(start, role, monkeypatch):
-    monkeypatch.setenv("KERASTUNER_ORACLE_IP", role.host)
-    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(role.port))
+def test_a_call_of_kerastuners_own_client_is_answered(start, machine, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", machine.host)
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(machine.port))
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "tuner0")
     from keras_tuner.src.distribute.oracle_client import OracleClient
 

@@ -168,7 +168,7 @@ def chief_of(tuner, photos):
 
     splits = with_test(read_data(photos, seed=5), 0.2, 5)
     return Chief(
-        tuner._role,
+        tuner._machine,
         tuner.oracle,
         tuner.journal,
         begin=tuner._begun,

@@ -8,7 +8,7 @@ from ktransfer import InputError, Plan, advise
 from ktransfer.advisor import Advice
 from ktransfer.backbones import load_backbone
 from ktransfer.plan import last_blocks, linear_probe, lp_ft
-from ktransfer.tuner import extra, plan_of, search_space
+from ktransfer.tuner import plan_of, requirements, search_space
 from ktransfer.tuner.space import NAMES, OF_THE_BLOCKS, depths_of, grid_size
 
 
@@ -195,9 +195,11 @@ def test_a_value_that_no_stage_takes_is_named(backbone):
 
 @pytest.mark.parametrize("missing", ["keras_tuner", "tensorboard"])
 def test_what_is_missing_of_the_extra_is_named(monkeypatch, missing):
-    find = extra.importlib.util.find_spec
+    find = requirements.importlib.util.find_spec
     monkeypatch.setattr(
-        extra.importlib.util, "find_spec", lambda name: None if name == missing else find(name)
+        requirements.importlib.util,
+        "find_spec",
+        lambda name: None if name == missing else find(name),
     )
     with pytest.raises(InputError, match=rf"needs {missing}: pip install \"ktransfer\[tuner\]\""):
-        extra.check_installed()
+        requirements.check_installed()

@@ -22,8 +22,8 @@ from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from ktransfer.errors import InputError, RunError
 from ktransfer.tuner.machines.assignments import Assignments, replay
-from ktransfer.tuner.machines.messages import letter_of, with_letter
-from ktransfer.tuner.machines.role import Role, cannot_listen
+from ktransfer.tuner.machines.machine import Machine, cannot_listen
+from ktransfer.tuner.machines.messages import message_of, with_message
 from ktransfer.tuner.oracles import end_trial
 from ktransfer.tuner.records import FAILED, Journal, Record
 
@@ -46,7 +46,7 @@ class Chief(OracleServicer):
     """Serves the trials of an oracle to workers, in threads, until it is closed.
 
     Args:
-        role: where it listens.
+        machine: where it listens.
         oracle: what says what to try; new, it is told what the journal has.
         journal: keeps what becomes of trials.
         begin: the record of a new trial.
@@ -61,7 +61,7 @@ class Chief(OracleServicer):
 
     def __init__(
         self,
-        role: Role,
+        machine: Machine,
         oracle: Oracle,
         journal: Journal,
         *,
@@ -72,9 +72,9 @@ class Chief(OracleServicer):
         say: Callable[[str | Record], None],
     ) -> None:
         super().__init__(oracle)
-        self._role, self._journal, self._say = role, journal, say
+        self._machine, self._journal, self._say = machine, journal, say
         self._begin, self._curves = begin, curves
-        self._letter = {"request": dict(request), "silence_s": silence_s}
+        self._message = {"request": dict(request), "silence_s": silence_s}
         self._silence_s = silence_s
         self._assignments = Assignments(oracle, silence_s)
         self._lock = threading.RLock()
@@ -93,11 +93,11 @@ class Chief(OracleServicer):
         )
         protos.get_service_grpc().add_OracleServicer_to_server(self, server)
         try:
-            bound = server.add_insecure_port(self._role.address)
+            bound = server.add_insecure_port(self._machine.address)
         except RuntimeError as error:
-            raise cannot_listen(self._role, error) from error
+            raise cannot_listen(self._machine, error) from error
         if not bound:
-            raise cannot_listen(self._role, RuntimeError("not bound"))
+            raise cannot_listen(self._machine, RuntimeError("not bound"))
         server.start()
         self._server = server
         self._say(self._invitation())
@@ -122,7 +122,7 @@ class Chief(OracleServicer):
     def GetSpace(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
         """The space, and what the search is made of."""
         with self._locked(context):
-            space = with_letter(self.oracle.get_space(), self._letter)
+            space = with_message(self.oracle.get_space(), self._message)
         return protos.get_service().GetSpaceResponse(hyperparameters=space.to_proto())
 
     def UpdateSpace(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
@@ -138,8 +138,8 @@ class Chief(OracleServicer):
             if trial.status == "RUNNING":
                 record = self._journal.find(trial.trial_id)
                 assert record is not None
-                letter = {"record": dataclasses.asdict(record), "curves": self._curves(record)}
-                space = with_letter(trial.hyperparameters, letter)
+                message = {"record": dataclasses.asdict(record), "curves": self._curves(record)}
+                space = with_message(trial.hyperparameters, message)
                 proto.hyperparameters.CopyFrom(space.to_proto())
         return protos.get_service().CreateTrialResponse(trial=proto)
 
@@ -225,10 +225,10 @@ class Chief(OracleServicer):
         return self.oracle.trials[trial_id]
 
     def _reported(self, trial: Trial) -> Record:
-        letter = letter_of(trial.hyperparameters) or {}
+        message = message_of(trial.hyperparameters) or {}
         own = self._journal.find(trial.trial_id)
         try:
-            record = Record.from_dict(letter["record"])
+            record = Record.from_dict(message["record"])
         except (KeyError, TypeError) as error:
             raise _RefusedError(f"trial {trial.trial_id} ends without a record") from error
         if own is None or not record.finished or record.plan != own.plan:
@@ -289,8 +289,8 @@ class Chief(OracleServicer):
 
     def _invitation(self) -> str:
         return (
-            f"the chief waits at {self._role.address}; on each machine: "
-            f"ktransfer tune DATA --role worker --chief {self._role.address}"
+            f"the chief waits at {self._machine.address}; on each machine: "
+            f"ktransfer tune DATA --role worker --chief {self._machine.address}"
         )
 
     def _wait_for_farewells(self) -> None:

@@ -21,8 +21,8 @@ from keras_tuner.src.distribute.oracle_client import OracleClient
 from ktransfer.errors import RunError
 from ktransfer.training.resume import differences
 from ktransfer.tuner.machines.chief import WORKER_KEY
-from ktransfer.tuner.machines.messages import letter_of, with_letter
-from ktransfer.tuner.machines.role import Role
+from ktransfer.tuner.machines.machine import Machine
+from ktransfer.tuner.machines.messages import message_of, with_message
 from ktransfer.tuner.records import Record
 from ktransfer.tuner.trial_process import TrialProcess
 from ktransfer.tuner.worker import Job
@@ -38,35 +38,35 @@ class Remote(OracleClient):
     """The chief's oracle, from a worker: KerasTuner's client, which waits while the chief is away.
 
     Args:
-        role: where the chief is.
+        machine: where the chief is.
         patience_s: for how long a chief that does not answer is waited for.
         say: tells people what happens.
     """
 
-    def __init__(self, role: Role, patience_s: float, say: Callable[[str], None]) -> None:
+    def __init__(self, machine: Machine, patience_s: float, say: Callable[[str], None]) -> None:
         # Not KerasTuner's own, which takes all of this from environment variables.
-        name = role.tuner_id or socket.gethostname()
+        name = machine.tuner_id or socket.gethostname()
         #: No two are the same, so that a worker that was started again is another one.
         self.tuner_id = f"{name}-{uuid.uuid4().hex[:6]}"
         self.multi_worker, self.should_report = False, True
         self._oracle = None
         self._channel = grpc.insecure_channel(
-            role.address,
+            machine.address,
             options=[
                 ("grpc.initial_reconnect_backoff_ms", 500),
                 ("grpc.max_reconnect_backoff_ms", 2_000),
             ],
         )
         stub = protos.get_service_grpc().OracleStub(self._channel)
-        self.stub = _Patient(stub, self.tuner_id, role, patience_s, say)
+        self.stub = _Patient(stub, self.tuner_id, machine, patience_s, say)
 
-    def letter(self) -> dict[str, Any]:
+    def message(self) -> dict[str, Any]:
         """What the chief says of the search.
 
         Raises:
             RunError: there is no chief of this library at the address.
         """
-        found = letter_of(self.get_space())
+        found = message_of(self.get_space())
         if found is None or "request" not in found:
             raise RunError("the chief is none of ktransfer's: it does not say what it searches")
         return found
@@ -77,16 +77,16 @@ class Remote(OracleClient):
             trial = self.create_trial(self.tuner_id)
             if trial.status == "STOPPED":
                 return None
-            letter = letter_of(trial.hyperparameters)
-            if trial.status == "RUNNING" and letter is not None:
-                curves = tuple(tuple(curve) for curve in letter["curves"])
-                return Record.from_dict(letter["record"]), curves
+            message = message_of(trial.hyperparameters)
+            if trial.status == "RUNNING" and message is not None:
+                curves = tuple(tuple(curve) for curve in message["curves"])
+                return Record.from_dict(message["record"]), curves
             time.sleep(_PAUSE_S)
 
     def report(self, record: Record) -> None:
         """Tell the chief how a trial went."""
-        letter = with_letter(HyperParameters(), {"record": asdict(record)})
-        self.end_trial(Trial(letter, record.name, "COMPLETED"))
+        message = with_message(HyperParameters(), {"record": asdict(record)})
+        self.end_trial(Trial(message, record.name, "COMPLETED"))
 
     @contextlib.contextmanager
     def alive(self, trial_id: str, every_s: float) -> Iterator[None]:
@@ -118,15 +118,20 @@ class _Patient:
     Args:
         stub: of KerasTuner's service.
         worker: who calls.
-        role: where the chief is.
+        machine: where the chief is.
         patience_s: for how long a call is made again.
         say: tells people that the chief is waited for.
     """
 
     def __init__(
-        self, stub: Any, worker: str, role: Role, patience_s: float, say: Callable[[str], None]
+        self,
+        stub: Any,
+        worker: str,
+        machine: Machine,
+        patience_s: float,
+        say: Callable[[str], None],
     ) -> None:
-        self._stub, self._role, self._patience_s, self._say = stub, role, patience_s, say
+        self._stub, self._machine, self._patience_s, self._say = stub, machine, patience_s, say
         self._metadata = ((WORKER_KEY, worker),)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -151,13 +156,13 @@ class _Patient:
                 if time.monotonic() >= until:
                     raise self._gone() from error
             if not waits:
-                self._say(f"waiting for the chief at {self._role.address}")
+                self._say(f"waiting for the chief at {self._machine.address}")
                 waits = True
             time.sleep(min(_PAUSE_S, self._patience_s / 4))
 
     def _gone(self) -> RunError:
         return RunError(
-            f"the chief at {self._role.address} has not answered for {self._patience_s:g} s. Is "
+            f"the chief at {self._machine.address} has not answered for {self._patience_s:g} s. Is "
             "that its address? Start it again, with the same command or --resume DIR, and then "
             "this worker"
         )

@@ -9,11 +9,11 @@ from ktransfer import InputError
 from ktransfer.advisor import Costs
 from ktransfer.charts import HEIGHT_PX, TOP_PX
 from ktransfer.plan import last_blocks, linear_probe
-from ktransfer.tuner.choosing import by_depth, choose
-from ktransfer.tuner.naive import naive_seconds
+from ktransfer.tuner.choice import by_depth, choose
 from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record
 from ktransfer.tuner.result import SearchResult
-from ktransfer.tuner.sharing import Shared
+from ktransfer.tuner.shared import Shared
+from ktransfer.tuner.uncached import uncached_seconds
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -106,11 +106,11 @@ def test_times_stand_against_the_estimate_without_the_cache(found, tmp_path):
     assert len(list(picture.iter(f"{SVG}polyline"))) == 2
 
 
-def test_the_naive_time_counts_every_epoch_of_the_frozen_blocks(found):
+def test_the_time_without_the_cache_counts_every_epoch_of_the_frozen_blocks(found):
     costs = Costs(0.01, (1, 1, 1, 1), (40, 30, 20, 10))
-    naive = naive_seconds(found.trials, costs, 500)
-    assert naive["0"] == pytest.approx(2.0 + 20 * 500 * 0.01)
-    assert naive["1"] == pytest.approx(2.0 + 20 * 500 * 0.01 + 10 * 500 * 0.01 * 0.7)
+    uncached = uncached_seconds(found.trials, costs, 500)
+    assert uncached["0"] == pytest.approx(2.0 + 20 * 500 * 0.01)
+    assert uncached["1"] == pytest.approx(2.0 + 20 * 500 * 0.01 + 10 * 500 * 0.01 * 0.7)
 
 
 def test_a_place_that_cannot_be_written_to_is_named(found, tmp_path):

@@ -23,17 +23,17 @@ _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]
 
 
 @dataclass(frozen=True)
-class Role:
+class Machine:
     """What a process does in a search over several machines.
 
     Attributes:
-        name: `"chief"` or `"worker"`.
+        role: `"chief"` or `"worker"`.
         host: of the chief; an IPv6 address in square brackets.
         port: of the chief.
         tuner_id: what the process is called; empty where nobody says.
     """
 
-    name: str
+    role: str
     host: str
     port: int
     tuner_id: str = ""
@@ -44,11 +44,11 @@ class Role:
         return f"{self.host}:{self.port}"
 
 
-def role_of(name: str | None, chief: str | None) -> Role | None:
-    """The role that was asked for; where none was, that of KerasTuner's environment variables.
+def machine_of(role: str | None, chief: str | None) -> Machine | None:
+    """What this process is asked to be; where nobody says, by KerasTuner's environment variables.
 
     Args:
-        name: `"chief"`, `"worker"` or None.
+        role: `"chief"`, `"worker"` or None.
         chief: `HOST:PORT` or None.
 
     Returns:
@@ -57,18 +57,18 @@ def role_of(name: str | None, chief: str | None) -> Role | None:
     Raises:
         InputError: something of it is missing, unknown or malformed.
     """
-    if name is None and chief is None:
+    if role is None and chief is None:
         return _of_the_environment()
     if chief is None:
-        raise InputError(f"role={name!r} needs the chief's HOST:PORT, such as 127.0.0.1:8000")
-    if name is None:
+        raise InputError(f"role={role!r} needs the chief's HOST:PORT, such as 127.0.0.1:8000")
+    if role is None:
         raise InputError(f"chief={chief!r} needs a role: {CHIEF!r} or {WORKER!r}")
-    if name not in (CHIEF, WORKER):
-        raise unknown_name("role", str(name), (CHIEF, WORKER))
-    return Role(name, *_host_and_port(str(chief)), os.environ.get(_TUNER_ID, ""))
+    if role not in (CHIEF, WORKER):
+        raise unknown_name("role", str(role), (CHIEF, WORKER))
+    return Machine(role, *_host_and_port(str(chief)), os.environ.get(_TUNER_ID, ""))
 
 
-def check_free(role: Role) -> None:
+def check_free(machine: Machine) -> None:
     """Refuse an address at which no chief can listen.
 
     Raises:
@@ -76,7 +76,7 @@ def check_free(role: Role) -> None:
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            role.host.strip("[]"), role.port, type=socket.SOCK_STREAM
+            machine.host.strip("[]"), machine.port, type=socket.SOCK_STREAM
         )[0]
         with socket.socket(family, kind, protocol) as probe:
             # A chief that was killed leaves connections behind, which do not hold the port.
@@ -84,18 +84,18 @@ def check_free(role: Role) -> None:
             probe.bind(address)
             probe.listen(1)
     except OSError as error:
-        raise cannot_listen(role, error) from error
+        raise cannot_listen(machine, error) from error
 
 
-def cannot_listen(role: Role, error: OSError | RuntimeError) -> RunError:
+def cannot_listen(machine: Machine, error: OSError | RuntimeError) -> RunError:
     """The error for a chief that cannot listen at its address."""
     if isinstance(error, OSError) and error.errno != errno.EADDRINUSE:
         return RunError(
-            f"the chief cannot listen at {role.address}: {error.strerror or error}; give an "
+            f"the chief cannot listen at {machine.address}: {error.strerror or error}; give an "
             "address of this machine, such as 127.0.0.1:8000"
         )
     return RunError(
-        f"the chief cannot listen at {role.address}: another process does, maybe a chief that "
+        f"the chief cannot listen at {machine.address}: another process does, maybe a chief that "
         "still runs. End that process, or give another port to the chief and its workers"
     )
 
@@ -110,7 +110,7 @@ def without_variables() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def _of_the_environment() -> Role | None:
+def _of_the_environment() -> Machine | None:
     given = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
     if _HOST not in given:
         return None
@@ -121,7 +121,7 @@ def _of_the_environment() -> Role | None:
             "all three of KerasTuner's variables, or none"
         )
     name = CHIEF if CHIEF in given[_TUNER_ID] else WORKER
-    return Role(name, *_host_and_port(f"{given[_HOST]}:{given[_PORT]}"), given[_TUNER_ID])
+    return Machine(name, *_host_and_port(f"{given[_HOST]}:{given[_PORT]}"), given[_TUNER_ID])
 
 
 def _host_and_port(chief: str) -> tuple[str, int]:

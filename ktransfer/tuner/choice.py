@@ -12,7 +12,7 @@ import numpy as np
 
 from ktransfer.metrics import wilson_interval
 from ktransfer.tuner.records import DONE, Record
-from ktransfer.tuner.repeating import Repeating
+from ktransfer.tuner.repetition import Repetition
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def contenders(depths: Sequence[Depth]) -> list[Depth]:
 def repeated(
     trials: Sequence[Record],
     num_validation: int,
-    repeating: Repeating,
+    repetition: Repetition,
     carry_out: Callable[[Record], Record],
 ) -> list[Record]:
     """The plans that may be the best carried out again, until there is no other such plan.
@@ -90,7 +90,7 @@ def repeated(
     Args:
         trials: every trial.
         num_validation: how many validation images there are.
-        repeating: how.
+        repetition: how.
         carry_out: makes a record of a training that was, of one that is to be.
     """
     by_name = {each.name: each for each in trials}
@@ -102,7 +102,7 @@ def repeated(
         if not left:
             return list(itertools.chain(*found.values()))
         for name in left:
-            again = repeating.trainings(by_name[name], num_validation)
+            again = repetition.trainings(by_name[name], num_validation)
             found[name] = [carry_out(each) for each in again]
 
 

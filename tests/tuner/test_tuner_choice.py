@@ -7,10 +7,10 @@ import pytest
 from ktransfer import InputError
 from ktransfer.metrics import wilson_interval
 from ktransfer.plan import last_blocks, linear_probe
-from ktransfer.tuner.choosing import by_depth, choose, contenders, repeated
+from ktransfer.tuner.choice import by_depth, choose, contenders, repeated
 from ktransfer.tuner.median import is_bad
 from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record
-from ktransfer.tuner.repeating import Repeating
+from ktransfer.tuner.repetition import Repetition
 
 
 def record(name, unfreeze, accuracy, **fields):
@@ -90,7 +90,7 @@ def test_a_fold_that_failed_is_left_out():
 )
 def test_ways_to_carry_out_again_that_cannot_be_are_refused(repeats, folds, message):
     with pytest.raises(InputError, match=message):
-        Repeating(repeats, folds, 0).check()
+        Repetition(repeats, folds, 0).check()
 
 
 def test_a_plan_that_is_best_once_a_lucky_one_was_carried_out_again_is_carried_out_again():
@@ -101,13 +101,13 @@ def test_a_plan_that_is_best_once_a_lucky_one_was_carried_out_again_is_carried_o
         right = accuracies[again.repeats]
         return replace(again, status=DONE, val_accuracy=right, num_validation=50)
 
-    found = repeated(trials, 100, Repeating(1, None, 5), carried_out)
+    found = repeated(trials, 100, Repetition(1, None, 5), carried_out)
     # Trial 0 is never near the best.
     assert [(each.name, each.seed) for each in found] == [("2-seed-6", 6), ("1-seed-6", 6)]
-    found = repeated(trials, 100, Repeating(None, 2, 5), carried_out)
+    found = repeated(trials, 100, Repetition(None, 2, 5), carried_out)
     assert [each.name for each in found] == ["2-fold-0", "2-fold-1", "1-fold-0", "1-fold-1"]
     assert [
-        len(repeated(trials, n, Repeating(None, None, 5), carried_out)) for n in (499, 500)
+        len(repeated(trials, n, Repetition(None, None, 5), carried_out)) for n in (499, 500)
     ] == [
         4,
         0,

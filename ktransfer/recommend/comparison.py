@@ -14,7 +14,7 @@ from ktransfer.features import Forward, taps_of
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.recommend.candidates import Candidate, read_candidates
 from ktransfer.recommend.costs import compile_taps, latency_ms, memory_mb, size_mb
-from ktransfer.recommend.judging import Judgement, Pixels, decode, judge, sampled
+from ktransfer.recommend.judgement import Judgement, Pixels, decode, judge, sampled
 from ktransfer.recommend.limits import Limits
 from ktransfer.recommend.published import imagenet_top1
 from ktransfer.recommend.ranking import agreements, choose, on_front

@@ -12,7 +12,7 @@ from ktransfer.backbones import load_backbone
 from ktransfer.cache import Store
 from ktransfer.data import read_data
 from ktransfer.tuner import search_space
-from ktransfer.tuner.sharing import share
+from ktransfer.tuner.shared import share
 
 NUM_IMAGES, NUM_TRAIN = 30, 24
 #: Numbers of a row behind the blocks 1 and 2 of the network, and of its features.

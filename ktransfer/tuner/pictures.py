@@ -1,4 +1,4 @@
-"""A search as pictures: accuracy by depth, every trial with its values, time against the naive."""
+"""A search as pictures: accuracy by depth, every trial, times with and without the cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ktransfer.charts import PALETTE, Axis, Column, Curve, Line, Panel, draw, draw_parallel, fit
-from ktransfer.tuner.choosing import Depth
+from ktransfer.tuner.choice import Depth
 from ktransfer.tuner.hyperparameters import NAMES
 from ktransfer.tuner.records import DONE, FAILED, Record
 

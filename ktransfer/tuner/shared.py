@@ -12,7 +12,7 @@ from ktransfer.cache import Store
 from ktransfer.data import Splits
 from ktransfer.errors import InputError
 from ktransfer.features import Network
-from ktransfer.plan.augmenting import FIXED_VIEWS
+from ktransfer.plan.augmentation import FIXED_VIEWS
 from ktransfer.plan.fields import POSITIVE, number
 from ktransfer.tuner.space import choices_of, depths_of
 

@@ -47,7 +47,7 @@ def _seconds_per_image(backbone: Backbone) -> float:
     return (time.perf_counter() - started) / len(images)
 
 
-def naive_seconds(records: Sequence[Record], costs: Costs, num_images: int) -> dict[str, float]:
+def uncached_seconds(records: Sequence[Record], costs: Costs, num_images: int) -> dict[str, float]:
     """About what each trial would have taken with its frozen blocks run in every epoch.
 
     Args:

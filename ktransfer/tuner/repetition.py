@@ -16,7 +16,7 @@ _REPEATS_OF_FEW = 2
 
 
 @dataclass(frozen=True)
-class Repeating:
+class Repetition:
     """How plans are carried out again.
 
     Attributes:
