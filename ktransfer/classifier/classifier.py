@@ -27,8 +27,8 @@ from ktransfer.errors import InputError, RunError
 from ktransfer.features import Forward, compile_forward
 from ktransfer.metrics import Score, score
 from ktransfer.processes.keras_settings import own_settings
-from ktransfer.runs.seen import held_back, range_of
 from ktransfer.runs.saving import read_learnt, write_run
+from ktransfer.runs.seen import held_back, range_of
 from ktransfer.serving import Predictions
 from ktransfer.show.progress import progress_bar
 

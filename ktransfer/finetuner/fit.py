@@ -33,8 +33,8 @@ from ktransfer.finetuner.options import FitOptions
 from ktransfer.finetuner.pretrained import Pretrained
 from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.plan import Plan, augmentation_notes
-from ktransfer.runs.seen import record_of
 from ktransfer.runs.record import read_record
+from ktransfer.runs.seen import record_of
 from ktransfer.show.timing import timed
 from ktransfer.training import Checkpoints, Settings, Training, check_same
 
