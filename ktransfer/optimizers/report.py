@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from ktransfer.errors import InputError
+from ktransfer.show.tables import aligned
 
 _COLUMNS = ("group", "tensors", "parameters", "multiplier", "learning_rate", "movement")
 
@@ -51,9 +52,7 @@ class MultiplierReport:
         return asdict(self)
 
     def __str__(self) -> str:
-        rows = [_COLUMNS, *(_cells(each) for each in self.groups)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-        return "\n".join(_line(row, widths) for row in rows)
+        return "\n".join(aligned([_COLUMNS, *map(_cells, self.groups)]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +129,3 @@ def _cells(row: GroupReport) -> tuple[str, ...]:
         f"{row.learning_rate:.4g}",
         moved,
     )
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [row[0].ljust(widths[0])]
-    cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-    return "  ".join(cells).rstrip()

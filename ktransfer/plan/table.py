@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ktransfer.plan.stage import ALL, Stage
+from ktransfer.show.tables import aligned
 
 
 def table(stages: Sequence[Stage], num_blocks: int | None = None) -> str:
@@ -12,12 +13,7 @@ def table(stages: Sequence[Stage], num_blocks: int | None = None) -> str:
     rows = [_cells(stage, num_blocks) for stage in stages]
     columns = [name for name in rows[0] if any(row[name] for row in rows)]
     lines = [columns, *([row[name] or "-" for name in columns] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
+    return "\n".join(aligned(lines, left=range(len(columns)), ruled=True))
 
 
 def _cells(stage: Stage, num_blocks: int | None) -> dict[str, str]:

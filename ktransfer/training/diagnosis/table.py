@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ktransfer.show.tables import aligned
 from ktransfer.training.diagnosis.training import Row, check_history
 
 #: How a figure is written; the columns in their order. Those that no epoch has are left out.
@@ -44,9 +45,9 @@ def history_table(
         before, row = index, history[index]
         cells = [format(row[name], COLUMNS[name]) if name in row else "-" for name in columns]
         lines.append(["*" if row is kept else "", *cells])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = ["  ".join(map(_aligned, line, widths, ["", *columns])).rstrip() for line in lines]
-    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
+    # Words to the left, numbers to the right.
+    left = {at for at, name in enumerate(columns, 1) if name == "stage"}
+    return "\n".join(aligned(lines, left=left, ruled=True))
 
 
 def _shown(history: Sequence[Row], kept: Row | None, every: bool) -> list[int]:
@@ -57,8 +58,3 @@ def _shown(history: Sequence[Row], kept: Row | None, every: bool) -> list[int]:
     return [
         index for index in range(count) if every or index in near or {index - 1, index + 1} <= near
     ]
-
-
-def _aligned(cell: str, width: int, column: str) -> str:
-    """Words to the left, numbers to the right."""
-    return cell.ljust(width) if column == "stage" else cell.rjust(width)

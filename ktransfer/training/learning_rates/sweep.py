@@ -10,6 +10,7 @@ from typing import Any
 
 from ktransfer.charts import PALETTE, Axis, Curve, Panel, draw, write_svg
 from ktransfer.errors import InputError
+from ktransfer.show.tables import aligned
 from ktransfer.training.learning_rates.range_test import finite_or_none
 
 SWEEP_RATES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -102,11 +103,7 @@ class Sweep:
     def __str__(self) -> str:
         titles = ["rate", "epochs", "best epoch", "train loss", "val loss", "val accuracy", ""]
         lines = [titles, *([*_cells(trial), self._remark(trial)] for trial in self.trials)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        texts = [
-            "  ".join([*map(str.rjust, line[:-1], widths), line[-1]]).rstrip() for line in lines
-        ]
-        return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
+        return "\n".join(aligned(lines, left={len(titles) - 1}, ruled=True))
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON: None for what is not finite."""
