@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -15,6 +15,8 @@ from ktransfer.files.records import check_typed, with_tuples
 from ktransfer.plan import Plan
 from ktransfer.profile import SIMILAR_BELOW, Depth, DomainGap
 from ktransfer.profile.learning_curve import LearningCurve
+from ktransfer.show.results import Printed, Row
+from ktransfer.show.tables import aligned
 
 #: What divides small from large, and similar from different.
 THRESHOLDS = {
@@ -55,7 +57,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Advice:
+class Advice(Printed):
     """What to train, and why. Print it for a table.
 
     `advise` fills in what the 2x2 rule alone can say, `decide` what was measured as well.
@@ -105,25 +107,36 @@ class Advice:
 
     def table(self) -> str:
         """The candidates as aligned text; the head that is advised is marked with `*`."""
-        head = [["", *_COLUMNS]]
         rows = [_cells(each, chosen=each is self.expected) for each in self.candidates]
-        widths = [max(map(len, column)) for column in zip(*head, *rows, strict=True)]
-        lines = []
-        for cells in (*head, *rows):
-            mark, name, *figures = map(_aligned, cells, widths, range(len(cells)))
-            lines.append("  ".join((f"{mark}{name}", *figures)).rstrip())
-        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+        return "\n".join(aligned([_COLUMNS, *rows], ruled=True))
 
-    def __str__(self) -> str:
-        lines = [
-            f"{self.strategy} ({self.cell}), because:",
-            *(f"- {each}" for each in self.reasons),
-        ]
+    def decision(self) -> Iterator[Row]:
+        """What is advised and why, to be printed."""
+        yield Row("Decision", (f"{self.strategy} ({self.cell}), because:",))
+        yield Row("", self.reasons, bullet=True)
+
+    def printed(self, backbone: str = "") -> Iterator[Row]:
+        """What is advised and why, what else could be done, and whether more images would help.
+
+        Args:
+            backbone: name of the backbone, which the advice does not know.
+        """
+        yield from self.decision()
+        if self.plan:
+            depth = f"the last {self.num_trainable_blocks} of {self.num_blocks} blocks"
+            what = f"tries {depth}" if self.num_trainable_blocks else "trains the head only"
+            stages = " then ".join(each.name for each in self.plan.stages)
+            on = f" on {backbone}" if backbone else ""
+            yield Row("Plan", (f"{self.strategy}{on}: {stages}; {what}",))
         if self.candidates:
-            lines += ["", self.table()]
+            said = "* is the head that is advised; seconds and memory are estimates"
+            yield Row("Candidates", (said,))
+            yield Row("", tuple(self.table().splitlines()), verbatim=True)
+        if self.depths:
+            yield Row("By depth", tuple(map(_depth_line, self.depths)), verbatim=True)
         if self.more_data:
-            lines += ["", self.more_data.advice]
-        return "\n".join([*lines, f"Overfitting: {self.overfitting_risk}"])
+            yield Row("More images", (self.more_data.advice,))
+        yield Row("Overfitting", (self.overfitting_risk,))
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
@@ -165,7 +178,7 @@ def head_name(features: str) -> str:
 
 
 _COLUMNS = (
-    "candidate",
+    " candidate",
     "accuracy",
     "95 % interval",
     "LogME",
@@ -179,8 +192,7 @@ _COLUMNS = (
 def _cells(candidate: Candidate, *, chosen: bool) -> list[str]:
     accuracy, interval, scores = candidate.accuracy, candidate.interval, candidate.scores
     return [
-        "*" if chosen else " ",
-        candidate.name,
+        f"{'*' if chosen else ' '}{candidate.name}",
         "-" if accuracy is None else f"{accuracy:.1%}",
         "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
         *(f"{scores[name]:.2f}" if name in scores else "-" for name in ("logme", "h_score")),
@@ -190,9 +202,9 @@ def _cells(candidate: Candidate, *, chosen: bool) -> list[str]:
     ]
 
 
-def _aligned(cell: str, width: int, column: int) -> str:
-    """Words to the left, numbers to the right."""
-    return cell.ljust(width) if column < 2 else cell.rjust(width)
+def _depth_line(depth: Depth) -> str:
+    low, high = depth.interval
+    return f"{depth.block + 1:>3}  {depth.accuracy:6.1%}  ({low:.1%} to {high:.1%})  {depth.name}"
 
 
 def _candidate(data: Mapping[str, Any]) -> Candidate:

@@ -21,6 +21,7 @@ from ktransfer.data import (
 )
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.errors import InputError
+from ktransfer.show.results import Printed, Row, left_out
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -32,7 +33,7 @@ VIEWS, MIXED = 6, 2
 
 
 @dataclass(frozen=True)
-class Look:
+class Look(Printed):
     """What is on a page.
 
     Attributes:
@@ -61,6 +62,15 @@ class Look:
         """The same as plain data, ready for JSON."""
         images = [{"path": path, "label": label} for path, label in self.images]
         return {**asdict(self), "images": images}
+
+    def printed(self) -> Iterator[Row]:
+        """Where the page lies and what is on it."""
+        yield Row("Page", (f"{self.path}, {self.width:,} x {self.height:,} pixels",))
+        yield Row("Policies", (", ".join(self.augmentations),))
+        yield Row("Images", (f"{len(self.images)} of {self.num_images:,}:",))
+        yield Row("", tuple(f"{label}: {path}" for path, label in self.images), bullet=True)
+        yield from left_out(self.skipped)
+        yield Row("Notes", self.notes, bullet=True)
 
 
 def look(

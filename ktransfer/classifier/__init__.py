@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ktransfer.classifier.classifier import BackboneRecord, Classifier, summary_of
-    from ktransfer.classifier.results import Evaluation, FitResult, Summary, SummaryRow
+    from ktransfer.classifier.classifier import BackboneRecord, Classifier
+    from ktransfer.classifier.results import Evaluation, FitResult
+    from ktransfer.classifier.summary import Summary, SummaryRow, summary_of
 
 __all__ = [
     "BackboneRecord",
@@ -28,9 +29,9 @@ _HOME = {
     "Classifier": "classifier",
     "Evaluation": "results",
     "FitResult": "results",
-    "Summary": "results",
-    "SummaryRow": "results",
-    "summary_of": "classifier",
+    "Summary": "summary",
+    "SummaryRow": "summary",
+    "summary_of": "summary",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

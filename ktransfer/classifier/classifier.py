@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,8 +16,9 @@ from ktransfer.backbones import check_no_nan
 from ktransfer.backbones.saving import check_keeping
 from ktransfer.classifier.loading import read_run
 from ktransfer.classifier.predicting import probabilities_of
-from ktransfer.classifier.results import Evaluation, FitResult, Summary, SummaryRow
+from ktransfer.classifier.results import Evaluation, FitResult
 from ktransfer.classifier.shift import predict_under_shift
+from ktransfer.classifier.summary import Summary, summary_of
 from ktransfer.classifier.unseen import scored_apart
 from ktransfer.data import Part, Skipped, explain_failures, read_images, read_labelled
 from ktransfer.data.images.value_range import ValueRange
@@ -273,20 +274,3 @@ class Classifier:
         """Frozen and trained parameters per block and in all; print it for a table."""
         head = next(each for each in reversed(self.model.layers) if each.weights)
         return summary_of(self.blocks, self.model.count_params(), head.count_params())
-
-
-def summary_of(
-    blocks: Sequence[tuple[str, int, int]], num_parameters: int, num_of_head: int
-) -> Summary:
-    """The summary of a model.
-
-    Args:
-        blocks: as in `Classifier`.
-        num_parameters: of the whole model.
-        num_of_head: of its head.
-    """
-    rows = [SummaryRow(*block) for block in blocks]
-    preprocessing = num_parameters - num_of_head - sum(sum(counts) for _, *counts in blocks)
-    if preprocessing:  # EfficientNet keeps the statistics of its pixels as weights
-        rows.insert(0, SummaryRow("preprocessing", preprocessing, 0))
-    return Summary((*rows, SummaryRow("head", 0, num_of_head)))

@@ -1,8 +1,8 @@
-"""What `fit`, `evaluate` and `summary` return: plain data that prints and serialises."""
+"""What `fit` and `evaluate` return: plain data that prints and serialises."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,12 @@ from ktransfer.doctor import Finding
 from ktransfer.files.records import check_typed, with_tuples
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
+from ktransfer.show.results import Printed, Row, left_out
+from ktransfer.show.tables import aligned
 from ktransfer.training.diagnosis import Diagnosis, history_table
 from ktransfer.training.stage_result import StageResult
+
+_MOST_CLASSES = 20
 
 
 def _plain(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
@@ -41,9 +45,21 @@ def _rows(corruptions: Mapping[str, tuple[Score, ...]]) -> dict[str, list[dict[s
     }
 
 
+def _accuracy(label: str, found: Score, images: str) -> Row:
+    low, high = found.interval
+    said = f" on {found.num_images:,} {images} (95 % interval {low:.1%} to {high:.1%})"
+    return Row(label, (said,), figure=f"{found.accuracy:.1%}", verbatim=True)
+
+
+def _balanced(found: Score, part: str = "") -> Row:
+    on = f" on {part} images" if part else ""
+    figures = f"{found.balanced_accuracy:.1%} mean over classes, {found.macro_f1:.1%} macro F1"
+    return Row("Balanced", (figures + on,))
+
+
 @dataclass(frozen=True, eq=False)
-class FitResult:
-    """What a training did and how well it did.
+class FitResult(Printed):
+    """What a training did and how well it did; print it for a report.
 
     Attributes:
         validation: score on the validation images. The epoch was chosen on these, so it is a little
@@ -137,6 +153,47 @@ class FitResult:
         """Accuracy on the validation images, in [0, 1]."""
         return self.validation.accuracy
 
+    def printed(self, backbone: str = "") -> Iterator[Row]:
+        """What was decided, why, and how well it went.
+
+        Args:
+            backbone: name of the backbone, which the result does not know.
+        """
+        scores = {"validation": self.validation, **({"test": self.test} if self.test else {})}
+        for part, found in scores.items():
+            label = "Accuracy" if part == "validation" else ""
+            yield _accuracy(label, found, f"{part} images")
+        for part, found in scores.items():
+            yield _balanced(found, part)
+        yield from self.advice.decision()
+        yield Row("Carried out", (self._carried_out(backbone),))
+        yield Row("Stages", tuple(each for stage in self.stages for each in stage.sentences), True)
+        if self.diagnosis:
+            yield Row("Diagnosis", self.diagnosis.sentences)
+        yield Row("Overfitting", (self.overfitting_risk,))
+        yield Row("Hindsight", self.hindsight, True)
+        sizes = ", ".join(f"{size:,} {name}" for name, size in self.part_sizes.items())
+        yield Row("Images", (f"{sum(self.part_sizes.values()):,} used: {sizes}",))
+        classes = ", ".join(self.classes[:_MOST_CLASSES])
+        more = ", ..." if len(self.classes) > _MOST_CLASSES else ""
+        yield Row("Classes", (f"{len(self.classes)}: {classes}{more}",))
+        yield from left_out(self.skipped)
+        worth = [each for each in self.findings if each.severity != "info"]
+        found_there = tuple(f"{each.severity} {each.kind}: {each.message}" for each in worth)
+        yield Row("Findings", found_there, True)
+        yield Row("Notes", self.notes, True)
+        if self.interrupted:
+            yield Row("Interrupted", ("by Ctrl-C; the model has the best weights until then",))
+
+    def _carried_out(self, backbone: str) -> str:
+        widest = self.unfrozen
+        what = f"the head and the last {widest} of {self.plan.num_blocks} blocks"
+        return (
+            f"{self.carried_out}{f' on {backbone}' if backbone else ''}: "
+            f"{self.trainable_parameters:,} of {self.total_parameters:,} parameters trained, "
+            f"{what if widest else 'the head only'}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON: the fields of `ktransfer train --json`."""
         return {
@@ -214,8 +271,8 @@ class FitResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How good a model is on labelled images.
+class Evaluation(Printed):
+    """How good a model is on labelled images; print it for a report.
 
     Attributes:
         score: accuracy with its interval, per class, and the confusion matrix.
@@ -261,6 +318,52 @@ class Evaluation:
             return None
         return float(np.mean([each.accuracy for row in self.corruptions.values() for each in row]))
 
+    def printed(self, data: str = "") -> Iterator[Row]:
+        """Accuracy with its interval, and the share found of each class, the worst first.
+
+        Args:
+            data: what it was measured on, as the user calls it; the evaluation does not know.
+        """
+        whole = f"images of {data}" if data else "images"
+        part = whole if self.part == "all" else f"{self.part} images"
+        yield _accuracy("Accuracy", self.score, part)
+        # What the training never saw, where that is not everything.
+        for found, which in (
+            (self.apart.unseen, "that the training never saw"),
+            (self.apart.held_back, "that it held back to validate"),
+        ):
+            if found and found.num_images < self.score.num_images:
+                yield _accuracy("", found, which)
+        yield _balanced(self.score)
+        yield from self._per_class()
+        if self.corruptions:
+            yield from self._under_shift(self.corruptions)
+        yield from left_out(self.skipped)
+        yield Row("Notes", self.notes, True)
+
+    def _per_class(self) -> Iterator[Row]:
+        found = self.score
+        shares = found.per_class.items()
+        names = sorted((share, name) for name, share in shares if share is not None)
+        lines = tuple(
+            f"{share:6.1%}  {found.precision[name]:7.1%} {found.f1[name]:6.1%}  {name}"
+            for share, name in names[:_MOST_CLASSES]
+        )
+        yield Row("Per class", (" found  precise     F1", *lines), verbatim=True)
+        if len(names) > _MOST_CLASSES:
+            yield Row("", (f"and {len(names) - _MOST_CLASSES} better ones",))
+
+    def _under_shift(self, corruptions: Mapping[str, Sequence[Score]]) -> Iterator[Row]:
+        """Accuracy under each corruption, from the weakest to the strongest."""
+        head = ("strength    ", *(f"{each:>6}" for each in STRENGTHS))
+        rows = [
+            (name.replace("_", " "), *(f"{each.accuracy:.1%}" for each in scores))
+            for name, scores in corruptions.items()
+        ]
+        yield Row("Under shift", tuple(aligned([head, *rows])), verbatim=True)
+        mean = self.mean_corruption_accuracy
+        yield Row("", (f"{mean:.1%} on average, {self.accuracy:.1%} as they are",))
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
         return {
@@ -272,45 +375,3 @@ class Evaluation:
             "corruptions": _rows(self.corruptions) if self.corruptions else None,
             "mean_corruption_accuracy": self.mean_corruption_accuracy,
         }
-
-
-@dataclass(frozen=True)
-class SummaryRow:
-    """One block of the model, or its head: how many parameters are frozen, how many train."""
-
-    name: str
-    frozen: int
-    trainable: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Frozen and trainable parameters per block and in all; `str` of it is a table."""
-
-    rows: tuple[SummaryRow, ...]
-
-    @property
-    def frozen_parameters(self) -> int:
-        """Numbers that do not train, batch-norm statistics counted."""
-        return sum(row.frozen for row in self.rows)
-
-    @property
-    def trainable_parameters(self) -> int:
-        """Numbers that train."""
-        return sum(row.trainable for row in self.rows)
-
-    @property
-    def total_parameters(self) -> int:
-        """All numbers of the model."""
-        return self.frozen_parameters + self.trainable_parameters
-
-    def __str__(self) -> str:
-        total = SummaryRow("in all", self.frozen_parameters, self.trainable_parameters)
-        width = max(len(row.name) for row in (*self.rows, total))
-        lines = [f"{'block':<{width}}  {'frozen':>13}  {'trainable':>13}"]
-        rule = "-" * len(lines[0])
-        lines += [
-            f"{row.name:<{width}}  {row.frozen:>13,}  {row.trainable:>13,}"
-            for row in (*self.rows, total)
-        ]
-        return "\n".join([*lines[:-1], rule, lines[-1]])

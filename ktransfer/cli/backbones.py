@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,11 @@ from ktransfer.cli.program import KeyValue, json_option
 from ktransfer.cli.session import at_work
 from ktransfer.cli.started import elapsed
 from ktransfer.errors import InputError
+from ktransfer.show.results import Bold
+
+if TYPE_CHECKING:
+    from ktransfer.backbones.catalog import BackboneInfo
+    from ktransfer.recommend import Default, Recommendation
 
 Candidate = tuple[str, Mapping[str, Any]]
 
@@ -85,7 +90,7 @@ def backbones(
     if as_json:
         terminal.print_json({**found.to_dict(), "plot": plot, "seconds": seconds})
     else:
-        terminal.print_recommendation(found, data)
+        _print_recommendation(found, data)
         if plot:
             terminal.echo(f"picture: {plot}")
 
@@ -106,7 +111,7 @@ def _list(
         defaults = [asdict(each) for each in DEFAULTS]
         terminal.print_json({"backbones": [asdict(each) for each in rows], "defaults": defaults})
     else:
-        terminal.print_backbones(rows, DEFAULTS)
+        _print_backbones(rows, DEFAULTS)
 
 
 def _check(
@@ -126,3 +131,38 @@ def _check(
     Limits(**limits)
     early.check_labelled(data)
     return early.weights(weights)
+
+
+def _print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) -> None:
+    """A table of names, sizes and blocks, and which of them to begin with."""
+    terminal.echo(Bold(f"{'name':<20}{'parameters':>13}{'blocks':>8}{'input px':>10}"))
+    for row in rows:
+        terminal.echo(f"{row.name:<20}{row.parameters:>13,}{row.blocks:>8}{row.input_size[0]:>10}")
+    terminal.echo()
+    terminal.echo(
+        'Parameters without a classifier. KerasHub presets: "hub:NAME", with ktransfer[hub].'
+    )
+    terminal.heading("To begin with (--data DATA compares them on your images)")
+    for each in defaults:
+        options = "".join(f" {name}={value}" for name, value in each.options.items())
+        terminal.print_row(each.role, f"{each.name}{options}: {each.reason}")
+
+
+def _print_recommendation(found: Recommendation, data: str) -> None:
+    """The table, the heads of its columns in bold, and what to type next."""
+    from ktransfer.backbones import list_backbones
+
+    for line in str(found).splitlines():
+        stands_out = line.startswith(("best:", "     backbone"))
+        terminal.echo(Bold(line) if stands_out else line)
+    terminal.print_seconds(found.seconds)
+    best = found.best
+    command = ["ktransfer", "train", data, "--backbone", best.name]
+    for name, value in best.options.items():
+        command += ["--backbone-option", f"{name}={value}"]
+    if best.weights != "imagenet":
+        command += ["--weights", best.weights or "none"]
+    usual = {each.name: each.input_size for each in list_backbones()}.get(best.name)
+    if best.weights != "mini" and best.input_size and best.input_size != usual:
+        command += ["--input-size", str(best.input_size[0])]
+    terminal.print_next([*command, "--out", "runs/mine"])

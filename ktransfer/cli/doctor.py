@@ -11,6 +11,7 @@ from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.tuner_options import value_range_option
 from ktransfer.errors import InputError
+from ktransfer.show.results import width
 
 if TYPE_CHECKING:
     from ktransfer.doctor import Report
@@ -70,7 +71,7 @@ def doctor(
 def print_report(report: Report) -> None:
     """The findings, the most severe first, and the verdict."""
     for finding in report.findings:
-        for line in finding.lines(terminal.width()):
+        for line in finding.lines(width()):
             word = finding.severity if line.startswith(finding.severity) else ""
             colour = terminal.styled(word, bold=True, fg=_COLOURS[finding.severity])
             terminal.echo(colour if word else "", line.removeprefix(word))

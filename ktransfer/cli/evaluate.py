@@ -39,5 +39,5 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     if as_json:
         terminal.print_json({**evaluation.to_dict(), "run": run, "seconds": seconds})
     else:
-        terminal.print_evaluation(evaluation, data)
+        terminal.show(evaluation.printed(data))
         terminal.print_seconds(seconds)

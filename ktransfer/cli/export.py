@@ -86,6 +86,7 @@ def export(
             {**result.to_dict(), "run": run, "seconds": {**result.seconds, **seconds}}
         )
     else:
-        terminal.print_export(result)
+        terminal.show(result.printed())
         terminal.print_seconds({**seconds, **result.seconds})
-        terminal.print_after_export(result)
+        if result.format == "onnx":
+            terminal.print_next(["ktransfer", "predict", str(result.path), "photo.jpg"])

@@ -68,7 +68,7 @@ def look(
     if as_json:
         terminal.print_json({**page.to_dict(), "input_size": size, "seconds": seconds})
     else:
-        terminal.print_look(page)
+        terminal.show(page.printed())
         terminal.print_seconds(seconds)
 
 

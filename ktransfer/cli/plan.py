@@ -49,7 +49,7 @@ def plan(data: str, as_json: bool, **options: Any) -> None:
         name = {"backbone": tuner.backbone.name}
         terminal.print_json({**advice.to_dict(), **name, "seconds": seconds})
     else:
-        terminal.print_advice(advice, tuner.backbone.name)
+        terminal.show(advice.printed(tuner.backbone.name))
         terminal.print_seconds(seconds)
         terminal.print_next(_train_command(data, options))
 

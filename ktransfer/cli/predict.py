@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import csv
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -12,6 +16,9 @@ from ktransfer.cli import early, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.session import at_work, loaded
 from ktransfer.cli.started import elapsed
+from ktransfer.files.writing import aside
+from ktransfer.show.formulas import cell_of, path_cell
+from ktransfer.show.results import left_out
 from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
@@ -43,7 +50,7 @@ def predict(
     skipped: list[Skipped] = []
     classes: tuple[str, ...] = ()
     num_read = 0
-    with terminal.csv_writer(csv_file, overwrite=overwrite) as write:
+    with _csv_writer(csv_file, overwrite=overwrite) as write:
         for batch in _batches(model, paths, seconds, quiet=as_json):
             write(batch)
             num_read += len(batch)
@@ -52,7 +59,7 @@ def predict(
             if as_json:
                 found += [asdict(each) for each in batch]
             else:
-                terminal.print_predictions(batch)
+                terminal.show_text(batch)
         early.check_any_read(num_read, skipped)
     seconds["total"] = elapsed()
     if as_json:
@@ -66,7 +73,7 @@ def predict(
             }
         )
     else:
-        terminal.print_skipped(skipped)
+        terminal.show(left_out(skipped))
 
 
 def _batches(
@@ -94,3 +101,37 @@ def _of_file(
     # Where predictions are printed as they come, they show how far it is.
     with timed(seconds, "predict"), progress_bar("predicting", len(paths), shown=quiet) as show:
         yield from classifier.stream(paths, on_progress=show)
+
+
+@contextlib.contextmanager
+def _csv_writer(
+    name: str | None, *, overwrite: bool = False
+) -> Iterator[Callable[[Predictions], None]]:
+    """A file with path, label, probability and a column for each class; whole or not at all.
+
+    Args:
+        name: of the file; None: nothing is written.
+        overwrite: whether it may take the place of a file.
+
+    Yields:
+        A function that appends predictions, to be called at least once.
+    """
+    if name is None:
+        yield lambda predictions: None
+        return
+    with (
+        aside(Path(name), "--csv", overwrite=overwrite) as partial,
+        # Paths keep the very bytes that the system knows them by.
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        yield functools.partial(_append_csv, stream)
+
+
+def _append_csv(stream: TextIO, predictions: Predictions) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    if not stream.tell():
+        writer.writerow(["path", "label", "probability", *map(cell_of, predictions.classes)])
+    for each, row in zip(predictions, predictions.probabilities, strict=True):
+        # Nine digits give a float32 back exactly.
+        shares = [f"{share:.9g}" for share in (each.probability, *row)]
+        writer.writerow([path_cell(each.path or ""), cell_of(each.label), *shares])

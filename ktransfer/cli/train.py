@@ -153,11 +153,15 @@ def train(
         extra = {"out": out, "backbone": name, "seconds": seconds}
         terminal.print_json({**result.to_dict(), **extra})
     else:
-        terminal.print_fit(result, name)
+        terminal.show(result.printed(name))
         terminal.print_seconds(seconds)
-        terminal.print_saved(out, command["data"])
+        terminal.print_row("Saved", out)
+        terminal.print_next(
+            ["ktransfer", "evaluate", out, command["data"]],
+            ["ktransfer", "predict", out, "photo.jpg", "--csv", "predictions.csv"],
+        )
         if result.interrupted:
-            terminal.print_resumable(out)
+            terminal.print_next(["ktransfer", "train", "--resume", out])
     return INTERRUPTED if result.interrupted else 0
 
 
@@ -196,5 +200,5 @@ def _already_complete(run: str, *, as_json: bool) -> int:
         terminal.print_json({**tuner.result.to_dict(), **own})
     else:
         terminal.print_note(f"{run} was complete already; this is what came of it:")
-        terminal.print_fit(tuner.result, tuner.backbone.name)
+        terminal.show(tuner.result.printed(tuner.backbone.name))
     return 0

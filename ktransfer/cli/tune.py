@@ -136,8 +136,7 @@ def tune(
         extra = {"out": out, "backbone": name, "phases": seconds, "seconds": elapsed()}
         terminal.print_json({**result.to_dict(), **extra})
     else:
-        for line in str(result).splitlines():
-            terminal.echo(line)
+        terminal.show_text(result)
         terminal.print_seconds({**seconds, "total": elapsed()})
         terminal.print_next(
             ["ktransfer", "predict", result.model, "photo.jpg"],

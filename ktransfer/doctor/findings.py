@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ktransfer.show.printable import printable
+from ktransfer.show.results import PrintedLines
 
 SEVERITIES = ("error", "warning", "info")
 
@@ -122,7 +123,7 @@ def _wrapped(text: str, width: int, indent: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(PrintedLines):
     """What was found in a data set; `str` of it is a report for people.
 
     Attributes:

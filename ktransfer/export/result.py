@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ktransfer.export.agreement import Agreement
 from ktransfer.export.quantisation import Quantised
-from ktransfer.show.printable import printable
+from ktransfer.show.results import Printed, Row
 
 
 @dataclass(frozen=True)
-class ExportResult:
+class ExportResult(Printed):
     """An export that predicts the same as the model; print it for a table.
 
     Attributes:
@@ -118,5 +118,6 @@ class ExportResult:
         rows += [("Card", str(self.card)), *(("Note", each) for each in self.notes)]
         return rows
 
-    def __str__(self) -> str:
-        return "\n".join(printable(f"{label:<12}{text}") for label, text in self.rows())
+    def printed(self) -> Iterator[Row]:
+        """Where the export lies, and how it was proven."""
+        return (Row(label, (text,)) for label, text in self.rows())

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktransfer.data.images.header import Skipped
+from ktransfer.show.printable import printable
+from ktransfer.show.results import PrintedLines
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class Predictions(PrintedLines):
     """The classes of several images, in the order they were given.
 
     Attributes:
@@ -59,6 +61,16 @@ class Predictions:
         for row, best in enumerate(self.indices):
             path = self.paths[row] if self.paths else None
             yield Prediction(path, self.classes[best], float(self.probabilities[row, best]))
+
+    def __str__(self) -> str:
+        """A line for each image: probability, class, path."""
+        # The width of all names, so that one batch of a stream looks like the other.
+        width = max(len(printable(each)) for each in self.classes)
+        lines = (
+            f"{each.probability:6.1%}  {printable(each.label):<{width}}  {each.path or ''}"
+            for each in self
+        )
+        return "\n".join(map(printable, lines))
 
     @property
     def indices(self) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Names of files, classes and stages may hold anything: what a terminal is given is made safe here.
 
-`_progress` and `cli.terminal`, which write to it, pass all of it through here.
+`progress`, `results` and `cli.terminal`, which write to it, pass all of it through here.
 """
 
 from __future__ import annotations

@@ -65,6 +65,18 @@ class StageResult:
         """Whether the model is the work of this stage, too."""
         return bool(self.best_epoch) or self.solved
 
+    @property
+    def sentences(self) -> tuple[str, str]:
+        """How it went, and the proof that what was frozen stayed."""
+        right = f", {self.val_accuracy:.1%} right" if self.val_accuracy is not None else ""
+        before = "the ridge regression" if self.solved else "the weights of before"
+        kept = f"epoch {self.best_epoch}" if self.best_epoch else before
+        return (
+            f"{self.name}: {len(self.history)} epochs of batch {self.batch_size} in "
+            f"{self.seconds:.1f} s{'' if self.cached else ' (not cached)'}; kept {kept}{right}",
+            f"{self.name}: {self.proof or 'nothing was frozen'}",
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}

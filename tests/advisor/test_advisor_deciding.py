@@ -148,7 +148,7 @@ def test_every_candidate_has_its_figures():
     assert [each.trainable_parameters for each in heads] == [21, 12, 39, 75]
     assert [each.trainable_parameters for each in tuned] == [30, 60, 60]
     assert heads[2].memory_mb == pytest.approx(120 * 12 * 4 / 2**20)
-    chosen = [line for line in str(advice).splitlines() if line.startswith("*")]
+    chosen = [line for line in advice.table().splitlines() if line.startswith("*")]
     assert len(chosen) == 1
     assert advice.expected.name in chosen[0]
 

@@ -17,7 +17,7 @@ from ktransfer import FineTuner, cli
 from ktransfer.backbones import list_backbones
 from ktransfer.classifier.results import Evaluation
 from ktransfer.cli.session import resumable
-from ktransfer.cli.terminal import print_evaluation, print_json, printable
+from ktransfer.cli.terminal import print_json, printable, show
 from ktransfer.demo import draw_demo_photos
 from ktransfer.metrics import score
 
@@ -112,7 +112,7 @@ def test_evaluate_agrees_with_the_fine_tuner(trained, tuner, photos, capsys):
     expected = evaluation.to_dict()
     assert {name: found[name] for name in expected} == json.loads(json.dumps(expected))
     assert found["part"] == "test"
-    print_evaluation(evaluation, "photos")
+    show(evaluation.printed("photos"))
     text = words(capsys.readouterr().out)
     assert f"Accuracy {expected['accuracy']:.1%} on 5 test images" in text
 
@@ -124,7 +124,7 @@ def test_corruptions_are_a_table_for_people_and_figures_for_programs(
     evaluation = tuner.evaluate(photos, corruptions=True)
     expected = json.loads(json.dumps(evaluation.to_dict()))
     assert {name: found[name] for name in expected} == expected
-    print_evaluation(evaluation, "photos")
+    show(evaluation.printed("photos"))
     text = words(capsys.readouterr().out)
     rows = expected["corruptions"]
     for name in ("grey", "blur", "noise", "colour_shift"):
@@ -135,7 +135,7 @@ def test_corruptions_are_a_table_for_people_and_figures_for_programs(
 
 def test_figures_of_classes_are_printed_the_worst_first(capsys):
     found = score(np.array([0, 0, 0, 1, 1, 0]), np.array([0, 0, 0, 1, 1, 1]), ("ant", "bee", "cat"))
-    print_evaluation(Evaluation(found, "test", (), ()), "photos")
+    print(Evaluation(found, "test", (), ()))
     text = words(capsys.readouterr().out)
     assert "83.3% mean over classes, 82.9% macro F1" in text
     assert "found precise F1 66.7% 100.0% 80.0% bee 100.0% 75.0% 85.7% ant" in text

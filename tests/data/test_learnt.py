@@ -11,7 +11,7 @@ from conftest import small_network, write_pictures
 
 from ktransfer import FineTuner, RunError
 from ktransfer.backbones import load_backbone
-from ktransfer.cli.terminal import print_evaluation
+from ktransfer.cli.terminal import show
 from ktransfer.data import Part, read_data
 from ktransfer.data.learnt import KINDS, TRAINED, UNSEEN, VALIDATED, Learnt
 from ktransfer.files.archives import DamageError
@@ -71,7 +71,7 @@ def test_what_was_trained_on_is_counted_and_the_unseen_is_scored_apart(trained, 
 
 def test_command_line_says_images_of_the_folder_and_the_unseen_apart(trained, mixed, capsys):
     evaluation = trained[0].evaluate(mixed)
-    print_evaluation(evaluation, "somewhere")
+    show(evaluation.printed("somewhere"))
     said = capsys.readouterr().out
     assert "on 41 images of somewhere (" in said
     assert f"on {3 * NEW} that the training never saw" in said

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from conftest import small_network, write_pictures
 
 from ktransfer import FineTuner, cli
-from ktransfer.cli.terminal import echo, print_fit, styled
+from ktransfer.cli.terminal import echo, show, styled
 from ktransfer.data import read_data
 from ktransfer.doctor import inspect_data, write_manifest
 from ktransfer.plan import linear_probe
@@ -73,7 +73,7 @@ def test_training_shows_no_name_raw(tmp_path, capsys, monkeypatch):
     plan = linear_probe(epochs=1)
     plan = dataclasses.replace(plan, stages=[dataclasses.replace(plan.stages[0], name="[/x]")])
     result = tuner.fit(photos, plan=plan)
-    print_fit(result, HOSTILE)
+    show(result.printed(HOSTILE))
     said = capsys.readouterr()
     assert "[x]\\x1b]0;title" in said.err  # the contradiction is told while it trains
     assert "[/x]: 1 epochs" in said.out

@@ -63,6 +63,13 @@ class Diagnosis:
             for name, value in asdict(self).items()
         }
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The verdict with its reasons, and the first two things to try."""
+        verdict = self.verdict.replace("_", " ")
+        tries = (f"try: {each}" for each in self.suggestions[:2])
+        return (f"{verdict}: {' '.join(self.reasons)}", *tries)
+
     def __str__(self) -> str:
         lines = [self.verdict.replace("_", " "), *(f"  {reason}" for reason in self.reasons)]
         tries = [f"  - {suggestion}" for suggestion in self.suggestions]
