@@ -13,7 +13,7 @@ import numpy as np
 
 from ktransfer._version import __version__
 from ktransfer.backbones import check_no_nan
-from ktransfer.backbones.saving import check_keeping
+from ktransfer.backbones.serialization import check_keeping
 from ktransfer.classifier.loading import read_run
 from ktransfer.classifier.predicting import probabilities_of
 from ktransfer.classifier.results import Evaluation, FitResult

@@ -6,7 +6,7 @@ all that can be checked without them. Results go to standard output, progress to
 
 from __future__ import annotations
 
-import ktransfer.cli.started  # noqa: F401 - before click
+import ktransfer.cli.startup  # noqa: F401 - before click
 
 # isort: split
 import click

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import KeyValue, json_option
-from ktransfer.cli.session import at_work
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
 from ktransfer.show.results import Bold
 
@@ -78,7 +77,7 @@ def backbones(
         return
     own_weights = _check(data, candidates, weights, limits)
     models = [weights, *(str(each["weights"]) for _, each in candidates if "weights" in each)]
-    early.check_file(plot, "--plot", data, models=models, overwrite=overwrite, ending=".svg")
+    checks.check_file(plot, "--plot", data, models=models, overwrite=overwrite, ending=".svg")
     seconds: dict[str, float] = {}
     with at_work(seconds):
         from ktransfer.recommend import recommend_backbones
@@ -124,13 +123,13 @@ def _check(
     from ktransfer.recommend.limits import Limits
 
     for name, options in candidates:
-        early.check_backbone(name)
+        checks.check_backbone(name)
         own = options.get("weights")
         if own is not None:
-            early.weights(str(own))
+            checks.checked_weights(str(own))
     Limits(**limits)
-    early.check_labelled(data)
-    return early.weights(weights)
+    checks.check_labelled(data)
+    return checks.checked_weights(weights)
 
 
 def _print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) -> None:

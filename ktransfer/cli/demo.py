@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktransfer.cli import early, terminal
+from ktransfer.cli import terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.startup import at_work, elapsed
+from ktransfer.errors import InputError
 from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _demo_folder(out: str | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="ktransfer-demo-") as folder:
             yield Path(folder)
         return
-    kept = early.check_demo_folder(out)
+    kept = _checked_folder(out)
     try:
         yield kept
     except BaseException:
@@ -98,3 +98,13 @@ def _print_end(out: str | None) -> None:
         ["ktransfer", "predict", run, os.path.join(photos, "test")],
         ["ktransfer", "train", "photos/", "--out", "runs/photos"],
     )
+
+
+def _checked_folder(folder: str) -> Path:
+    """The folder; an `InputError` if it is not empty, or could not be written to."""
+    from ktransfer.runs.saving import check_output_folder
+
+    path = Path(folder)
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"the output folder {folder!r} is not empty; name a new folder")
+    return check_output_folder(folder)

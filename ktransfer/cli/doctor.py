@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import json_option
 from ktransfer.cli.tuner_options import value_range_option
 from ktransfer.errors import InputError
@@ -49,7 +49,7 @@ def doctor(
     """
     if exclude and out is None:
         raise InputError("--exclude needs --out MANIFEST.csv, the manifest to leave them out of")
-    early.check_file(out, "--out", data, overwrite=overwrite, ending=".csv")
+    checks.check_file(out, "--out", data, overwrite=overwrite, ending=".csv")
     from ktransfer.doctor import inspect_data, write_manifest
 
     examined = inspect_data(data, verbose=True, value_range=value_range)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work, loaded
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.session import loaded
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.show.timing import timed
 
 
@@ -28,8 +28,10 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
 
     Images that RUN was trained on are counted, and those that it never saw scored apart.
     """
-    early.check_run(run)
-    early.check_labelled(data, of_run=True)
+    from ktransfer.runs.record import read_record
+
+    read_record(run)
+    checks.check_labelled(data, of_run=True)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         tuner = loaded(run, seconds)

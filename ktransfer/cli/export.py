@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work, loaded
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.session import loaded
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.export.formats import DEFAULT_OPSET
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS
 from ktransfer.show.timing import timed
@@ -74,7 +74,7 @@ def export(
         "validation": data,
         "overwrite": overwrite,
     }
-    early.check_export(run, out, format_name, opset, options)
+    _check(run, out, format_name, opset, options)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         tuner = loaded(run, seconds)
@@ -90,3 +90,37 @@ def export(
         terminal.print_seconds({**seconds, **result.seconds})
         if result.format == "onnx":
             terminal.print_next(["ktransfer", "predict", str(result.path), "photo.jpg"])
+
+
+def _check(
+    run: str, out: str, format_name: str | None, opset: int, options: dict[str, Any]
+) -> None:
+    """Raises the error of `FineTuner.export` for all that can be seen before the run is loaded.
+
+    Args:
+        run: its folder.
+        out: where to.
+        format_name: as what.
+        opset: of ONNX.
+        options: the others of `FineTuner.export`.
+    """
+    from ktransfer.export import Request, check_calibration, check_images
+    from ktransfer.runs.record import read_record
+
+    record = read_record(run)
+    quantise, max_loss = options["quantise"], options["max_loss"]
+    overwrite = options["overwrite"]
+    Request.of(
+        out,
+        format_name,
+        opset,
+        overwrite=overwrite,
+        quantise=quantise,
+        max_loss=max_loss,
+        images=(options["validation"], options["calibration"]),
+        models=(run,),
+    )
+    check_images(options["validation"], record["data"])
+    if quantise == "int8":
+        check_calibration(options["calibration"], record["data"])
+    checks.check_paths([options[each] for each in ("validation", "calibration") if options[each]])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 
 from ktransfer.augment.policies import AUGMENTATIONS
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.cli.tuner_options import value_range_option
 from ktransfer.errors import InputError
 from ktransfer.show.timing import timed
@@ -47,8 +46,8 @@ def look(
 
     A row for an image: the file, what the network sees of it, and its views in the first epochs.
     """
-    early.check_labelled(data)
-    early.check_file(out, "--out", data, overwrite=overwrite, ending=".png")
+    checks.check_labelled(data)
+    checks.check_file(out, "--out", data, overwrite=overwrite, ending=".png")
     size = _size(backbone, input_size)
     seconds: dict[str, float] = {}
     with at_work(seconds):
@@ -78,7 +77,7 @@ def _size(backbone: str | None, input_size: int | None) -> tuple[int, int]:
         return (input_size or _INPUT_PX,) * 2
     if backbone.startswith("hub:"):
         raise InputError(f"the size of {backbone!r} is not known here: give --input-size N")
-    early.check_backbone(backbone)
+    checks.check_backbone(backbone)
     from ktransfer.backbones import list_backbones
 
     sizes = {each.name.casefold(): each.input_size for each in list_backbones()}

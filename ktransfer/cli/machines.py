@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ktransfer.cli import early, terminal
-from ktransfer.cli.session import at_work
-from ktransfer.cli.started import elapsed
+from ktransfer.cli import checks, terminal
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,9 +93,9 @@ def work(
     if data is None:
         raise InputError("a worker needs DATA: the same images as the chief's")
     _refuse_options_of_the_chief(context)
-    early.check_backbone(options["backbone"])
-    weights = early.weights(options["weights"])
-    early.check_labelled(data)
+    checks.check_backbone(options["backbone"])
+    weights = checks.checked_weights(options["weights"])
+    checks.check_labelled(data)
     from ktransfer.tuner import search
 
     seconds: dict[str, float] = {}

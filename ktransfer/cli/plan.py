@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.cli.tuner_options import built, fine_tuning_option, tuner_options, words_of
 from ktransfer.show.timing import timed
 
@@ -27,10 +26,10 @@ def plan(data: str, as_json: bool, **options: Any) -> None:
     would get right on the features of several depths. `train` does the same first, and finds in
     the cache what was computed here.
     """
-    early.check_backbone(options["backbone"])
-    options["weights"] = early.weights(options["weights"])
-    similarity = early.similarity(options["similarity"])
-    early.check_labelled(data)
+    checks.check_backbone(options["backbone"])
+    options["weights"] = checks.checked_weights(options["weights"])
+    similarity = checks.checked_similarity(options["similarity"])
+    checks.check_labelled(data)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         with timed(seconds, "backbone"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work, loaded
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.session import loaded
+from ktransfer.cli.startup import at_work, elapsed
+from ktransfer.errors import InputError
 from ktransfer.files.writing import aside
 from ktransfer.show.formulas import cell_of, path_cell
 from ktransfer.show.results import left_out
@@ -42,9 +44,9 @@ def predict(
     MODEL is the folder of a run, or an ONNX file that was exported from one. Of a file the
     predictions come as they are made, and TensorFlow is not needed.
     """
-    early.check_model(model)
-    early.check_paths(paths)
-    early.check_file(csv_file, "--csv", paths, models=[model], overwrite=overwrite, ending=".csv")
+    _check_model(model)
+    checks.check_paths(paths)
+    checks.check_file(csv_file, "--csv", paths, models=[model], overwrite=overwrite, ending=".csv")
     seconds: dict[str, float] = {}
     found: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
@@ -60,7 +62,7 @@ def predict(
                 found += [asdict(each) for each in batch]
             else:
                 terminal.show_text(batch)
-        early.check_any_read(num_read, skipped)
+        _check_any_read(num_read, skipped)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json(
@@ -80,7 +82,7 @@ def _batches(
     model: str, paths: Sequence[str], seconds: dict[str, float], *, quiet: bool
 ) -> Iterator[Predictions]:
     """The predictions of a run at once, or those of a file as they are made."""
-    if early.is_exported(model):
+    if _is_exported(model):
         yield from _of_file(model, paths, seconds, quiet=quiet)
         return
     with at_work(seconds):
@@ -135,3 +137,28 @@ def _append_csv(stream: TextIO, predictions: Predictions) -> None:
         # Nine digits give a float32 back exactly.
         shares = [f"{share:.9g}" for share in (each.probability, *row)]
         writer.writerow([path_cell(each.path or ""), cell_of(each.label), *shares])
+
+
+def _check_model(model: str) -> None:
+    """Raises a `RunError` if there is neither a run nor a file."""
+    if not _is_exported(model):
+        from ktransfer.runs.record import read_record
+
+        read_record(model)
+
+
+def _is_exported(model: str) -> bool:
+    """Whether a model is, or should be, an exported file; else it is the folder of a run."""
+    named_so = model.lower().endswith(".onnx") and not os.path.isdir(model)
+    return named_so or os.path.isfile(model)
+
+
+def _check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:
+    """Raises an `InputError` that names the files if none could be read."""
+    if num_read:
+        return
+    if not skipped:
+        raise InputError("there is no file in the folders given, nothing to predict on")
+    named = "; ".join(f"{each.path}: {each.reason}" for each in skipped[:20])
+    more = f"; and {len(skipped) - 20} more" if len(skipped) > 20 else ""
+    raise InputError(f"none of the {len(skipped)} files can be read: {named}{more}")

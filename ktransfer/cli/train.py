@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import functools
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ktransfer.augment.policies import AUGMENTATIONS
-from ktransfer.cli import early, terminal
+from ktransfer.cli import checks, terminal
 from ktransfer.cli.program import INTERRUPTED, json_option
-from ktransfer.cli.session import at_work, loaded, resumable
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
+from ktransfer.cli.session import loaded
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.cli.tuner_options import built, fine_tuning_option, named, tuner_options
-from ktransfer.errors import RunError
+from ktransfer.errors import InputError, RunError, unknown_name
+from ktransfer.files.reading import read_plain
 from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.classifier.results import FitResult
 
+_MOST_PLAN_MB = 16
 _FIT_OPTIONS = (
     "unfreeze",
     "epochs",
@@ -136,15 +141,17 @@ def train(
     cores it ends with the same weights, bit for bit.
     """
     if resume is None:
-        out, command = early.new_training(data, out, options, overwrite=overwrite)
+        out, command = _new_training(data, out, options, overwrite=overwrite)
     else:
-        early.check_only_resume(context)
-        if early.is_complete(resume):
+        check_only_resume(context)
+        if _is_complete(resume):
             return _already_complete(resume, as_json=as_json)
-        out, command = resume, early.training_to_resume(resume, data)
+        out, command = resume, _training_to_resume(resume, data)
+    from ktransfer.runs.unfinished import forget_command
+
     seconds: dict[str, float] = {}
-    begun = functools.partial(early.has_begun, out)
-    forget = functools.partial(early.forget, out)
+    begun = functools.partial(_has_begun, out)
+    forget = functools.partial(forget_command, out)
     again = resume is not None
     with resumable("train", out, begun, forget, resumed=again), at_work(seconds):
         result, name = _trained(command, out, resume=again, seconds=seconds)
@@ -168,21 +175,21 @@ def train(
 def _trained(
     command: dict[str, Any], out: str, *, resume: bool, seconds: dict[str, float]
 ) -> tuple[FitResult, str]:
-    """Carry out a command that `_early` has checked, or go on with it."""
+    """Carry out a command that was checked, or go on with it."""
     from ktransfer.plan import Plan
 
     with timed(seconds, "backbone"):
         tuner = built(command)
     plan = command["plan"]
     # Killed before its first step, it has nothing to go on from, and begins.
-    resume = resume and early.has_begun(out)
+    resume = resume and _has_begun(out)
     result = tuner.fit(
         command["data"],
         plan=Plan.from_dict(plan) if isinstance(plan, dict) else plan,
         out=out,
         resume=resume,
-        # That it may be, `_early` has checked, before the command was noted there.
-        overwrite=not resume and early.holds_run(out),
+        # That it may be was checked before the command was noted there.
+        overwrite=not resume and _holds_run(out),
         **named(_FIT_OPTIONS, command),
     )
     seconds |= result.seconds
@@ -202,3 +209,80 @@ def _already_complete(run: str, *, as_json: bool) -> int:
         terminal.print_note(f"{run} was complete already; this is what came of it:")
         terminal.show(tuner.result.printed(tuner.backbone.name))
     return 0
+
+
+def _new_training(
+    data: str | None, out: str | None, options: dict[str, Any], *, overwrite: bool
+) -> tuple[str, dict[str, Any]]:
+    """Checks a command to train, and notes it in the folder of the run to be.
+
+    Returns:
+        The folder, and the command as plain data.
+    """
+    from ktransfer.runs.saving import check_output_folder
+    from ktransfer.runs.unfinished import write_command
+
+    if data is None or out is None:
+        missing = "DATA" if data is None else "--out RUN"
+        raise InputError(f"train needs {missing}, or --resume RUN to go on with a training")
+    command = {**command_of(data, options), "plan": checked_plan(options["plan"])}
+    checks.check_labelled(data, options["class_names"])
+    check_no_training(out, overwrite=overwrite)
+    check_output_folder(out, overwrite=overwrite)
+    write_command(out, command)
+    return out, command
+
+
+def _training_to_resume(run: str, data: str | None) -> dict[str, Any]:
+    """The command that began a training which was not finished, with the data where it is now."""
+    from ktransfer.runs.unfinished import read_command
+
+    return command_to_resume(read_command(run), data, run)
+
+
+def checked_plan(value: str) -> str | dict[str, Any]:
+    """A plan's name, or the plan that a JSON file holds, as plain data."""
+    from ktransfer.advisor import ADVISED
+    from ktransfer.plan import PLAN_NAMES, Plan
+
+    if value in (*ADVISED, *PLAN_NAMES):
+        return value
+    if not value.endswith(".json") and not os.path.isfile(value):
+        raise unknown_name("plan", value, (*ADVISED, *PLAN_NAMES))
+    try:
+        text = read_plain(Path(value), most_mb=_MOST_PLAN_MB, follow_links=True).decode("utf-8")
+    except ValueError as error:
+        raise InputError(f"--plan {value!r} cannot be read: {error}") from error
+    return Plan.from_json(text).to_dict()
+
+
+def check_no_training(folder: str, *, overwrite: bool) -> None:
+    """Raises a `RunError` if a training that was not finished lies there."""
+    from ktransfer.runs.unfinished import is_unfinished
+
+    if is_unfinished(folder) and not overwrite:
+        raise RunError(
+            f"{folder} holds a training that was not finished: --resume {folder} goes on with it, "
+            "--overwrite starts anew"
+        )
+
+
+def _is_complete(folder: str) -> bool:
+    """Whether a folder holds a run, and no training that was not finished."""
+    from ktransfer.runs.unfinished import is_unfinished
+
+    return _holds_run(folder) and not is_unfinished(folder)
+
+
+def _holds_run(folder: str) -> bool:
+    """Whether there is a saved run."""
+    from ktransfer.runs.record import RECORD_NAME
+
+    return os.path.isfile(os.path.join(folder, RECORD_NAME))
+
+
+def _has_begun(folder: str) -> bool:
+    """Whether the training there came as far as to note what it is made of."""
+    from ktransfer.runs.unfinished import CHECKPOINT_FOLDER, REQUEST_NAME
+
+    return os.path.isfile(os.path.join(folder, CHECKPOINT_FOLDER, REQUEST_NAME))

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from ktransfer.cli import early, machines, terminal
+from ktransfer.cli import checks, machines, terminal
 from ktransfer.cli.program import json_option
-from ktransfer.cli.session import at_work, resumable
-from ktransfer.cli.started import elapsed
+from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
+from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.cli.tuner_options import tuner_options, words_of
 from ktransfer.errors import InputError
 
@@ -125,8 +125,8 @@ def tune(
     if resume is None:
         out, command = _new_search(data, out, options)
     else:
-        early.check_only_resume(context)
-        out, command = resume, early.command_to_resume(search.read_command(resume), data, resume)
+        check_only_resume(context)
+        out, command = resume, command_to_resume(search.read_command(resume), data, resume)
     seconds: dict[str, float] = {}
     begun, forget = functools.partial(search.has_begun, out), functools.partial(search.forget, out)
     again = resume is not None
@@ -160,7 +160,7 @@ def _new_search(
     from ktransfer.tuner import search
 
     search.check_options(options, _TRIALS)
-    command = early.command_of(data, options)
-    early.check_labelled(data)
+    command = command_of(data, options)
+    checks.check_labelled(data)
     search.note_command(out, command)
     return out, command

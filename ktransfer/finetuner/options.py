@@ -20,7 +20,8 @@ from ktransfer.errors import InputError, RunError, near_names, unknown_name
 from ktransfer.features import CACHE_DTYPES, DEFAULT_BUDGET_MB
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
-from ktransfer.runs.saving import RECORD_NAME, check_output_folder
+from ktransfer.runs.record import RECORD_NAME
+from ktransfer.runs.saving import check_output_folder
 from ktransfer.training import CacheMode, Checkpoints, check_cache_mode
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ktransfer import FineTuner, cli
 from ktransfer.backbones import list_backbones
 from ktransfer.classifier.results import Evaluation
-from ktransfer.cli.session import resumable
+from ktransfer.cli.resume import resumable
 from ktransfer.cli.terminal import print_json, printable, show
 from ktransfer.demo import draw_demo_photos
 from ktransfer.metrics import score
@@ -349,7 +349,7 @@ def test_the_terminal_is_spared_the_chatter_of_tensorflow(trained, photos):
 def test_real_errors_pass_the_sieve():
     code = (
         "import os, sys\n"
-        "from ktransfer.cli.quiet import hide_chatter\n"
+        "from ktransfer.cli.startup import hide_chatter\n"
         "hide_chatter()\n"
         "os.write(2, b'I0000 00:00:17.5   99 port.cc:153] oneDNN custom operations are on\\n')\n"
         "os.write(2, b'F0000 00:00:17.5   99 check.cc:1] Check failed\\n')\n"

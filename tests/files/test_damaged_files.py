@@ -8,7 +8,8 @@ import pytest
 
 from ktransfer import InputError, RunError
 from ktransfer.advisor import Advice
-from ktransfer.cli import early
+from ktransfer.cli.resume import command_to_resume
+from ktransfer.cli.train import checked_plan
 from ktransfer.features import FEATURE_SETS
 from ktransfer.plan import linear_probe
 from ktransfer.profile import Profile
@@ -115,7 +116,7 @@ def test_trial_that_is_none_is_named(tmp_path, changes, message):
 )
 def test_noted_command_that_is_none_is_refused(changes, message):
     with pytest.raises(RunError, match=f"the command noted in runs/x is damaged: {message}"):
-        early.command_to_resume({**COMMAND, **changes}, None, "runs/x")
+        command_to_resume({**COMMAND, **changes}, None, "runs/x")
 
 
 def test_search_whose_command_lacks_an_option_names_it(tmp_path, pictures):
@@ -136,7 +137,7 @@ def test_advice_of_a_wrong_kind_is_refused():
 def test_plan_that_is_no_plain_file_is_refused(tmp_path, make):
     make(tmp_path / "plan.json")
     with pytest.raises(InputError, match=r"plan\.json' cannot be read: .*where a plain file"):
-        early.plan(str(tmp_path / "plan.json"))
+        checked_plan(str(tmp_path / "plan.json"))
 
 
 def test_weights_that_lead_elsewhere_are_refused(tmp_path):

@@ -26,7 +26,8 @@ from training_networks import make_plan, make_stage, three_blocks
 
 from ktransfer import FineTuner, InputError, RunError
 from ktransfer.backbones.weights import load_weights_file
-from ktransfer.cli import early, terminal
+from ktransfer.cli import terminal
+from ktransfer.cli.train import checked_plan
 from ktransfer.data.learnt import KINDS, Learnt
 from ktransfer.features import FEATURE_SETS
 from ktransfer.plan import named_plan
@@ -145,7 +146,7 @@ _OTHERS: dict[str, Callable[[Path], Any]] = {
     ],
     "profile.npz": _profile,
     "learnt.npz": _learnt,
-    "plan.json": lambda folder: early.plan(str(folder / "plan.json")),
+    "plan.json": lambda folder: checked_plan(str(folder / "plan.json")),
 }
 
 

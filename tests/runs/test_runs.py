@@ -13,7 +13,7 @@ from hostile import members_of, packed
 
 from ktransfer import RunError
 from ktransfer.classifier.loading import read_run
-from ktransfer.cli.early import check_no_training
+from ktransfer.cli.train import check_no_training
 from ktransfer.runs.saving import check_output_folder, write_run
 from ktransfer.runs.unfinished import (
     clear_training,

@@ -1,5 +1,6 @@
-"""Keeps the chatter of TensorFlow's C++ libraries off the terminal, and lets real errors through.
+"""The start of a command: when it was, what is slow to import, TensorFlow's chatter hidden.
 
+The chatter of TensorFlow's C++ libraries is kept off the terminal, and real errors come through.
 TensorFlow 2.21 prints to file descriptor 2 before its log level applies, and no environment
 variable stops that (https://github.com/tensorflow/tensorflow/issues/100442; once that is mended,
 setting the level will do). So file descriptor 2 leads through a process of its own, this file, that
@@ -7,12 +8,22 @@ drops known lines. A thread would not do: it dies with the process, and with it 
 crash.
 """
 
+from __future__ import annotations
+
 import atexit
+import contextlib
 import os
 import re
-import signal
-import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+
+# This is imported before click is, since `total` is what the user waits.
+_STARTED = time.perf_counter()
 
 _CHATTER = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog"
@@ -26,10 +37,32 @@ _CHATTER = re.compile(
 )
 
 
+def elapsed() -> float:
+    """Seconds since the program began."""
+    return time.perf_counter() - _STARTED
+
+
+@contextlib.contextmanager
+def at_work(seconds: dict[str, float]) -> Iterator[None]:
+    """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
+    from ktransfer.errors.keras import check_keras
+    from ktransfer.show.progress import working
+    from ktransfer.show.timing import timed
+
+    check_keras()
+    hide_chatter()
+    with timed(seconds, "import"), working("loading TensorFlow"):
+        import ktransfer.finetuner  # noqa: F401
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
 def hide_chatter() -> None:
     """To be called before TensorFlow is imported; who sets TF_CPP_MIN_LOG_LEVEL sees all."""
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ or not _owns_stderr():
         return
+    import subprocess
+
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     terminal = os.dup(2)
     command = [sys.executable, "-I", "-S", __file__]
@@ -51,6 +84,8 @@ def _owns_stderr() -> bool:
 
 def _finish(terminal: int, sieve: subprocess.Popen[bytes]) -> None:
     """Let the sieve print its last line before the shell prints its prompt."""
+    import subprocess
+
     os.dup2(terminal, 2)
     try:
         sieve.wait(timeout=1.0)
@@ -59,6 +94,8 @@ def _finish(terminal: int, sieve: subprocess.Popen[bytes]) -> None:
 
 
 def _sift() -> None:
+    import signal
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; we end when it does
     for line in sys.stdin.buffer:
         if not _CHATTER.match(line):

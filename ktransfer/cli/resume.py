@@ -1,0 +1,116 @@
+"""What `train` and `tune` share: a command is noted, and gone on with after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from ktransfer.cli.checks import (
+    check_backbone,
+    check_labelled,
+    checked_similarity,
+    checked_weights,
+    is_weights_file,
+)
+from ktransfer.errors import InputError, RunError
+
+
+def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Checked options of the tuner and the data, for a later run in another folder."""
+    check_backbone(options["backbone"])
+    own = checked_weights(options["weights"])
+    return {
+        **options,
+        "data": _absolute(data),
+        "weights": os.path.abspath(own) if own and is_weights_file(own) else own,
+        "similarity": checked_similarity(options["similarity"]),
+    }
+
+
+def command_to_resume(command: dict[str, Any], data: str | None, folder: str) -> dict[str, Any]:
+    """A command that was noted, checked, with the data where it is now.
+
+    Raises:
+        RunError: what every command says is missing, or of another kind.
+        InputError: the data or the weights are no longer there.
+    """
+    if data is not None:
+        command["data"] = _absolute(data)
+    texts = {name: command.get(name) for name in ("data", "backbone", "weights")}
+    optional = texts["weights"] is None
+    for name, value in texts.items():
+        if not isinstance(value, str) and not (name == "weights" and optional):
+            raise RunError(f"the command noted in {folder} is damaged: {name!r} is {value!r}")
+    names = command.get("class_names")
+    if names is not None and not _are_strings(names):
+        raise RunError(f"the command noted in {folder} is damaged: 'class_names' is {names!r}")
+    options = command.get("backbone_options")
+    if not isinstance(options, list) or not all(
+        isinstance(each, list) and len(each) == 2 and isinstance(each[0], str) for each in options
+    ):
+        raise RunError(
+            f"the command noted in {folder} is damaged: 'backbone_options' is {options!r}"
+        )
+    check_labelled(command["data"], command.get("class_names"))
+    if command["weights"]:
+        checked_weights(command["weights"])
+    return command
+
+
+def check_only_resume(context: click.Context) -> None:
+    """Refuses options beside --resume, which takes all of them from the run."""
+    given = [
+        each.opts[0]
+        for each in context.command.params
+        if context.get_parameter_source(str(each.name)) == ParameterSource.COMMANDLINE
+        and each.name not in ("resume", "data", "as_json")
+    ]
+    if given:
+        raise InputError(f"--resume takes all options from the run: leave out {', '.join(given)}")
+
+
+@contextlib.contextmanager
+def resumable(
+    command: str,
+    out: str,
+    has_begun: Callable[[], bool],
+    forget: Callable[[], None],
+    *,
+    resumed: bool = False,
+) -> Iterator[None]:
+    """Leaves nothing of work that could not begin; says how to go on with what did.
+
+    Args:
+        command: its name.
+        out: the folder that it goes on from.
+        has_begun: whether there is something to go on from.
+        forget: deletes what was noted in the folder.
+        resumed: whether it was noted before, and so stays noted.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not has_begun() and not resumed:
+            forget()
+        elif isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                f"interrupted; `ktransfer {command} --resume {shlex.quote(out)}` goes on"
+            ) from error
+        raise
+
+
+def _absolute(data: str) -> str:
+    """A path from the root, for a later run in another folder; a TFDS name as it is."""
+    from ktransfer.data.reading.layout import TFDS_PREFIX
+
+    return data if data.startswith(TFDS_PREFIX) else os.path.abspath(data)
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
