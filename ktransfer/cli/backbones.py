@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.program import KeyValue, json_option
+from ktransfer.cli.options import KeyValue, json_option, overwrite_option
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
 from ktransfer.show.results import Bold
@@ -56,7 +56,7 @@ class NameAndOptions(click.ParamType):
 @click.option("--max-size-mb", type=float, metavar="MB", help="Largest weights, as float32.")
 @click.option("--max-memory-mb", type=float, metavar="MB", help="Most memory, as estimated.")
 @click.option("--plot", metavar="FILE.svg", help="Draw accuracy over latency.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE.svg, should there be one.")
+@overwrite_option("FILE.svg, should there be one")
 @json_option
 def backbones(
     data: str | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ktransfer.cli import terminal
-from ktransfer.cli.program import json_option
+from ktransfer.cli.options import json_option
 
 
 @click.command()

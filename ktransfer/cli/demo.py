@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ktransfer.cli import terminal
-from ktransfer.cli.program import json_option
+from ktransfer.cli.options import json_option
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
 from ktransfer.show.timing import timed

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.program import json_option
-from ktransfer.cli.tuner_options import value_range_option
+from ktransfer.cli.options import json_option, overwrite_option, value_range_option
 from ktransfer.errors import InputError
 from ktransfer.show.results import width
 
@@ -30,7 +29,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
     "training side of leaks.",
 )
 @value_range_option
-@click.option("--overwrite", is_flag=True, help="Replace MANIFEST.csv, should there be one.")
+@overwrite_option("MANIFEST.csv, should there be one")
 @click.option("--strict", is_flag=True, help="Exit with 1 if there are errors.")
 @json_option
 def doctor(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.program import json_option
+from ktransfer.cli.options import json_option
 from ktransfer.cli.session import loaded
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.show.timing import timed

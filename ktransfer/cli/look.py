@@ -6,9 +6,8 @@ import click
 
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.program import json_option
+from ktransfer.cli.options import json_option, overwrite_option, seed_option, value_range_option
 from ktransfer.cli.startup import at_work, elapsed
-from ktransfer.cli.tuner_options import value_range_option
 from ktransfer.errors import InputError
 from ktransfer.show.timing import timed
 
@@ -28,8 +27,8 @@ _INPUT_PX = 224
     "--input-size", type=click.IntRange(1), metavar="N", help="Or at so many pixels; default 224."
 )
 @value_range_option
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--overwrite", is_flag=True, help="Replace PAGE.png, should there be one.")
+@seed_option
+@overwrite_option("PAGE.png, should there be one")
 @json_option
 def look(
     data: str,

@@ -7,9 +7,8 @@ from typing import Any
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.program import json_option
+from ktransfer.cli.options import built, fine_tuning_option, json_option, tuner_options, words_of
 from ktransfer.cli.startup import at_work, elapsed
-from ktransfer.cli.tuner_options import built, fine_tuning_option, tuner_options, words_of
 from ktransfer.show.timing import timed
 
 

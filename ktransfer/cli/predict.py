@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.program import json_option
+from ktransfer.cli.options import json_option, overwrite_option
 from ktransfer.cli.session import loaded
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--csv", "csv_file", metavar="FILE.csv", help="Write path, label, and all probabilities."
 )
-@click.option("--overwrite", is_flag=True, help="Replace FILE.csv, should there be one.")
+@overwrite_option("FILE.csv, should there be one")
 @json_option
 def predict(
     model: str, paths: Sequence[str], csv_file: str | None, overwrite: bool, as_json: bool

@@ -1,4 +1,4 @@
-"""What all commands share: errors in one line, exit codes, and the values that options take."""
+"""The program: errors in one line, and exit codes."""
 
 from __future__ import annotations
 
@@ -56,58 +56,3 @@ def _complain(message: str, args: Sequence[str], code: int = USAGE_ERROR) -> int
 def _help_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f" (see {context.command_path} --help)" if context else ""
-
-
-class KeyValue(click.ParamType):
-    """`alpha=0.35` as `("alpha", 0.35)`."""
-
-    name = "KEY=VALUE"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Any]:
-        """Splits at the first equals sign."""
-        key, separator, text = value.partition("=")
-        if not separator or not key.isidentifier():
-            self.fail(f"{value!r} is not of the form KEY=VALUE, such as alpha=0.35", param, ctx)
-        return key, parsed(text)
-
-
-class Range(click.ParamType):
-    """`0,4095` as `(0.0, 4095.0)`; auto and full as they are."""
-
-    name = "auto|full|LOW,HIGH"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str | tuple[float, float]:
-        """Two numbers, the first the smaller one, or a word."""
-        from ktransfer.data.images.value_range import check_value_range
-
-        several = value.split(",") if isinstance(value, str) and "," in value else value
-        try:
-            return check_value_range(several)
-        except InputError:
-            self.fail(
-                f"{value!r} is neither auto nor full nor two numbers LOW,HIGH, such as 0,4095, the "
-                "first the smaller one",
-                param,
-                ctx,
-            )
-
-
-def parsed(text: str) -> Any:
-    """The text as None, a bool, an int or a float, or else as it is.
-
-    Example:
-        >>> parsed("0.35"), parsed("3"), parsed("none"), parsed("True"), parsed("relu")
-        (0.35, 3, None, True, 'relu')
-    """
-    words = {"none": None, "true": True, "false": False}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
-
-
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object as the last line."
-)

@@ -11,11 +11,19 @@ import click
 
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.program import INTERRUPTED, json_option
+from ktransfer.cli.options import (
+    auto_option,
+    built,
+    fine_tuning_option,
+    json_option,
+    named,
+    overwrite_option,
+    tuner_options,
+)
+from ktransfer.cli.program import INTERRUPTED
 from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
 from ktransfer.cli.session import loaded
 from ktransfer.cli.startup import at_work, elapsed
-from ktransfer.cli.tuner_options import built, fine_tuning_option, named, tuner_options
 from ktransfer.errors import InputError, RunError, unknown_name
 from ktransfer.files.reading import read_plain
 from ktransfer.show.timing import timed
@@ -92,13 +100,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
 )
 @fine_tuning_option
-@click.option(
-    "--cache",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Whether what frozen blocks say is computed once.",
-)
+@auto_option("--cache", "Whether what frozen blocks say is computed once.")
 @click.option(
     "--balance",
     type=click.Choice(["auto", "none", "class_weights", "sampling"]),
@@ -120,7 +122,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     help="The classes in the order wanted; they say how a folder is read that can be read in two "
     "ways.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
+@overwrite_option("the run in RUN")
 @json_option
 @click.pass_context
 def train(

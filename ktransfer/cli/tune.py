@@ -10,10 +10,9 @@ from typing import Any
 import click
 
 from ktransfer.cli import checks, machines, terminal
-from ktransfer.cli.program import json_option
+from ktransfer.cli.options import json_option, tuner_options, words_of
 from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
 from ktransfer.cli.startup import at_work, elapsed
-from ktransfer.cli.tuner_options import tuner_options, words_of
 from ktransfer.errors import InputError
 
 _TRIALS = "--trials "  # as errors name it

@@ -1,19 +1,75 @@
-"""The options that `train`, `plan` and `tune` share: the backbone, how the images are looked at."""
+"""The options that commands share, and the values that they take."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ktransfer.cli.program import KeyValue, Range
+from ktransfer.errors import InputError
 
 if TYPE_CHECKING:
     from ktransfer.finetuner import FineTuner
 
 _OF_THE_TUNER = ("input_size", "pooling", "seed")
 _DEFAULTS = {"pooling": "avg", "validation_fraction": 0.2, "value_range": "auto", "seed": 0}
+
+
+class KeyValue(click.ParamType):
+    """`alpha=0.35` as `("alpha", 0.35)`."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Any]:
+        """Splits at the first equals sign."""
+        key, separator, text = value.partition("=")
+        if not separator or not key.isidentifier():
+            self.fail(f"{value!r} is not of the form KEY=VALUE, such as alpha=0.35", param, ctx)
+        return key, parsed(text)
+
+
+class Range(click.ParamType):
+    """`0,4095` as `(0.0, 4095.0)`; auto and full as they are."""
+
+    name = "auto|full|LOW,HIGH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | tuple[float, float]:
+        """Two numbers, the first the smaller one, or a word."""
+        from ktransfer.data.images.value_range import check_value_range
+
+        several = value.split(",") if isinstance(value, str) and "," in value else value
+        try:
+            return check_value_range(several)
+        except InputError:
+            self.fail(
+                f"{value!r} is neither auto nor full nor two numbers LOW,HIGH, such as 0,4095, the "
+                "first the smaller one",
+                param,
+                ctx,
+            )
+
+
+def parsed(text: str) -> Any:
+    """The text as None, a bool, an int or a float, or else as it is.
+
+    Example:
+        >>> parsed("0.35"), parsed("3"), parsed("none"), parsed("True"), parsed("relu")
+        (0.35, 3, None, True, 'relu')
+    """
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object as the last line."
+)
 
 value_range_option = click.option(
     "--value-range",
@@ -22,6 +78,10 @@ value_range_option = click.option(
     show_default=True,
     help="Which values are black and white in grey images of more than 8 bits, such as 0,4095; "
     "auto is measured, full is the whole of 16 bits.",
+)
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(0), default=_DEFAULTS["seed"], show_default=True
 )
 
 _OPTIONS = (
@@ -64,16 +124,24 @@ _OPTIONS = (
         help="Share of each class held back where DATA has no val folder.",
     ),
     value_range_option,
-    click.option("--seed", type=click.IntRange(0), default=_DEFAULTS["seed"], show_default=True),
+    seed_option,
 )
 
-fine_tuning_option = click.option(
-    "--fine-tuning",
-    type=click.Choice(["auto", "on", "off"]),
-    default="auto",
-    show_default=True,
-    help="Whether to try to train blocks too, and keep what validation says is better.",
+
+def auto_option(name: str, says: str) -> Callable[..., Any]:
+    """What is on, off, or decided by what is found."""
+    kind = click.Choice(["auto", "on", "off"])
+    return click.option(name, type=kind, default="auto", show_default=True, help=says)
+
+
+fine_tuning_option = auto_option(
+    "--fine-tuning", "Whether to try to train blocks too, and keep what validation says is better."
 )
+
+
+def overwrite_option(what: str) -> Callable[..., Any]:
+    """Whether what a command writes may take the place of what is there."""
+    return click.option("--overwrite", is_flag=True, help=f"Replace {what}.")
 
 
 def tuner_options(command: Callable[..., Any]) -> Callable[..., Any]:
