@@ -18,7 +18,7 @@ from ktransfer.backbones.hub import (
     load_hub_instance,
 )
 from ktransfer.backbones.own_model import check_graph, load_own_model
-from ktransfer.backbones.serialization import constructors_recorded, mend_saving
+from ktransfer.backbones.serialization import mend_saving, without_hub_warnings
 from ktransfer.backbones.weights import checked_weights
 from ktransfer.errors import InputError
 from ktransfer.processes.keras_settings import own_settings
@@ -68,7 +68,7 @@ def load_backbone(
         >>> backbone.prefix(18).output_shape
         (None, 3, 3, 112)
     """
-    with constructors_recorded():
+    with without_hub_warnings():
         return _load(name_or_model, weights, input_size, preprocessing, options)
 
 
@@ -141,7 +141,7 @@ def restore_backbone(body: keras.Model, described: Mapping[str, Any]) -> Backbon
     Raises:
         InputError: the network cannot be one.
     """
-    with constructors_recorded():
+    with without_hub_warnings():
         check_graph(body)
         return build_backbone(
             _copied(body),

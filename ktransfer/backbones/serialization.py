@@ -6,9 +6,11 @@ import contextlib
 import functools
 import inspect
 import json
+import math
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -16,8 +18,6 @@ import keras
 from ktransfer.errors import InputError
 from ktransfer.files.archives import DamageError, check_config
 
-#: What the constructors of KerasHub's layers were given, while `constructors_recorded`.
-_GIVEN: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 #: The networks that were proven.
 _PROVEN: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -27,40 +27,14 @@ _PLAIN = ("keras.src.layers.", "keras.src.ops.", "keras.src.models.")
 
 
 @contextlib.contextmanager
-def constructors_recorded() -> Iterator[None]:
-    """Layers of KerasHub that are made in this context can be mended by `mend_saving`.
-
-    Keras has no other place that sees what every constructor is given.
-    """
-    make = keras.layers.Layer.__new__
-
-    def record(cls: type, *args: Any, **options: Any) -> Any:
-        layer = make(cls, *args, **options)
-        if cls.__module__.startswith(_HUB):
-            with contextlib.suppress(TypeError):  # the constructor itself will say what is wrong
-                bound = inspect.signature(cls.__init__).bind(layer, *args, **options)  # type: ignore[misc]
-                _GIVEN[layer] = _flat(bound)
-        return layer
-
-    keras.layers.Layer.__new__ = staticmethod(record)
-    try:
-        with warnings.catch_warnings():
-            # Many layers of KerasHub have no build(); nobody who loads them can do anything.
-            warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
-            warnings.filterwarnings("ignore", message="Layer '.*' looks like it has unbuilt state")
-            warnings.filterwarnings("ignore", message="Layer '.*' .* an input with a mask attached")
-            yield
-    finally:
-        keras.layers.Layer.__new__ = staticmethod(make)
-
-
-def _flat(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """The arguments by their names, without `self`."""
-    found = dict(list(bound.arguments.items())[1:])
-    for name, each in bound.signature.parameters.items():
-        if each.kind is inspect.Parameter.VAR_KEYWORD:
-            found |= found.pop(name, {})
-    return found
+def without_hub_warnings() -> Iterator[None]:
+    """Hides what Keras says of KerasHub's layers: nobody who loads them can do anything."""
+    with warnings.catch_warnings():
+        # Many of them have no build().
+        warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
+        warnings.filterwarnings("ignore", message="Layer '.*' looks like it has unbuilt state")
+        warnings.filterwarnings("ignore", message="Layer '.*' .* an input with a mask attached")
+        yield
 
 
 def mend_saving(layers: Iterable[Any]) -> None:
@@ -72,8 +46,7 @@ def mend_saving(layers: Iterable[Any]) -> None:
     be removed when `type(layer).from_config(layer.get_config())` works there.
 
     Args:
-        layers: mended in place, as far as `constructors_recorded` saw them made;
-            those of Keras itself are left as they are.
+        layers: mended in place; those of Keras itself are left as they are.
     """
     for layer in layers:
         cls = type(layer)
@@ -110,10 +83,24 @@ def _readable_config(layer: Any) -> dict[str, Any]:
         written = keras.layers.Layer.get_config(layer)
     known = _parameters(cls)
     config = {name: each for name, each in written.items() if name in known}
-    for name, each in _GIVEN.get(layer, {}).items():
-        if name not in config and _is_plain(each):
-            config[name] = each
-    return config
+    given = {name: each for name, each in _given(layer).items() if _is_plain(each)}
+    return {**given, **config}
+
+
+def _given(layer: Any) -> dict[str, Any]:
+    """What its constructor was given, as far as that can be told afterwards."""
+    # Keras keeps the arguments where all of them are plain; else most layers keep theirs by name.
+    recorded = getattr(layer, "_auto_config", None)
+    if recorded is not None:
+        return dict(recorded.config)
+    own = inspect.signature(type(layer).__init__).parameters
+    found = {name: each for name, each in vars(layer).items() if name in own}
+    if hasattr(layer, "shift_size") and hasattr(layer, "attn"):  # the layers of Swin's blocks do
+        found["qkv_bias"] = layer.attn.qkv_bias
+        found["attention_dropout"] = layer.attn.attn_drop_rate
+        found["dropout_rate"] = layer.attn.proj_drop_rate
+        found["drop_path"] = getattr(layer.drop_path, "drop_prob", 0.0)
+    return found
 
 
 def _parameters(cls: type) -> set[str]:
@@ -162,12 +149,14 @@ _LONGEST_CAUSE = 500
 
 
 def _prove(network: keras.Model) -> None:
-    config = json.loads(json.dumps(keras.saving.serialize_keras_object(network)))
-    check_config(config)
+    config = json.dumps(keras.saving.serialize_keras_object(network))
+    check_config(json.loads(config))
     if all(type(each).__module__.startswith(_PLAIN) for each in network.layers):
         return
-    with constructors_recorded(), _without_drawing():
-        restored = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    with without_hub_warnings():
+        restored = without_values(config)
+        if restored is None:
+            restored = keras.saving.deserialize_keras_object(json.loads(config), safe_mode=True)
     for old, new in zip(network.layers, restored.layers, strict=True):
         shapes = [[tuple(each.shape) for each in layer.weights] for layer in (old, new)]
         if shapes[0] != shapes[1]:
@@ -177,18 +166,66 @@ def _prove(network: keras.Model) -> None:
             )
 
 
-@contextlib.contextmanager
-def _without_drawing() -> Iterator[None]:
-    """Has all weights made as zeros: drawing random ones takes most of the time."""
-    add_weight = keras.layers.Layer.add_weight
+def without_values(config: str, most_bytes: float = math.inf) -> keras.Model | None:
+    """The network of a configuration, with weights that have a shape and take no memory.
 
-    def add(self: keras.layers.Layer, *args: Any, **options: Any) -> Any:
-        if len(args) > 1:  # the shape, and the initializer behind it
-            return add_weight(self, args[0], "zeros", *args[2:], **options)
-        return add_weight(self, *args, **{**options, "initializer": "zeros"})
+    Args:
+        config: what `serialize_keras_object` says of it, as JSON.
+        most_bytes: of its weights as float32.
 
-    keras.layers.Layer.add_weight = add
-    try:
-        yield
-    finally:
-        keras.layers.Layer.add_weight = add_weight
+    Returns:
+        None where a layer of the caller's own makes a variable of an array: Keras makes such only
+        with its values.
+
+    Raises:
+        DamageError: its weights are larger.
+    """
+    # What Keras still has to give values to it notes by thread: with this one that is forgotten.
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            network = pool.submit(_without_values, config, most_bytes).result()
+        except Exception as error:
+            if "stateless scope" in str(error) and _has_own_layers(json.loads(config)):
+                return None
+            raise
+    _Shapes(most_bytes).count(network.variables)
+    return network
+
+
+def _without_values(config: str, most_bytes: float) -> keras.Model:
+    with _Shapes(most_bytes):
+        return keras.saving.deserialize_keras_object(json.loads(config), safe_mode=True)
+
+
+class _Shapes(keras.StatelessScope):
+    """Within it variables have a shape alone; where a layer looks at one, values are drawn for it.
+
+    Args:
+        most_bytes: that may be drawn.
+    """
+
+    def __init__(self, most_bytes: float) -> None:
+        super().__init__(initialize_variables=False)
+        self._left = most_bytes
+
+    def get_current_value(self, variable: Any) -> Any:
+        """A value that was assigned; None: Keras draws one."""
+        self.count([variable])
+        return super().get_current_value(variable)
+
+    def count(self, variables: Iterable[Any]) -> None:
+        """Raise a `DamageError` where these are too much."""
+        self._left -= sum(4.0 * math.prod(each.shape) for each in variables)
+        if self._left < 0:
+            raise DamageError("its configuration asks for far more weights than it holds")
+
+
+def _has_own_layers(config: Any) -> bool:
+    """Whether some class of a configuration is registered by neither Keras nor KerasHub."""
+    if isinstance(config, list):
+        return any(map(_has_own_layers, config))
+    if not isinstance(config, dict):
+        return False
+    name = str(config.get("registered_name"))
+    own = name in keras.saving.get_custom_objects() and not name.startswith("keras_hub>")
+    return own or any(map(_has_own_layers, config.values()))

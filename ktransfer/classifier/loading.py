@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
-import threading
-from collections.abc import Iterator
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from ktransfer.backbones.serialization import constructors_recorded
+from ktransfer.backbones.serialization import without_hub_warnings, without_values
 from ktransfer.errors import RunError
-from ktransfer.files.archives import DamageError, check_model_file
-from ktransfer.files.reading import sha256_of
+from ktransfer.files.archives import MODEL_MEMBERS, DamageError, check_model_file
+from ktransfer.files.reading import open_plain, sha256_of
 from ktransfer.runs.record import read_record
 
 _LONGEST_CAUSE = 2_000
@@ -42,7 +39,10 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         )
     try:
         # The checksum is for accidents; who changes the model can write another one, too.
-        with constructors_recorded(), _no_more_than(2 * check_model_file(model_path) + 2**20):
+        most_bytes = 2 * check_model_file(model_path) + 2**20
+        with without_hub_warnings():
+            # Keras makes the weights while it reads the configuration, and looks at no size before.
+            without_values(_config_of(model_path), most_bytes)
             # Safe mode refuses Lambda layers, the one way for a model file to bring code along.
             return keras.models.load_model(model_path, compile=False, safe_mode=True), record
     except RunError:
@@ -56,22 +56,6 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         raise RunError(f"the model of the run {path} cannot be loaded: {cause}{own}") from error
 
 
-@contextlib.contextmanager
-def _no_more_than(most_bytes: float) -> Iterator[None]:
-    """Refuses a network that is larger than its weights, before it takes the memory."""
-    add_weight, thread, left = keras.layers.Layer.add_weight, threading.get_ident(), most_bytes
-
-    def add(self: keras.layers.Layer, shape: Any = None, *others: Any, **options: Any) -> Any:
-        nonlocal left
-        if threading.get_ident() == thread:
-            left -= 4.0 * math.prod(shape or ())
-            if left < 0:
-                raise DamageError("its configuration asks for far more weights than it holds")
-        return add_weight(self, shape, *others, **options)
-
-    # Keras makes the weights while it reads the configuration, and has no other place to look.
-    keras.layers.Layer.add_weight = add
-    try:
-        yield
-    finally:
-        keras.layers.Layer.add_weight = add_weight
+def _config_of(path: Path) -> str:
+    with open_plain(path) as file, zipfile.ZipFile(file) as archive:
+        return archive.read(MODEL_MEMBERS[1]).decode()
