@@ -6,8 +6,7 @@ import click
 
 from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import json_option
-from ktransfer.cli.session import loaded
-from ktransfer.cli.startup import at_work, elapsed
+from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.show.timing import timed
 
 
@@ -33,10 +32,8 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     read_record(run)
     checks.check_labelled(data, of_run=True)
     seconds: dict[str, float] = {}
-    with at_work(seconds):
-        tuner = loaded(run, seconds)
-        with timed(seconds, "evaluate"):
-            evaluation = tuner.evaluate(data, corruptions=corruptions)
+    with classifier_of(run, seconds) as classifier, timed(seconds, "evaluate"):
+        evaluation = classifier.evaluate(data, corruptions=corruptions)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json({**evaluation.to_dict(), "run": run, "seconds": seconds})

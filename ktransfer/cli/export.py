@@ -8,8 +8,7 @@ import click
 
 from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import json_option, named, overwrite_option
-from ktransfer.cli.session import loaded
-from ktransfer.cli.startup import at_work, elapsed
+from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.export.formats import DEFAULT_OPSET
 from ktransfer.export.quantisation import DEFAULT_MAX_LOSS
 from ktransfer.show.timing import timed
@@ -62,10 +61,10 @@ def export(
     """
     _check(run, out, format_name, opset, options)
     seconds: dict[str, float] = {}
-    with at_work(seconds):
-        tuner = loaded(run, seconds)
-        with timed(seconds, "export"):
-            result = tuner.export(out, format_name, opset=opset, **options)
+    with classifier_of(run, seconds) as classifier, timed(seconds, "export"):
+        from ktransfer.export import export as export_model
+
+        result = export_model(classifier, out, format_name, opset=opset, **options)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json(
@@ -81,7 +80,7 @@ def export(
 def _check(
     run: str, out: str, format_name: str | None, opset: int, options: dict[str, Any]
 ) -> None:
-    """Raises the error of `FineTuner.export` for all that can be seen before the run is loaded."""
+    """Raises the error of `export` for all that can be seen before the run is loaded."""
     from ktransfer.export import Request, check_calibration, check_images
     from ktransfer.runs.record import read_record
 

@@ -15,8 +15,7 @@ import click
 
 from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import json_option, overwrite_option
-from ktransfer.cli.session import loaded
-from ktransfer.cli.startup import at_work, elapsed
+from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.errors import InputError
 from ktransfer.files.writing import aside
 from ktransfer.show.formulas import cell_of, path_cell
@@ -85,10 +84,8 @@ def _batches(
     if _is_exported(model):
         yield from _of_file(model, paths, seconds, quiet=quiet)
         return
-    with at_work(seconds):
-        tuner = loaded(model, seconds)
-        with timed(seconds, "predict"):
-            predictions = tuner.predict(paths)
+    with classifier_of(model, seconds) as classifier, timed(seconds, "predict"):
+        predictions = classifier.predict(paths)
     yield predictions
 
 

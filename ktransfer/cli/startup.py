@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import subprocess
+
+    from ktransfer.classifier import Classifier
 
 # This is imported before click is, since `total` is what the user waits.
 _STARTED = time.perf_counter()
@@ -43,7 +46,7 @@ def elapsed() -> float:
 
 
 @contextlib.contextmanager
-def at_work(seconds: dict[str, float]) -> Iterator[None]:
+def at_work(seconds: dict[str, float], room: str = "ktransfer.finetuner") -> Iterator[None]:
     """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
     from ktransfer.errors.keras import check_keras
     from ktransfer.show.progress import working
@@ -52,9 +55,21 @@ def at_work(seconds: dict[str, float]) -> Iterator[None]:
     check_keras()
     hide_chatter()
     with timed(seconds, "import"), working("loading TensorFlow"):
-        import ktransfer.finetuner  # noqa: F401
+        importlib.import_module(room)
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def classifier_of(run: str, seconds: dict[str, float]) -> Iterator[Classifier]:
+    """A saved run, for commands that do not train it."""
+    with at_work(seconds, "ktransfer.classifier.classifier"):
+        from ktransfer.classifier import Classifier
+        from ktransfer.show.timing import timed
+
+        with timed(seconds, "load"):
+            classifier = Classifier.load(run)
+        yield classifier
 
 
 def hide_chatter() -> None:

@@ -22,8 +22,7 @@ from ktransfer.cli.options import (
 )
 from ktransfer.cli.program import INTERRUPTED
 from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
-from ktransfer.cli.session import loaded
-from ktransfer.cli.startup import at_work, elapsed
+from ktransfer.cli.startup import at_work, classifier_of, elapsed
 from ktransfer.errors import InputError, RunError, unknown_name
 from ktransfer.files.reading import read_plain
 from ktransfer.show.timing import timed
@@ -200,16 +199,16 @@ def _trained(
 
 def _already_complete(run: str, *, as_json: bool) -> int:
     """What came of a training that needs no resuming."""
-    with at_work({}):
-        tuner = loaded(run, {})
-    if tuner.result is None:
+    with classifier_of(run, {}) as classifier:
+        result, name = classifier.result, classifier.backbone.name
+    if result is None:
         raise RunError(f"{run} is a complete run, there is nothing to resume")
     if as_json:
-        own = {"out": run, "backbone": tuner.backbone.name, "seconds": tuner.result.seconds}
-        terminal.print_json({**tuner.result.to_dict(), **own})
+        own = {"out": run, "backbone": name, "seconds": result.seconds}
+        terminal.print_json({**result.to_dict(), **own})
     else:
         terminal.print_note(f"{run} was complete already; this is what came of it:")
-        terminal.show(tuner.result.printed(tuner.backbone.name))
+        terminal.show(result.printed(name))
     return 0
 
 
