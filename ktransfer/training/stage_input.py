@@ -128,8 +128,8 @@ def stage_data(
     validation = source.rows("validation", cut)
     train = _train_batches(stage, source, cut, settings, position)
     splits = source.splits
-    held_back = splits.validation.labels
-    batches = ordered_batches(validation, held_back, batch_size=_validation_batch(validation))
+    labels = splits.validation.labels
+    batches = ordered_batches(validation, labels, batch_size=_validation_batch(validation))
     if stage.mixes:
         batches = with_shares(batches, len(splits.class_names))
     return StageData(
@@ -139,7 +139,7 @@ def stage_data(
         _past_frozen(batches, stage, source, decision),
         len(splits.train),
         shares=stage.mixes,
-        majority_share=float(np.bincount(held_back).max() / len(held_back)),
+        majority_share=float(np.bincount(labels).max() / len(labels)),
     )
 
 
