@@ -36,7 +36,7 @@ class Row:
     """A label and what stands behind it.
 
     Attributes:
-        label: empty where it is the label of the row before.
+        label: empty where it is the label of the row before; the first row has one.
         texts: paragraphs or, where it is verbatim, lines.
         bullet: whether each is a point of a list.
         figure: what stands before the first and stands out.
@@ -95,7 +95,7 @@ class Printed:
     def _repr_html_(self) -> str:
         labelled: list[tuple[str, list[str]]] = []
         for row in self.printed():
-            if row.label or not labelled:
+            if row.label:
                 labelled.append((row.label, []))
             if row.texts:
                 labelled[-1][1].append(row.markup())
