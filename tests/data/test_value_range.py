@@ -304,7 +304,7 @@ def test_doctor_finds_12_bits_in_16_and_says_the_way_out(folders):
 
 def test_doctor_sees_by_the_range_what_was_black(folders):
     one, other = inspect_data(folders[0]), inspect_data(folders[1])
-    levels = [each.looks["thumbnail"].astype(float) for each in (one, other)]
+    levels = [each.records["thumbnail"].astype(float) for each in (one, other)]
     assert np.abs(levels[0].mean(axis=(1, 2)) - levels[1].mean(axis=(1, 2))).max() < 3
     assert levels[1].max() > 200
     assert not [each for each in other.report.findings if each.kind == "value_range"]
@@ -319,12 +319,12 @@ def test_one_12_bit_image_among_16_is_named(tmp_path):
 
 
 def test_dark_colours_of_16_bits_are_found(tmp_path, monkeypatch):
-    from ktransfer.doctor import looking
+    from ktransfer.doctor import inspection
 
     root = write(tmp_path / "colour", lambda grey: np.repeat(grey[..., None] // 16, 3, axis=-1))
     assert depth_findings(examine(root)) == []
     # Pillow writes no 16-bit colour; it reads such a file as these, and says so only in its tiles.
-    monkeypatch.setattr(looking, "raw_mode", lambda image: "RGB;16B")
+    monkeypatch.setattr(inspection, "raw_mode", lambda image: "RGB;16B")
     (found,) = [each for each in preflight(read_data(root)) if each.kind == "bit_depth"]
     # Made larger, a thumbnail overshoots by a level or two.
     assert re.search("16 bits a colour and nothing lighter than 1[5-8] of 255", found.message)

@@ -40,7 +40,7 @@ def test_fit_says_what_is_wrong_and_keeps_it(leaky, tmp_path, capfd):
 
 
 def test_fit_does_not_look_where_it_is_told_not_to(leaky, monkeypatch):
-    monkeypatch.setattr("ktransfer.doctor.before_training.Examined", None)
+    monkeypatch.setattr("ktransfer.doctor.before_training.examine", None)
     tuner = FineTuner(small_network(), verbose=False)
     assert tuner.fit(leaky, epochs=1, check="off", cache="off").findings == ()
 
