@@ -21,7 +21,7 @@ from ktransfer.plan.plan import Plan
 from ktransfer.plan.stage import Stage
 
 if TYPE_CHECKING:
-    from ktransfer.advisor import Advice
+    from ktransfer.advisor.advice import Advice
 
 #: Names for what the advice is, instead of a plan's.
 ADVISED = ("auto", "textbook")

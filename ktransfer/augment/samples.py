@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ktransfer.augment import AUGMENTATIONS, augment, mix, policy_of, source_size, view_seed
+from ktransfer.augment.mixing import mix
 from ktransfer.augment.page import Block, Cell, Page, check_target, write_page
+from ktransfer.augment.policies import AUGMENTATIONS, policy_of
+from ktransfer.augment.views import augment, source_size, view_seed
 from ktransfer.data import (
     Part,
     Skipped,

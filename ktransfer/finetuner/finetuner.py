@@ -28,7 +28,7 @@ from ktransfer.finetuner.options import (
     refuse_unknown,
     takes,
 )
-from ktransfer.finetuner.pretrained import Pretrained, backbone_of
+from ktransfer.finetuner.pretrained import Pretrained, backbone_of, learnt_by
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.serving import Predictions
 from ktransfer.training import (
@@ -287,8 +287,7 @@ class FineTuner:
             verbose=classifier.verbose,
         )
         finetuner._classifier = classifier
-        if any(trained for _, _, trained in classifier.blocks):
-            finetuner._pretrained.learnt = classifier.learnt
+        finetuner._pretrained.learnt = learnt_by(classifier)
         return finetuner
 
     @own_settings()
@@ -338,8 +337,8 @@ class FineTuner:
             callbacks=tuple(chosen.callbacks),
             verbose=self.verbose,
         )
-        gap_backbone = self.gap_backbone
-        return Fit(self._pretrained, self.pooling, settings, chosen, gap_backbone, self.verbose)
+        own = self._pretrained, self.pooling, settings, chosen
+        return Fit(*own, self.gap_backbone, self.verbose)
 
     def _training(self, data: Any, options: FitArguments) -> Training:
         """A training for searches: it is not saved, and leaves no model."""

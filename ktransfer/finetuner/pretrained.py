@@ -66,8 +66,7 @@ class Pretrained:
         shapes = [tuple(each.shape) for each in self.backbone.model.weights]
         if [each.shape for each in before or []] != shapes:
             # The run keeps fewer blocks, or is all there is: another training goes on from these.
-            trained = any(counts[1] for _, *counts in classifier.blocks)
-            self._weights, self.learnt = None, classifier.learnt if trained else None
+            self._weights, self.learnt = None, learnt_by(classifier)
 
     @property
     def num_features(self) -> int:
@@ -86,6 +85,12 @@ class Pretrained:
         blocks = [(block.name, block.parameters, 0) for block in self.backbone.blocks]
         head = (self.num_features + 1) * num_classes
         return summary_of(blocks, self.backbone.parameters + head, head)
+
+
+def learnt_by(classifier: Classifier) -> Learnt | None:
+    """What the blocks of a classifier have learnt from; None: only its head was trained."""
+    trained = any(trained for _, _, trained in classifier.blocks)
+    return classifier.learnt if trained else None
 
 
 def backbone_of(classifier: Classifier) -> Backbone:

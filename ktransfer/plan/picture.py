@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 
-from ktransfer import charts as _chart
+from ktransfer import charts
 from ktransfer.charts import Axis, Band, Curve, Panel
 from ktransfer.plan.rates import LearningRates
 from ktransfer.plan.stage import HEAD
@@ -25,7 +25,7 @@ def write_svg(
         InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
             written.
     """
-    _chart.write_svg(path, draw(rates, title), overwrite=overwrite)
+    charts.write_svg(path, draw(rates, title), overwrite=overwrite)
 
 
 def draw(rates: LearningRates, title: str) -> str:
@@ -45,7 +45,7 @@ def draw(rates: LearningRates, title: str) -> str:
         curves=tuple(_curves(rates, ends)),
         bands=tuple(Band(each.name, ends[each.start], ends[each.stop]) for each in rates.stages),
     )
-    return _chart.draw(title, panel)
+    return charts.draw(title, panel)
 
 
 def _curves(rates: LearningRates, ends: Sequence[float]) -> Iterator[Curve]:

@@ -135,8 +135,9 @@ def run(
     """
     from ktransfer.data.reading.dividing import in_fold
     from ktransfer.finetuner import FineTuner
-    from ktransfer.tuner import UnfreezeTuner, search_space
     from ktransfer.tuner.oracles import Search
+    from ktransfer.tuner.space import search_space
+    from ktransfer.tuner.tuner import UnfreezeTuner
 
     splits = _read(command, seconds)
     chosen, own = _named(_OF_THE_BACKBONE, command), dict(command["backbone_options"])
@@ -188,7 +189,7 @@ def work(command: Command, folder: str | None, seconds: dict[str, float]) -> int
         InputError: the data or the backbone cannot be used.
         RunError: as `UnfreezeTuner.search`.
     """
-    from ktransfer.tuner import UnfreezeTuner
+    from ktransfer.tuner.tuner import UnfreezeTuner
 
     with _log_folder(folder) as directory:
         with timed(seconds, "backbone"):
