@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_tuner import HyperParameters
 
-import ktransfer
+from ktransfer._version import __version__
 from ktransfer.backbones import Backbone
 from ktransfer.data import Splits
 from ktransfer.freezing import prefix_digest
@@ -85,7 +85,7 @@ def of_a_worker(request: Request, own_names: Collection[str]) -> Request:
 def versions() -> dict[str, str]:
     """Of what makes figures differ between two machines."""
     others = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    return {"ktransfer": ktransfer.__version__, **others}
+    return {"ktransfer": __version__, **others}
 
 
 def _described(hyperparameter: Any) -> dict[str, Any]:
