@@ -1,8 +1,8 @@
 """Transfer learning for a few hundred images, on Keras 3 and TensorFlow.
 
     from ktransfer import FineTuner
-    tuner = FineTuner("MobileNetV2", weights="imagenet")
-    tuner.fit("photos/")
+    finetuner = FineTuner("MobileNetV2", weights="imagenet")
+    finetuner.fit("photos/")
 
 The names load on first use (PEP 562): `import ktransfer` imports neither Keras nor TensorFlow.
 """

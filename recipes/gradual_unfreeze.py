@@ -51,9 +51,9 @@ def main() -> None:
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)
-        tuner = FineTuner(args.backbone, weights=args.weights)
+        finetuner = FineTuner(args.backbone, weights=args.weights)
         for plan in plans(1 if args.smoke else 3):
-            result = tuner.fit(data, plan=plan)
+            result = finetuner.fit(data, plan=plan)
             print(f"\n{plan}\n\n{result.history_table()}")
             low, high = result.validation.interval
             accuracy, count = result.val_accuracy, result.validation.num_images

@@ -59,9 +59,9 @@ def main() -> None:
             # A flipped 2 is no 2: augmentation only where it keeps the label.
             from_scratch(epochs).with_settings(augmentation="none"),
         )
-        tuner = FineTuner(args.backbone, weights=args.weights)
+        finetuner = FineTuner(args.backbone, weights=args.weights)
         for plan in plans:
-            found = tuner.fit(data, plan=plan, similarity="different").validation
+            found = finetuner.fit(data, plan=plan, similarity="different").validation
             low, high = found.interval
             name = plan if isinstance(plan, str) else plan.name
             print(

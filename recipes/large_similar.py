@@ -39,8 +39,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 3.5)
 
-        tuner = FineTuner(args.backbone, weights=args.weights)
-        result = tuner.fit(data, plan="lp_ft", out=args.out, epochs=1 if args.smoke else None)
+        finetuner = FineTuner(args.backbone, weights=args.weights)
+        result = finetuner.fit(data, plan="lp_ft", out=args.out, epochs=1 if args.smoke else None)
         print(result.plan)
         for stage in result.stages:
             print(f"after stage {stage.name!r}: {stage.val_accuracy:.1%} of the validation images")
@@ -50,7 +50,7 @@ def main() -> None:
             print(f"  {block:<28} {moved:.2%}")
         print(result.diagnosis)
 
-        score = tuner.evaluate(data).score
+        score = finetuner.evaluate(data).score
         low, high = score.interval
         print(
             f"accuracy {score.accuracy:.1%} on {score.num_images} images, {low:.1%} to {high:.1%}"

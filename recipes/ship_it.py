@@ -39,14 +39,14 @@ def train_and_export(data: str, out: Path, args: argparse.Namespace) -> None:
     for finding in examine(data, verbose=False).findings:
         print(f"{finding.severity}: {finding.message}")
 
-    tuner = FineTuner(args.backbone, weights=args.weights)
-    tuner.fit(data, epochs=2 if args.smoke else None)
-    score = tuner.evaluate(data).score
+    finetuner = FineTuner(args.backbone, weights=args.weights)
+    finetuner.fit(data, epochs=2 if args.smoke else None)
+    score = finetuner.evaluate(data).score
     low, high = score.interval
     print(f"{score.accuracy:.1%} of {score.num_images} held-back photos ({low:.1%} to {high:.1%})")
 
     # Written aside and compared with the model on validation photos: it raises if they differ.
-    exported = tuner.export(out)
+    exported = finetuner.export(out)
     print(f"{exported}\n\n{exported.card.read_text('utf-8')}")
 
 

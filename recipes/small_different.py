@@ -54,19 +54,19 @@ def write_digits(folder: Path, count: int) -> Path:
 def main() -> None:
     """Prints what is advised, trains a head on each set of features, and says what each gained."""
     args = parse()
-    tuner = FineTuner(args.backbone, weights=args.weights, verbose=False)
+    finetuner = FineTuner(args.backbone, weights=args.weights, verbose=False)
     plans = {
         "last features": linear_probe(),
-        "an earlier block": plan_for(tuner.advise(300, 10, "different")),
+        "an earlier block": plan_for(finetuner.advise(300, 10, "different")),
         "all blocks": linear_probe(features="all_blocks"),
         "all, and inside": linear_probe(features="all_blocks_and_inner"),
     }
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or write_digits(Path(scratch), 200 if args.smoke else 600)
         # Before anything trains: the gap, the estimate of each head, and what `fit` would do.
-        print(tuner.plan(data))
+        print(finetuner.plan(data))
         epochs = 2 if args.smoke else None
-        fitted = [tuner.fit(data, plan=plan, epochs=epochs) for plan in plans.values()]
+        fitted = [finetuner.fit(data, plan=plan, epochs=epochs) for plan in plans.values()]
         scores = [each.test or each.validation for each in fitted]
         for name, score in zip(plans, scores, strict=True):
             low, high = score.interval

@@ -39,20 +39,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)
 
-        tuner = FineTuner(args.backbone, weights=args.weights)
+        finetuner = FineTuner(args.backbone, weights=args.weights)
         epochs = 2 if args.smoke else 30
-        result = tuner.fit(data, similarity="similar", fine_tuning="off", epochs=epochs)
+        result = finetuner.fit(data, similarity="similar", fine_tuning="off", epochs=epochs)
         print(*result.advice.reasons, sep="\n")
-        print(tuner.summary())
+        print(finetuner.summary())
 
         # The test part where there is one, else the images that fit held back.
-        score = tuner.evaluate(data).score
+        score = finetuner.evaluate(data).score
         low, high = score.interval
         print(
             f"accuracy {score.accuracy:.1%} on {score.num_images} images, {low:.1%} to {high:.1%}"
         )
         if args.out:
-            tuner.save(args.out)
+            finetuner.save(args.out)
 
 
 if __name__ == "__main__":

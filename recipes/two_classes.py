@@ -60,12 +60,12 @@ def main() -> None:
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or draw_faces(Path(scratch), 40 if args.smoke else 500)
-        tuner = FineTuner(args.backbone, weights=args.weights)
-        tuner.fit(data, fine_tuning="off", epochs=2 if args.smoke else None)
+        finetuner = FineTuner(args.backbone, weights=args.weights)
+        finetuner.fit(data, fine_tuning="off", epochs=2 if args.smoke else None)
         splits = read_data(data)  # divided as by `fit`, whose seed is the same
         held = splits.test or splits.validation
         labels = {each.path: label for each, label in zip(held.files, held.labels, strict=True)}
-        found = tuner.predict(list(labels))
+        found = finetuner.predict(list(labels))
         right = found.indices == [labels[path] for path in found.paths]
         shares = found.probabilities.max(axis=1)
         for sure in (0.5, 0.8, 0.9, 0.95):
