@@ -180,7 +180,9 @@ class FineTuner:
             InputError: the folder, the images, the plan or an argument cannot be used.
             RunError: the run cannot be written, or was started with something else.
         """
-        self._classifier = self._fit(options).run(data)
+        fit = self._fit(options)
+        self._classifier = fit.run(data)
+        fit.keep(self._classifier)
         assert self._classifier.result is not None  # it says how the training went
         return self._classifier.result
 
@@ -207,15 +209,16 @@ class FineTuner:
             InputError: the images or an argument cannot be used.
 
         Example:
-            >>> random = np.random.default_rng(0)
-            >>> images = random.integers(0, 256, (24, 96, 96, 3)).astype("uint8")
+            >>> images = np.random.default_rng(0).integers(0, 256, (24, 96, 96, 3)).astype("uint8")
             >>> finetuner = FineTuner("MobileNetV2", weights="mini", verbose=False)
             >>> finetuner.plan((images, np.arange(24) % 2), similarity="different").cell
             'small_different'
         """
+        check_similarity(options.get("similarity"))
         fit = self._fit({**options})
-        check_similarity(fit.options.similarity)
-        return fit.profile_images(fit.read(data), depths=depths).advice
+        splits = fit.read(data)
+        self._pretrained.begin()
+        return fit.profile_images(splits, depths=depths).advice
 
     @own_settings()
     @takes(AdviceArguments, FitArguments, own=("num_steps",))
@@ -227,10 +230,7 @@ class FineTuner:
         The stages before it are carried out. What `fit` has made is lost, and nothing is saved.
         `training.range_test` says more.
 
-        Args:
-            data: as in `fit`.
-            num_steps: training steps, at least 10.
-            **options: see below.
+        `num_steps` is at least 10.
         """
         return range_test(self._training(data, options), num_steps)
 
@@ -337,8 +337,8 @@ class FineTuner:
             callbacks=tuple(chosen.callbacks),
             verbose=self.verbose,
         )
-        own = self._pretrained, self.pooling, settings, chosen
-        return Fit(*own, self.gap_backbone, self.verbose)
+        own = self._pretrained, self.pooling, settings, chosen, self.gap_backbone, self.verbose
+        return Fit(*own)
 
     def _training(self, data: Any, options: FitArguments) -> Training:
         """A training for searches: it is not saved, and leaves no model."""

@@ -83,15 +83,14 @@ class Fit:
     verbose: bool = True
 
     def run(self, data: Any) -> Classifier:
-        """Read the images, examine them, decide, train, judge, and keep what was made.
+        """Read the images, examine them, decide, train and judge; `keep` saves what was made.
 
         Args:
             data: the source of the images.
 
         Raises:
             InputError: the images cannot be used, or the plan does not fit the backbone.
-            RunError: what is to be resumed was started with something else, or the run cannot be
-                written.
+            RunError: what is to be resumed was started with something else.
         """
         options, seconds = self.options, dict[str, float]()
         with timed(seconds, "scan"):
@@ -118,7 +117,7 @@ class Fit:
             skipped=decided.source.splits.skipped,
             notes=(*self._notes(decided, training), *unkept),
             advice=decided.advice,
-            hindsight=hindsight_of(decided.advice, training, len(splits.validation)),
+            hindsight=hindsight_of(decided.advice, training),
             plan=decided.plan,
             stages=tuple(training.results),
             movement=movement_of(decided.source.network, before, classifier.blocks),
@@ -129,13 +128,21 @@ class Fit:
             seconds=seconds,
             findings=findings,
         )
-        classifier = dataclasses.replace(classifier, result=result)
-        if options.out is not None:
-            with timed(seconds, "save"):
-                classifier.save(options.out, overwrite=True)
-            if not result.interrupted:  # then it can still be resumed
-                Checkpoints(options.out).remove()
-        return classifier
+        return dataclasses.replace(classifier, result=result)
+
+    def keep(self, classifier: Classifier) -> None:
+        """Save what `run` made where the options say so, unless it lies there already.
+
+        Raises:
+            RunError: the disk is full, say; the classifier is not lost by that.
+        """
+        out, result = self.options.out, classifier.result
+        if out is None or result is None or self.options.complete:
+            return
+        with timed(result.seconds, "save"):
+            classifier.save(out, overwrite=True)
+        if not result.interrupted:  # then it can still be resumed
+            Checkpoints(out).remove()
 
     def read(self, data: Any) -> Splits:
         """The images, divided; a search has divided them once for all of its trials."""

@@ -30,10 +30,10 @@ def judge(training: Training) -> tuple[dict[str, Score], float]:
     return scores, best_temperature(logits["validation"], labels["validation"])
 
 
-def hindsight_of(advice: Advice, training: Training, num_validation: int) -> tuple[str, ...]:
+def hindsight_of(advice: Advice, training: Training) -> tuple[str, ...]:
     """Whether the advice was right, in sentences."""
     stages = [Tried(each.unfreeze, each.val_accuracy, each.kept) for each in training.results]
-    return hindsight(advice, stages, num_validation)
+    return hindsight(advice, stages, len(training.source.splits.validation))
 
 
 def _best_epoch(stage: StageResult) -> int | None:

@@ -1,10 +1,12 @@
 """A classifier is all that training made: a run can be used without what only training needs."""
 
+import errno
+
 import numpy as np
 import pytest
 from conftest import small_network, write_pictures
 
-from ktransfer import FineTuner, InputError
+from ktransfer import FineTuner, InputError, RunError
 from ktransfer.classifier import Classifier
 from ktransfer.export import export
 
@@ -64,3 +66,30 @@ def test_a_classifier_is_exported_and_trained_on(loaded, photos, tmp_path):
     again.fit(photos, plan="linear_probe", epochs=1)
     assert again.classifier.learnt is not None
     assert len(again.classifier.learnt.train) >= len(loaded.learnt.train)
+
+
+def test_a_disk_that_is_full_loses_nothing_that_was_trained(photos, tmp_path, monkeypatch):
+    finetuner = FineTuner(small_network(), verbose=False)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ktransfer.runs.saving.save_model", full)
+        with pytest.raises(RunError, match="No space left"):
+            finetuner.fit(photos, plan="linear_probe", epochs=1, out=tmp_path / "run")
+    assert finetuner.result.stages
+    finetuner.save(tmp_path / "elsewhere")
+    assert Classifier.load(tmp_path / "elsewhere", verbose=False).class_names
+
+
+def test_a_plan_after_a_training_looks_through_the_pretrained_weights(photos):
+    finetuner = FineTuner(small_network(), verbose=False)
+    before = finetuner.plan(photos, cache="off").to_dict()
+    finetuner.fit(photos, plan="full_fine_tune", epochs=1, cache="off")
+    after = finetuner.plan(photos, cache="off").to_dict()
+    probed = [
+        [each["accuracy"] for each in advice["candidates"] if each["accuracy"] is not None]
+        for advice in (before, after)
+    ]
+    assert probed[0] == probed[1] != []
