@@ -90,7 +90,7 @@ def test_a_plan_after_a_training_looks_through_the_pretrained_weights(photos):
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     after = finetuner.plan(photos, cache="off").to_dict()
     probed = [
-        [each["accuracy"] for each in advice["candidates"] if each["accuracy"] is not None]
+        [each["scores"] for each in advice["candidates"] if each["scores"]]
         for advice in (before, after)
     ]
     assert probed[0] == probed[1] != []
