@@ -46,7 +46,9 @@ def elapsed() -> float:
 
 
 @contextlib.contextmanager
-def at_work(seconds: dict[str, float], room: str = "ktransfer.finetuner") -> Iterator[None]:
+def at_work(
+    seconds: dict[str, float], room: str = "ktransfer.finetuner.finetuner"
+) -> Iterator[None]:
     """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
     from ktransfer.errors.keras import check_keras
     from ktransfer.show.progress import working

@@ -376,3 +376,15 @@ def test_what_was_noted_is_forgotten_unless_it_could_be_resumed_before(resumed, 
     with pytest.raises(OSError, match="full"):
         begin()
     assert len(calls) == forgotten
+
+
+@pytest.mark.slow
+def test_what_is_slow_is_imported_before_a_command_works():
+    code = (
+        "import sys\n"
+        "from ktransfer.cli.startup import at_work\n"
+        "assert 'keras' not in sys.modules\n"
+        "with at_work({}):\n"
+        "    assert 'keras' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
