@@ -191,6 +191,7 @@ class Classifier:
         """The model, compiled for inference when it is first needed."""
         return compile_forward(self.model)
 
+    @own_settings()
     def probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
         """What the model says of the images of a part.
 

@@ -29,11 +29,13 @@ from ktransfer.export.servable import computing_in_float32
 from ktransfer.export.staging import put_in_place, size_and_digest, staged
 from ktransfer.features import compile_forward
 from ktransfer.files.seal import seal
+from ktransfer.processes.keras_settings import own_settings
 from ktransfer.serving.metadata import KEY
 from ktransfer.show.progress import working
 from ktransfer.show.timing import timed
 
 
+@own_settings()
 def export(
     classifier: Classifier,
     path: str | os.PathLike[str],

@@ -113,10 +113,7 @@ class FineTuner:
 
     @property
     def backbone(self) -> Backbone:
-        """The pretrained network as a row of blocks.
-
-        ImageNet weights are downloaded when it is first needed: `fit` looks at the data before.
-        """
+        """The pretrained network as a row of blocks, loaded when it is first needed."""
         return self._pretrained.backbone
 
     @backbone.setter
@@ -251,14 +248,17 @@ class FineTuner:
         """
         return sweep(self._training(data, options), rates)
 
+    @own_settings()
     def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
         """How good the model is on labelled images: `Classifier.evaluate`."""
         return self.classifier.evaluate(data, corruptions=corruptions)
 
+    @own_settings()
     def predict(self, images: Any) -> Predictions:
         """The class probabilities of images: `Classifier.predict`."""
         return self.classifier.predict(images)
 
+    @own_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Save the model and the record of its training as a folder: `Classifier.save`."""
         self.classifier.save(path, overwrite=overwrite)

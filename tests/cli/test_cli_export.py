@@ -90,11 +90,11 @@ def test_a_mistake_is_told_without_importing_tensorflow(saved, tmp_path):
 def test_points_that_may_be_lost_reach_the_export_as_a_share(saved, tmp_path, monkeypatch):
     given = {}
 
-    def refuse(self, path, format, **options):
+    def refuse(classifier, path, format, **options):
         given.update(options)
         raise RunError("refused")
 
-    monkeypatch.setattr(FineTuner, "export", refuse)
+    monkeypatch.setattr("ktransfer.export.exporting.export", refuse)
     photos = saved.parent / "photos"
     out = tmp_path / "a.onnx"
     run(saved, "--out", out, "--quantise", "int8", "--max-loss", "2.5", "--calibration", photos)

@@ -14,7 +14,9 @@ from conftest import small_network, write_pictures
 
 from ktransfer import FineTuner, InputError
 from ktransfer.backbones import load_backbone
+from ktransfer.classifier import Classifier
 from ktransfer.errors.keras import check_keras
+from ktransfer.export import export
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.tuner import UnfreezeTuner
 
@@ -122,7 +124,9 @@ def test_training_under_hostile_settings_is_the_training_without(ending, tmp_pat
     np.testing.assert_array_equal(probabilities, expected.predict(photos).probabilities)
 
 
-@pytest.mark.parametrize("each", [FineTuner, UnfreezeTuner], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "each", [FineTuner, Classifier, UnfreezeTuner], ids=lambda each: each.__name__
+)
 def test_public_methods_that_build_or_run_a_network_have_our_settings(each):
     # Of these of KerasTuner none builds anything here.
     others = {"on_trial_begin", "run_trial", "load_model", "save", "results_summary"}
@@ -130,7 +134,13 @@ def test_public_methods_that_build_or_run_a_network_have_our_settings(each):
     methods = {name: getattr(method, "__func__", method) for name, method in vars(each).items()}
     public = [name for name in methods if not name.startswith("_") and callable(methods[name])]
     bare = {name for name in [*public, "__init__"] if not hasattr(methods[name], "__wrapped__")}
-    assert bare == (others if each is UnfreezeTuner else set())
+    # A classifier's constructor takes what was built, and its summary counts.
+    expected = {UnfreezeTuner: others, Classifier: {"__init__", "summary"}}
+    assert bare == expected.get(each, set())
+
+
+def test_an_export_has_our_settings_too():
+    assert hasattr(export, "__wrapped__")
 
 
 def test_named_backbone_is_float32_with_channels_last(hostile):
