@@ -48,7 +48,7 @@ class Adviser:
 
     Attributes:
         backbone: with its pretrained weights.
-        pooling: as in `heads.pool`.
+        pooling: as in `features.pool`.
         seed: of the training.
         store: where what was computed is kept; None: nowhere.
         budget_mb: as in `RowSource`.

@@ -38,7 +38,7 @@ class Network:
         backbone: the backbone; training changes its weights.
         num_blocks: how many of its blocks are kept.
         num_classes: outputs of the head.
-        pooling: as in `heads.pool`.
+        pooling: as in `features.pool`.
         seed: of the dropout.
         features: what the head reads, of `FEATURE_SETS`; other than "last" they need all blocks.
     """

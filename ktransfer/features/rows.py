@@ -147,7 +147,7 @@ class RowSource:
         return self._held[asked][1]
 
     def faults_named(self) -> AbstractContextManager[None]:
-        """As `data.streaming.faults_named`, of all images that are streamed here."""
+        """As `data.batches.streaming.faults_named`, of all images that are streamed here."""
         return faults_named(self._image_rows())
 
     def _image_rows(self) -> Iterator[ImageRows]:

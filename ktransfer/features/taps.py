@@ -53,7 +53,7 @@ def taps_of(backbone: Backbone, features: str, pooling: str = "avg") -> tuple[Ta
     Args:
         backbone: the backbone.
         features: one of `FEATURE_SETS`.
-        pooling: of the end, as in `heads.pool`; all other places are averaged.
+        pooling: of the end, as in `features.pool`; all other places are averaged.
 
     Source: reading all depths at once is Evci et al. 2021, Head2Toe (arXiv 2201.03529). Changed: a
         few fixed sets to choose from instead of a selection of single features, which picks by luck

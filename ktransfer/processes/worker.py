@@ -30,7 +30,7 @@ class Worker:
         module: the full name of the one that it runs.
         log: where it writes what it has to say; None: to a file without a name.
         environment: variables beside those of this process.
-        own_modules: whether it may need modules of the user, as in `_processes.start`.
+        own_modules: whether it may need modules of the user, as in `processes.starting.start`.
 
     Attributes:
         ask: what is sent here it reads.

@@ -29,7 +29,7 @@ def profile_part(
     Args:
         backbone: any.
         part: labelled images.
-        pooling: of the end of the backbone, as in `heads.pool`.
+        pooling: of the end of the backbone, as in `features.pool`.
         seed: of the images that the gap is measured on.
         reference: as in `gap_or_reason`.
         on_progress: called with (images done, images in all).

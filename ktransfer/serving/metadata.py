@@ -15,7 +15,7 @@ FORMAT = 1
 FORMAT_WITH_RANGE = 2
 KEY = "ktransfer"
 
-#: How images come to the input size: as of `data.resizing.crop_and_resize`.
+#: How images come to the input size: as of `data.images.resizing.crop_and_resize`.
 RESIZING = "centre crop, means of whole squares, bilinear"
 
 #: 20,000 classes with long names take 1 MB.

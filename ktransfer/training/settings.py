@@ -20,7 +20,7 @@ class Settings:
         cache: as in `training.caching.decide`.
         precision: a dtype policy of Keras.
         jit_compile: whether XLA compiles the steps.
-        balance: "none", "class_weights" or "sampling", as in `data.balance`.
+        balance: "none", "class_weights" or "sampling", as in `data.batches.balance`.
         callbacks: Keras callbacks, given to every stage.
         verbose: whether to say on standard error what is decided, and to show progress.
     """

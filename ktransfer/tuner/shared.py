@@ -70,7 +70,7 @@ def share(
 
     Args:
         backbone: what is trained.
-        pooling: as in `heads.pool`.
+        pooling: as in `features.pool`.
         space: what is searched.
         splits: the images.
         budget_mb: megabytes; None: what the library's cache has room for.
