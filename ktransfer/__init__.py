@@ -17,7 +17,7 @@ from ktransfer._version import __version__ as __version__
 if TYPE_CHECKING:
     from ktransfer.advisor import Advice, advise
     from ktransfer.backbones import Backbone, Block, load_backbone
-    from ktransfer.classifier.results import Evaluation, FitResult
+    from ktransfer.classifier import Classifier, Evaluation, FitResult
     from ktransfer.doctor import examine
     from ktransfer.errors import InputError, RunError
     from ktransfer.export import ExportResult
@@ -31,6 +31,7 @@ _HOME = {
     "Advice": "advisor",
     "Backbone": "backbones",
     "Block": "backbones",
+    "Classifier": "classifier",
     "Evaluation": "classifier.results",
     "ExportResult": "export",
     "FineTuner": "finetuner",
@@ -55,6 +56,7 @@ __all__ = [
     "Advice",
     "Backbone",
     "Block",
+    "Classifier",
     "Evaluation",
     "ExportResult",
     "FineTuner",

@@ -21,8 +21,8 @@ class ImageRows:
     """The images of a part as rows that nothing holds: each is decoded when it is read.
 
     Beside arrays of decoded images, for parts of more images than memory and disk have room for.
-    `data.batches.rows` reads them with several threads, so that no more than a few batches exist at a
-    time.
+    `data.batches.rows` reads them with several threads, so that no more than a few batches exist at
+    a time.
 
     Args:
         part: images that can be decoded.
