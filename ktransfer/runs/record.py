@@ -48,9 +48,12 @@ def _check_record(record: Any, source: Path) -> None:
         FORMAT,
         FORMAT_WITH_RANGE,
     ):
+        writer = record.get("ktransfer")
+        which = f"version {_short(writer)}" if isinstance(writer, str) else "the version"
         raise RunError(
             f"{source} has format {_short(record['format'])}; this version of ktransfer reads "
-            f"format {FORMAT} and {FORMAT_WITH_RANGE}"
+            f"format {FORMAT} and {FORMAT_WITH_RANGE}: load it with {which} that wrote it, or "
+            "train again"
         )
     _check_fields(record, _FIELDS, source)
     _check_fields(record["backbone"], _BACKBONE_FIELDS, source)

@@ -204,6 +204,11 @@ def test_unknown_format_is_named(run):
     edit_record(run, format=99)
     with pytest.raises(RunError, match="has format 99; this version of ktransfer reads format 1"):
         read_run(run)
+    edit_record(run, format=99, ktransfer="7.1")
+    with pytest.raises(
+        RunError, match=r"load it with version '7\.1' that wrote it, or train again"
+    ):
+        read_run(run)
 
 
 def test_record_that_leads_out_of_the_run_is_refused(run):
