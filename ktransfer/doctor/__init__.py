@@ -14,7 +14,7 @@ from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.doctor.before_training import check_name, preflight
-    from ktransfer.doctor.examining import examine, inspect_data, look_through
+    from ktransfer.doctor.examining import examine, inspect_data
     from ktransfer.doctor.findings import KINDS, Finding, Report
     from ktransfer.doctor.manifest import write_manifest
 
@@ -25,7 +25,6 @@ __all__ = [
     "check_name",
     "examine",
     "inspect_data",
-    "look_through",
     "preflight",
     "write_manifest",
 ]
@@ -37,9 +36,10 @@ _HOME = {
     "check_name": "before_training",
     "examine": "examining",
     "inspect_data": "examining",
-    "look_through": "examining",
     "preflight": "before_training",
     "write_manifest": "manifest",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME)
+_MOVED = {"look_through": "ktransfer.doctor:inspect_data"}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME, moved=_MOVED)

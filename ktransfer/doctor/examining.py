@@ -123,9 +123,6 @@ def inspect_data(
     )
 
 
-look_through = inspect_data  # its name in 0.1
-
-
 def examine(
     data: Any,
     *,

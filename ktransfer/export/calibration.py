@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,8 @@ from ktransfer.data import Part, read_data, read_images
 from ktransfer.data.images.host import read_on_host
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.reading.items import is_array
-from ktransfer.data.reading.layout import TFDS_PREFIX
 from ktransfer.errors import InputError
-from ktransfer.export.images import spread
+from ktransfer.export.images import recorded_source, spread
 from ktransfer.runs.seen import range_of
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ def calibration_images(classifier: Classifier, calibration: Any) -> np.ndarray:
 def check_calibration(calibration: Any, record: Mapping[str, Any]) -> None:
     """Raises the `InputError` of `calibration_images` for a loaded model, without TensorFlow."""
     if calibration is None:
-        _recorded_source(record)
+        recorded_source(record, InputError, _HOW)
 
 
 def _of_source(source: Any, class_names: Sequence[str], value_range: ValueRange | None) -> Part:
@@ -73,7 +71,7 @@ def _of_source(source: Any, class_names: Sequence[str], value_range: ValueRange 
 
 
 def _of_record(class_names: Sequence[str], record: Mapping[str, Any]) -> Part:
-    source = _recorded_source(record)
+    source = recorded_source(record, InputError, _HOW)
     splits = read_data(source, class_names=class_names, value_range=range_of(record))
     held = record.get("held_back")
     if not held:
@@ -81,17 +79,6 @@ def _of_record(class_names: Sequence[str], record: Mapping[str, Any]) -> Part:
     # Another split than that of the training may have been read: what was held back then is judged.
     digests = [each.tobytes().hex()[: len(held[0])] for each in splits.train.images.digests()]
     return splits.train.select(np.flatnonzero(~np.isin(digests, held)))
-
-
-def _recorded_source(record: Mapping[str, Any]) -> str:
-    source = record.get("source")
-    if source is None:
-        raise InputError(f"the run does not say where its images are; {_HOW}")
-    if not os.path.isabs(source):
-        return f"{TFDS_PREFIX}{source.removeprefix(TFDS_PREFIX)}"
-    if not os.path.exists(source):
-        raise InputError(f"the images of the training are no longer at {source}; {_HOW}")
-    return str(source)
 
 
 def _pixels(part: Part, row: int, input_size: tuple[int, int]) -> np.ndarray | None:

@@ -77,7 +77,7 @@ def images_to_compare(
 def check_images(validation: Any, record: Mapping[str, Any]) -> None:
     """Raises the `RunError` of `images_to_compare` for a loaded model, without TensorFlow."""
     if validation is None:
-        _recorded_source(record)
+        recorded_source(record, RunError, _HOW)
 
 
 def _of_source(
@@ -97,7 +97,7 @@ def _of_source(
 def _of_record(
     class_names: Sequence[str], record: Mapping[str, Any]
 ) -> tuple[Part, tuple[str, ...]]:
-    source = _recorded_source(record)
+    source = recorded_source(record, RunError, _HOW)
     # The test part is not looked at. Where there is no other, what was held back lies in train.
     part, _, _ = read_labelled(
         source,
@@ -109,14 +109,21 @@ def _of_record(
     return part, ()
 
 
-def _recorded_source(record: Mapping[str, Any]) -> str:
+def recorded_source(record: Mapping[str, Any], error: type[InputError], how: str) -> str:
+    """The source of the training's images, as `read_data` takes it.
+
+    Args:
+        record: of `runs.seen.record_of`.
+        error: what is raised where they are not to be had.
+        how: what else can be given, for its message.
+    """
     source = record.get("source")
     if source is None:
-        raise RunError(f"the run does not say where its images are; {_HOW}")
+        raise error(f"the run does not say where its images are; {how}")
     if not os.path.isabs(source):  # of TFDS; a builder has its name without the prefix
         return f"{TFDS_PREFIX}{source.removeprefix(TFDS_PREFIX)}"
     if not os.path.exists(source):
-        raise RunError(f"the images of the training are no longer at {source}; {_HOW}")
+        raise error(f"the images of the training are no longer at {source}; {how}")
     return str(source)
 
 

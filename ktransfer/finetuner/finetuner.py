@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import keras
 
-from ktransfer.advisor import Advice, check_similarity
+from ktransfer.advisor import Advice
 from ktransfer.augment.samples import Look, look
 from ktransfer.backbones import Backbone, load_backbone
 from ktransfer.backbones.loading import check_named
@@ -20,12 +20,11 @@ from ktransfer.export import ExportResult, export
 from ktransfer.features import check_dropout, check_pooling_name
 from ktransfer.finetuner.fit import Fit
 from ktransfer.finetuner.options import (
-    OF_SEARCHES,
     AdviceArguments,
     FitArguments,
     FitOptions,
+    SearchArguments,
     like,
-    refuse_unknown,
     takes,
 )
 from ktransfer.finetuner.pretrained import Pretrained, backbone_of, learnt_by
@@ -155,7 +154,7 @@ class FineTuner:
         return self._fit({}).rule(num_images, num_classes, similarity)
 
     @own_settings()
-    @takes(AdviceArguments, FitArguments)
+    @takes(AdviceArguments, SearchArguments, FitArguments)
     def fit(self, data: Any, **options: Unpack[FitArguments]) -> FitResult:
         """Look at the images, decide what to freeze, train the rest.
 
@@ -211,30 +210,34 @@ class FineTuner:
             >>> finetuner.plan((images, np.arange(24) % 2), similarity="different").cell
             'small_different'
         """
-        check_similarity(options.get("similarity"))
         fit = self._fit({**options})
         splits = fit.read(data)
         self._pretrained.begin()
         return fit.profile_images(splits, depths=depths).advice
 
     @own_settings()
-    @takes(AdviceArguments, FitArguments, own=("num_steps",))
+    @takes(AdviceArguments, SearchArguments, own=("num_steps",))
     def find_learning_rate(
-        self, data: Any, *, num_steps: int = 100, **options: Unpack[FitArguments]
+        self, data: Any, *, num_steps: int = 100, **options: Unpack[SearchArguments]
     ) -> RangeTest:
         """Search for the learning rate of a plan's last stage, by raising it from step to step.
 
         The stages before it are carried out. What `fit` has made is lost, and nothing is saved.
         `training.range_test` says more.
 
-        `num_steps` is at least 10.
+        Args:
+            data: as in `fit`.
+            num_steps: training steps, at least 10.
+            **options: see below.
+
+        Source: Smith 2015 (arXiv 1506.01186).
         """
         return range_test(self._training(data, options), num_steps)
 
     @own_settings()
-    @takes(AdviceArguments, FitArguments, own=("rates",))
+    @takes(AdviceArguments, SearchArguments, own=("rates",))
     def sweep_learning_rates(
-        self, data: Any, rates: Sequence[float] = SWEEP_RATES, **options: Unpack[FitArguments]
+        self, data: Any, rates: Sequence[float] = SWEEP_RATES, **options: Unpack[SearchArguments]
     ) -> Sweep:
         """Train a plan's last stage at several constant learning rates, from the same weights.
 
@@ -327,7 +330,6 @@ class FineTuner:
     def _fit(self, options: FitArguments) -> Fit:
         """One training or decision, its options checked."""
         chosen = FitOptions(**options)
-        chosen.validate()
         settings = Settings(
             seed=self.seed,
             dropout=self.dropout,
@@ -340,11 +342,9 @@ class FineTuner:
         own = self._pretrained, self.pooling, settings, chosen, self.gap_backbone, self.verbose
         return Fit(*own)
 
-    def _training(self, data: Any, options: FitArguments) -> Training:
+    def _training(self, data: Any, options: SearchArguments) -> Training:
         """A training for searches: it is not saved, and leaves no model."""
-        refuse_unknown(options, OF_SEARCHES)
-        fit = self._fit(options)
-        splits = fit.read(data)
-        decided = fit.decide(splits)
+        fit = self._fit({**options})
+        decided = fit.decide(fit.read(data))
         self._classifier = None
         return fit.training(decided)

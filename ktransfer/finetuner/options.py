@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 import keras
 
-from ktransfer.advisor import check_fine_tuning
+from ktransfer.advisor import check_fine_tuning, check_similarity
 from ktransfer.data.batches.balance import check_balance
 from ktransfer.data.images.value_range import AUTO, ValueRange, check_value_range
 from ktransfer.doctor import check_name
@@ -55,7 +55,7 @@ class AdviceArguments(TypedDict, total=False):
     cache: CacheMode
 
 
-class FitArguments(AdviceArguments, total=False):
+class SearchArguments(AdviceArguments, total=False):
     """Options of training, besides those of looking and deciding.
 
     Attributes:
@@ -71,11 +71,6 @@ class FitArguments(AdviceArguments, total=False):
         batch_size: images a training step; None: the plan's, or an eighth of them, from 4 to 32.
             Halved where memory runs out.
         patience: epochs without a better one after which a stage ends; None: the plan's.
-        out: a folder for the run: checkpoints while it trains, the saved run afterwards.
-        resume: go on with the training in `out` that was killed; begins one where there is none. On
-            a CPU, and on as many cores, the weights come out as if nothing had happened, bit for
-            bit; on more or fewer, last bits may differ, and a note says so.
-        overwrite: replace the run, or the unfinished training, in `out`.
         cache_dtype: what they are kept in: `"float32"`, or `"float16"` for half the space.
         memory_budget_mb: what goes beyond is memory-mapped from a file.
         balance: what is done about classes of unequal size: `"class_weights"` lets each class weigh
@@ -83,8 +78,6 @@ class FitArguments(AdviceArguments, total=False):
             neither; `"auto"` weights them from a ratio of 3 to 1 on, and says so in the notes.
             Validation is never weighted.
         callbacks: Keras callbacks, given to every stage.
-        check: `"auto"` looks for leaks, duplicates, contradicting labels and more before the
-            training, up to 10,000 images (`ktransfer.examine`); `"off"` does not.
     """
 
     plan: Plan | str
@@ -93,27 +86,39 @@ class FitArguments(AdviceArguments, total=False):
     epochs: int | None
     batch_size: int | None
     patience: int | None
-    out: str | os.PathLike[str] | None
-    resume: bool
-    overwrite: bool
     cache_dtype: str
     memory_budget_mb: float
     balance: str
     callbacks: Sequence[keras.callbacks.Callback]
+
+
+class FitArguments(SearchArguments, total=False):
+    """Options of `fit` alone: searches for a learning rate save nothing, and check no image.
+
+    Attributes:
+        out: a folder for the run: checkpoints while it trains, the saved run afterwards.
+        resume: go on with the training in `out` that was killed; begins one where there is none. On
+            a CPU, and on as many cores, the weights come out as if nothing had happened, bit for
+            bit; on more or fewer, last bits may differ, and a note says so.
+        overwrite: replace the run, or the unfinished training, in `out`.
+        check: `"auto"` looks for leaks, duplicates, contradicting labels and more before the
+            training, up to 10,000 images (`ktransfer.examine`); `"off"` does not.
+    """
+
+    out: str | os.PathLike[str] | None
+    resume: bool
+    overwrite: bool
     check: str
-
-
-#: Of searches for a learning rate, which save nothing and look at no image for its faults.
-OF_SEARCHES = tuple(
-    each
-    for each in FitArguments.__annotations__
-    if each not in ("out", "resume", "overwrite", "check")
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """The options of one call; `AdviceArguments` and `FitArguments` describe them."""
+    """The options of one call, checked; `FitArguments` and its bases describe them.
+
+    Raises:
+        InputError: one is out of range or contradicts another.
+        RunError: a run could not be saved in `out`, or there is nothing to resume.
+    """
 
     similarity: float | str | None = None
     fine_tuning: str = "auto"
@@ -136,13 +141,7 @@ class FitOptions:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     check: str = "auto"
 
-    def validate(self) -> None:
-        """Raise before any work is done if the options cannot be carried out.
-
-        Raises:
-            InputError: one is out of range or contradicts another.
-            RunError: a run could not be saved in `out`, or there is nothing to resume.
-        """
+    def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             if value is not None:
@@ -151,6 +150,7 @@ class FitOptions:
         check_name(self.check)
         check_balance(self.balance)
         check_value_range(self.value_range)
+        check_similarity(self.similarity)
         check_fine_tuning(self.fine_tuning)
         if self.fine_tuning != "auto" and not self.decides:
             raise InputError(
@@ -190,7 +190,8 @@ def takes(
     """Has a method `(self, data, **options)` show and describe its options, and refuse others.
 
     Args:
-        *arguments: `AdviceArguments`, `FitArguments`: those that the last one is made of.
+        *arguments: `AdviceArguments`, `SearchArguments`, `FitArguments`: those that the last one
+            is made of, and this.
         own: options that the method names itself.
     """
     names = tuple(arguments[-1].__annotations__)

@@ -60,12 +60,12 @@ class Pretrained:
         return self.backbone
 
     def go_on_with(self, classifier: Classifier) -> None:
-        """Begin with a classifier's backbone: a run that was loaded, or complete when resumed."""
+        """Take over the backbone of a run that was complete when it was to be resumed."""
         before = self._weights
         self.use(backbone_of(classifier))
         shapes = [tuple(each.shape) for each in self.backbone.model.weights]
         if [each.shape for each in before or []] != shapes:
-            # The run keeps fewer blocks, or is all there is: another training goes on from these.
+            # The run keeps fewer blocks, or nothing was begun: another training goes on from these.
             self._weights, self.learnt = None, learnt_by(classifier)
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import small_network
 from keras import layers
+from small_backbones import SMALL
 
 from ktransfer import FineTuner, InputError
 from ktransfer.backbones import load_backbone, restore_backbone
@@ -245,17 +246,7 @@ def swin():
 
 
 def mit():
-    return hub.MiTBackbone(
-        layerwise_depths=[1, 2],
-        num_layers=2,
-        layerwise_num_heads=[1, 2],
-        layerwise_sr_ratios=[2, 1],
-        max_drop_path_rate=0.1,
-        layerwise_patch_sizes=[7, 3],
-        layerwise_strides=[4, 2],
-        image_shape=SHAPE,
-        hidden_dims=[8, 16],
-    )
+    return SMALL["MiTBackbone"]()
 
 
 def hgnet():

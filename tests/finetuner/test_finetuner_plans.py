@@ -11,7 +11,7 @@ from training_networks import make_plan, make_stage, three_blocks, without_secon
 
 from ktransfer import FineTuner, InputError
 from ktransfer.classifier.results import FitResult
-from ktransfer.finetuner.options import FitArguments, FitOptions
+from ktransfer.finetuner.options import FitArguments, FitOptions, SearchArguments
 from ktransfer.freezing import freeze
 from ktransfer.plan import PLAN_NAMES, Plan, gradual_unfreeze, named_plan
 
@@ -294,6 +294,20 @@ def test_a_multiplier_holds_a_block_back(folder):
 def test_an_unknown_option_of_fit_names_near_ones(folder, option, message):
     with pytest.raises(InputError, match=message):
         tuner_of().fit(folder, **option)
+
+
+def test_a_similarity_that_is_none_is_refused_before_the_images_are_looked_at(folder, monkeypatch):
+    monkeypatch.setattr("ktransfer.finetuner.fit.read_data", None)
+    for ask in (tuner_of().fit, tuner_of().plan):
+        with pytest.raises(InputError, match="similarity"):
+            ask(folder, similarity="similiar")
+
+
+def test_searches_show_no_option_that_they_refuse():
+    only = set(FitArguments.__annotations__) - set(SearchArguments.__annotations__)
+    assert only == {"out", "resume", "overwrite", "check"}
+    for method in (FineTuner.find_learning_rate, FineTuner.sweep_learning_rates):
+        assert not only & set(inspect.signature(method).parameters)
 
 
 def test_options_are_shown_where_they_are_taken():
