@@ -45,11 +45,10 @@ def lazy_names(
         more: names that `dir` shows besides.
         moved: as in `moved_names`.
     """
-    elsewhere = moved_names(package, moved or {})
 
     def get(name: str) -> Any:
         if name not in home:
-            return elsewhere(name)
+            return _elsewhere(package, moved or {}, name)
         try:
             module = importlib.import_module(f"{package}.{home[name]}")
         except Exception:
@@ -70,15 +69,15 @@ def moved_names(package: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
         package: its `__name__`.
         moved: the package that each name lives in now, `package:name` where it is called otherwise.
     """
+    return lambda name: _elsewhere(package, moved, name)
 
-    def get(name: str) -> Any:
-        if name not in moved:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        place, _, now = moved[name].partition(":")
-        _warn(f"{package}.{name}", f"{place}.{now or name}")
-        return getattr(importlib.import_module(place), now or name)
 
-    return get
+def _elsewhere(package: str, moved: Mapping[str, str], name: str) -> Any:
+    if name not in moved:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    place, _, now = moved[name].partition(":")
+    _warn(f"{package}.{name}", f"{place}.{now or name}", 4)
+    return getattr(importlib.import_module(place), now or name)
 
 
 class MovedModules(MetaPathFinder, Loader):
@@ -97,7 +96,7 @@ class MovedModules(MetaPathFinder, Loader):
         """Warn, and have the module answer for the one that it is now."""
         place = _place_now(module.__name__)
         assert place is not None  # of find_spec
-        _warn(module.__name__, place)
+        _warn(module.__name__, place, 3)
         now = importlib.import_module(place)
         module.__dict__.update(__doc__=now.__doc__, __getattr__=lambda name: getattr(now, name))
 
@@ -115,6 +114,7 @@ def _place_now(name: str) -> str | None:
     return None
 
 
-def _warn(old: str, new: str) -> None:
-    """Once for each place that asks, as all warnings; FutureWarning, since it is shown to users."""
-    warnings.warn(f"{old} is {new} now; the old name goes with 0.3", FutureWarning, stacklevel=3)
+def _warn(old: str, new: str, level: int) -> None:
+    """Once for each place that asks, `level` calls above; FutureWarning is shown to users."""
+    said = f"{old} is {new} now; the old name goes with 0.3"
+    warnings.warn(said, FutureWarning, stacklevel=level)

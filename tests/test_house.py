@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import sys
 from pathlib import Path
 
 import grimp
@@ -74,3 +75,13 @@ def test_no_circle_of_imports(imports):
     while ends := {name for name, others in left.items() if not others}:
         left = {name: others - ends for name, others in left.items() if name not in ends}
     assert left == {}, "modules of a circle, and those that lead to one"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("export", "Trained"), ("plan", "choose_plan"), ("rates", "Sweep")]
+)
+def test_what_has_moved_is_said_where_it_is_asked_for(module, name):
+    sys.modules.pop(f"ktransfer.{module}" if module == "rates" else "", None)
+    with pytest.warns(FutureWarning, match="the old name goes") as said:
+        exec(compile(f"from ktransfer.{module} import {name}", "asked here.py", "exec"), {})
+    assert {each.filename for each in said} == {"asked here.py"}
