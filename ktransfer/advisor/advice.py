@@ -60,7 +60,7 @@ class Candidate:
 class Advice(Printed):
     """What to train, and why. Print it for a table.
 
-    `advise` fills in what the 2x2 rule alone can say, `decide` what was measured as well.
+    `textbook_rule` fills in what the 2x2 rule alone can say, `decide` what was measured as well.
 
     Attributes:
         cell: `"small_similar"`, `"small_different"`, `"large_similar"`, `"large_different"` or

@@ -12,6 +12,7 @@ import ktransfer.cli.startup  # noqa: F401 - before click
 import click
 
 from ktransfer._version import __version__
+from ktransfer.cli.advise import advise
 from ktransfer.cli.backbones import backbones
 from ktransfer.cli.cache import cache
 from ktransfer.cli.demo import demo
@@ -19,7 +20,6 @@ from ktransfer.cli.doctor import doctor
 from ktransfer.cli.evaluate import evaluate
 from ktransfer.cli.export import export
 from ktransfer.cli.look import look
-from ktransfer.cli.plan import plan
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
 from ktransfer.cli.train import train
@@ -39,7 +39,7 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    plan,
+    advise,
     train,
     tune,
     evaluate,

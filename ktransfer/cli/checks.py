@@ -33,7 +33,7 @@ def checked_weights(value: str) -> str | None:
 
 
 def checked_similarity(value: str | None) -> float | str | None:
-    """The `similarity` of `fit`, as a number where it is one; `InputError` as in `advise`."""
+    """Check the `similarity` of `fit`, and give it as a number where it is one."""
     from ktransfer.advisor import check_similarity
 
     try:

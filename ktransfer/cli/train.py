@@ -64,7 +64,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     default="auto",
     show_default=True,
     metavar="NAME|FILE.json",
-    help="What trains when: auto (see `plan`), textbook, lp_ft, gradual_unfreeze, ..., or a file.",
+    help="What trains when: auto (see `advise`), textbook, lp_ft, gradual_unfreeze... or a file.",
 )
 @click.option(
     "--unfreeze",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.advisor import Advice, advise, choose_plan
+from ktransfer.advisor import Advice, choose_plan, textbook_rule
 from ktransfer.advisor.adviser import Adviser, Seen
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
@@ -158,7 +158,7 @@ class Fit:
 
     def rule(self, num_images: int, num_classes: int, similarity: Similarity = None) -> Advice:
         """What the 2x2 rule says for the backbone."""
-        return advise(
+        return textbook_rule(
             num_images,
             num_classes,
             similarity,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nails.make import DATA
 
-from ktransfer.advisor import Candidate, advise
+from ktransfer.advisor import Candidate, textbook_rule
 from ktransfer.augment import CORRUPTIONS
 from ktransfer.classifier import Evaluation, FitResult, Summary, SummaryRow
 from ktransfer.cli.terminal import show
@@ -64,7 +64,7 @@ def evaluation():
 def advice():
     found = Candidate("linear_probe", 0.5, (0.4, 0.6), 1.0, 2.0, 3, {"logme": -1.0}, HOSTILE)
     return dataclasses.replace(
-        advise(300, 5, "similar"), candidates=(found,), reasons=("because", HOSTILE)
+        textbook_rule(300, 5, "similar"), candidates=(found,), reasons=("because", HOSTILE)
     )
 
 

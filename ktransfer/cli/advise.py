@@ -1,4 +1,4 @@
-"""`ktransfer plan`."""
+"""`ktransfer advise`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ktransfer.show.timing import timed
 @fine_tuning_option
 @click.option("--depths", is_flag=True, help="Judge a head on each block by itself, too.")
 @json_option
-def plan(data: str, as_json: bool, **options: Any) -> None:
+def advise(data: str, as_json: bool, **options: Any) -> None:
     """Look at the images in DATA and say what to freeze, without training.
 
     One pass through the backbone measures how far the images are from its own, and what a head
@@ -34,7 +34,7 @@ def plan(data: str, as_json: bool, **options: Any) -> None:
         with timed(seconds, "backbone"):
             tuner = built(options)
         with timed(seconds, "decide"):
-            advice = tuner.plan(
+            advice = tuner.advise(
                 data,
                 similarity=similarity,
                 fine_tuning=options["fine_tuning"],
