@@ -64,6 +64,4 @@ _HOME = {
     "textbook_rule": "rule",
 }
 
-__getattr__, __dir__ = lazy_names(
-    __name__, _HOME, moved={"advise": "ktransfer:textbook_rule"}
-)
+__getattr__, __dir__ = lazy_names(__name__, _HOME, moved={"advise": "ktransfer:textbook_rule"})

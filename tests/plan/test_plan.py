@@ -178,7 +178,12 @@ def few():
 
 
 def test_auto_is_what_was_advised():
-    told = few(), textbook_rule(300, 5, "different"), textbook_rule(3_000, 5), textbook_rule(30_000, 5)
+    told = (
+        few(),
+        textbook_rule(300, 5, "different"),
+        textbook_rule(3_000, 5),
+        textbook_rule(30_000, 5),
+    )
     for advice in told:
         assert choose_plan("auto", advice, 19) == plan_for(advice).resolve(19)
 
