@@ -14,9 +14,11 @@ import numpy as np
 from ktransfer._version import __version__
 from ktransfer.backbones import check_no_nan
 from ktransfer.backbones.serialization import check_keeping
+from ktransfer.classifier.evaluation import Evaluation
 from ktransfer.classifier.loading import read_run
+from ktransfer.classifier.mistakes import Mistake, surest_mistakes
 from ktransfer.classifier.predicting import probabilities_of
-from ktransfer.classifier.results import Evaluation, FitResult
+from ktransfer.classifier.results import FitResult
 from ktransfer.classifier.shift import predict_under_shift
 from ktransfer.classifier.summary import Summary, summary_of
 from ktransfer.classifier.unseen import scored_apart
@@ -244,6 +246,7 @@ class Classifier:
         """
         part, skipped, remarks = read_labelled(data, self.class_names, value_range=self.value_range)
         part, notes = held_back(data, part, dict(self.data))
+        mistakes: tuple[Mistake, ...] = ()
         if corruptions:
             with progress_bar("predicting", len(part), shown=self.verbose) as show:
                 found = predict_under_shift(self.forward, part, self.input_size, on_progress=show)
@@ -252,6 +255,10 @@ class Classifier:
         else:
             probabilities, rows, failed = self.probabilities(part)
             predicted, corrupted = probabilities.argmax(axis=1), None
+            known = part.select(rows)
+            mistakes = surest_mistakes(
+                probabilities, known.labels, known.images.name, self.class_names
+            )
         if not len(rows):
             raise InputError(f"none of the {len(part)} images of the data can be decoded")
 
@@ -269,6 +276,7 @@ class Classifier:
             (*apart.notes, *notes, *remarks),
             shifted,
             apart,
+            mistakes,
         )
 
     def summary(self) -> Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.options import json_option
+from ktransfer.cli.options import json_option, verbosity_options
 from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.show.timing import timed
 
@@ -18,8 +18,11 @@ from ktransfer.show.timing import timed
     is_flag=True,
     help="Also on the images grey, blurred, noisy and of another colour.",
 )
+@verbosity_options
 @json_option
-def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
+def evaluate(
+    run: str, data: str, corruptions: bool, verbose: bool, quiet: bool, as_json: bool
+) -> None:
     """Measure how good RUN is on the labelled images in DATA.
 
     DATA holds a folder for each class, or test/ (taken first) or val/ with such folders inside; or
@@ -32,11 +35,12 @@ def evaluate(run: str, data: str, corruptions: bool, as_json: bool) -> None:
     read_record(run)
     checks.check_labelled(data, of_run=True)
     seconds: dict[str, float] = {}
-    with classifier_of(run, seconds) as classifier, timed(seconds, "evaluate"):
+    with classifier_of(run, seconds, quiet=quiet) as classifier, timed(seconds, "evaluate"):
         evaluation = classifier.evaluate(data, corruptions=corruptions)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json({**evaluation.to_dict(), "run": run, "seconds": seconds})
     else:
         terminal.show(evaluation.printed(data))
-        terminal.print_seconds(seconds)
+        if verbose:
+            terminal.print_seconds(seconds)

@@ -71,6 +71,17 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object as the last line."
 )
 
+
+def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `verbose`, everything that is known, and `quiet`, nothing but the result."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Show no progress."),
+        click.option("--verbose", "-v", is_flag=True, help="Print everything that is known."),
+    ):
+        command = option(command)
+    return command
+
+
 value_range_option = click.option(
     "--value-range",
     type=Range(),
@@ -151,13 +162,19 @@ def tuner_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def built(options: Mapping[str, Any]) -> FineTuner:
-    """A `FineTuner` by these options."""
+def built(options: Mapping[str, Any], *, verbose: bool = False, quiet: bool = False) -> FineTuner:
+    """Make a `FineTuner` by these options."""
     from ktransfer.finetuner import FineTuner
 
     own = dict(options["backbone_options"])
     chosen = named((*_OF_THE_TUNER, "dropout"), options)
-    return FineTuner(options["backbone"], options["weights"], **chosen, **own)
+    return FineTuner(
+        options["backbone"],
+        options["weights"],
+        verbose=0 if quiet else 1 + verbose,
+        **chosen,
+        **own,
+    )
 
 
 def words_of(options: Mapping[str, Any]) -> list[str]:

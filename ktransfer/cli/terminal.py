@@ -67,10 +67,8 @@ def print_seconds(seconds: Mapping[str, float]) -> None:
 
 
 def print_next(*commands: Sequence[str]) -> None:
-    """Commands to type next."""
-    heading("Next")
-    for command in commands:
-        echo("  ", shlex.join(command))
+    """Print commands to type next."""
+    show([Row("Next", tuple(map(shlex.join, commands)), verbatim=True)])
 
 
 def print_note(text: str) -> None:

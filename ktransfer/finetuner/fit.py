@@ -80,7 +80,7 @@ class Fit:
     settings: Settings
     options: FitOptions
     gap_backbone: Backbone | None = None
-    verbose: bool = True
+    verbose: int = True
 
     def run(self, data: Any) -> Classifier:
         """Read the images, examine them, decide, train and judge; `keep` saves what was made.
@@ -107,7 +107,7 @@ class Fit:
             return self._taken_over(decided)
         training, before = self._trained(decided, seconds)
         with timed(seconds, "score"):
-            scores, temperature = judge(training)
+            scores, temperature, mistakes = judge(training)
         classifier = self._classifier(decided, training, record_of(data, splits), temperature)
         result = FitResult(
             validation=scores["validation"],
@@ -127,6 +127,7 @@ class Fit:
             total_parameters=int(classifier.model.count_params()),
             seconds=seconds,
             findings=findings,
+            mistakes=mistakes,
         )
         return dataclasses.replace(classifier, result=result)
 
@@ -252,13 +253,13 @@ class Fit:
             request=decided.request,
             train=splits.train,
             validation=splits.validation,
-            verbose=self.verbose,
+            verbose=bool(self.verbose),
         )
 
     def _taken_over(self, decided: Decided) -> Classifier:
         """What lies in a run that was complete when it was to be resumed."""
         out, splits = str(self.options.out), decided.splits
-        found = Classifier.load(out, verbose=self.verbose)
+        found = Classifier.load(out, verbose=bool(self.verbose))
         check_same(dict(found.request), decided.request, out)
         if found.result is None:
             raise RunError(
@@ -307,7 +308,7 @@ class Fit:
             dtype=self.options.cache_dtype,
             kept=() if isinstance(self.options.cache, str) else tuple(self.options.cache),
             gap_backbone=self.gap_backbone,
-            verbose=self.verbose,
+            verbose=bool(self.verbose),
         )
 
     def _source(self, plan: Plan, splits: Splits, seen: Seen | None) -> RowSource:

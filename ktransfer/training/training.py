@@ -210,7 +210,7 @@ class Training:
         return self._decision
 
     def _say(self, sentence: str) -> None:
-        if self.settings.verbose:
+        if self.settings.verbose > 1:
             say(sentence)
 
     def _freeze(self, stage: Stage) -> None:
