@@ -16,7 +16,7 @@ from ktransfer.backbones import check_no_nan
 from ktransfer.backbones.serialization import check_keeping
 from ktransfer.classifier.evaluation import Evaluation
 from ktransfer.classifier.loading import read_run
-from ktransfer.classifier.mistakes import Mistake, surest_mistakes
+from ktransfer.classifier.mistakes import surest_mistakes
 from ktransfer.classifier.predicting import probabilities_of
 from ktransfer.classifier.results import FitResult
 from ktransfer.classifier.shift import predict_under_shift
@@ -206,8 +206,8 @@ class Classifier:
             return probabilities_of(self.forward, part, self.input_size, width, on_progress=show)
 
     @own_settings()
-    def predict(self, images: Any) -> Predictions:
-        """The class probabilities of images.
+    def predict(self, images: Any, *, abstain_below: float = 0.0) -> Predictions:
+        """Return the class probabilities of images.
 
         Args:
             images: what `fit` takes, labelled or not; a path, or several, of image files, folders
@@ -216,6 +216,7 @@ class Classifier:
                 also mixed; or an array of images, RGB, RGBA or grey: `(batch, height, width, 3)`,
                 `(batch, height, width)` or one `(height, width[, 3])`, uint8, uint16 (65535 is
                 white, or what `value_range` says) or other numbers in [0, 255], which are rounded.
+            abstain_below: images whose best class is less probable are unsure and have no label.
 
         Returns:
             `Predictions`: one row for each readable image, in order; unreadable files are named in
@@ -227,7 +228,8 @@ class Classifier:
         part, skipped = read_images(images, value_range=self.value_range)
         probabilities, rows, failed = self.probabilities(part)
         paths = () if is_array(images) else tuple(part.images.name(row) for row in rows)
-        return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
+        left_out = (*skipped, *failed)
+        return Predictions(self.class_names, probabilities, paths, left_out, abstain_below)
 
     @own_settings()
     def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
@@ -246,29 +248,26 @@ class Classifier:
         """
         part, skipped, remarks = read_labelled(data, self.class_names, value_range=self.value_range)
         part, notes = held_back(data, part, dict(self.data))
-        mistakes: tuple[Mistake, ...] = ()
         if corruptions:
             with progress_bar("predicting", len(part), shown=self.verbose) as show:
                 found = predict_under_shift(self.forward, part, self.input_size, on_progress=show)
-            predicted, rows, corrupted = found.plain, found.indices, found.corrupted
+            probabilities, rows, corrupted = found.plain, found.indices, found.corrupted
             failed = explain_failures(part, np.setdiff1d(np.arange(len(part)), rows))
         else:
-            probabilities, rows, failed = self.probabilities(part)
-            predicted, corrupted = probabilities.argmax(axis=1), None
-            known = part.select(rows)
-            mistakes = surest_mistakes(
-                probabilities, known.labels, known.images.name, self.class_names
-            )
+            (probabilities, rows, failed), corrupted = self.probabilities(part), None
         if not len(rows):
             raise InputError(f"none of the {len(part)} images of the data can be decoded")
 
+        known, predicted = part.select(rows), probabilities.argmax(axis=1)
+
         def scored(classes: np.ndarray) -> Score:
-            return score(classes, part.labels[rows], self.class_names)
+            return score(classes, known.labels, self.class_names)
 
         shifted = None
         if corrupted is not None:
             shifted = {name: tuple(map(scored, each)) for name, each in corrupted.items()}
-        apart = scored_apart(self.learnt, part.select(rows), predicted, self.class_names)
+        apart = scored_apart(self.learnt, known, predicted, self.class_names)
+        names = tuple(map(known.images.name, range(len(known))))
         return Evaluation(
             scored(predicted),
             part.name,
@@ -276,7 +275,9 @@ class Classifier:
             (*apart.notes, *notes, *remarks),
             shifted,
             apart,
-            mistakes,
+            surest_mistakes(probabilities, known.labels, known.images.name, self.class_names),
+            Predictions(self.class_names, probabilities, names, (*skipped, *failed)),
+            tuple(self.class_names[label] for label in known.labels),
         )
 
     def summary(self) -> Summary:

@@ -20,6 +20,7 @@ from ktransfer.classifier.screen import (
 from ktransfer.classifier.unseen import Apart
 from ktransfer.data import Skipped
 from ktransfer.metrics import Score
+from ktransfer.serving import Predictions
 from ktransfer.show.results import Printed, Row, left_out
 from ktransfer.show.tables import aligned
 
@@ -40,8 +41,9 @@ class Evaluation(Printed):
             `augment.STRENGTHS`, the weakest first; None where it was not asked for.
         apart: how many of the images the training has seen, and the score on those that it has not.
             An image is known again by its bytes, wherever it lies.
-        mistakes: images that the model is wrong about, the surest first, at most 10; empty where
-            the images were corrupted, too.
+        mistakes: images that the model is wrong about, the surest first, at most 10.
+        predictions: what the model says of each readable image; None where it was not kept.
+        labels: the class of each of these images.
     """
 
     score: Score
@@ -51,6 +53,8 @@ class Evaluation(Printed):
     corruptions: dict[str, tuple[Score, ...]] | None = None
     apart: Apart = field(default_factory=Apart)
     mistakes: tuple[Mistake, ...] = ()
+    predictions: Predictions | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def seen_in_training(self) -> int | None:

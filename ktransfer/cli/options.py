@@ -72,14 +72,13 @@ json_option = click.option(
 )
 
 
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+
+
 def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `verbose`, everything that is known, and `quiet`, nothing but the result."""
-    for option in (
-        click.option("--quiet", "-q", is_flag=True, help="Show no progress."),
-        click.option("--verbose", "-v", is_flag=True, help="Print everything that is known."),
-    ):
-        command = option(command)
-    return command
+    says = "Print everything that is known."
+    return click.option("--verbose", "-v", is_flag=True, help=says)(quiet_option(command))
 
 
 value_range_option = click.option(

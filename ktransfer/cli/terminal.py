@@ -51,7 +51,12 @@ def show(rows: Iterable[Row]) -> None:
 
 def show_text(result: object) -> None:
     """Print a result that is a table or a report already."""
-    for line in str(result).splitlines():
+    show_lines(str(result).splitlines())
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
         echo(line)
 
 

@@ -256,9 +256,10 @@ class FineTuner:
         return self.classifier.evaluate(data, corruptions=corruptions)
 
     @own_settings()
-    def predict(self, images: Any) -> Predictions:
-        """The class probabilities of images: `Classifier.predict`."""
-        return self.classifier.predict(images)
+    @like(Classifier.predict)
+    def predict(self, images: Any, **options: Any) -> Predictions:
+        """Return the class probabilities of images: `Classifier.predict`."""
+        return self.classifier.predict(images, **options)
 
     @own_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
