@@ -22,6 +22,7 @@ from ktransfer.cli.export import export
 from ktransfer.cli.look import look
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
+from ktransfer.cli.runs import runs
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
 
@@ -44,6 +45,7 @@ for _command in (
     tune,
     evaluate,
     predict,
+    runs,
     export,
     doctor,
     look,
