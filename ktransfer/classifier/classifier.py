@@ -14,21 +14,19 @@ import numpy as np
 from ktransfer._version import __version__
 from ktransfer.backbones import check_no_nan
 from ktransfer.backbones.serialization import check_keeping
+from ktransfer.classifier.evaluating import evaluation_of
 from ktransfer.classifier.evaluation import Evaluation
 from ktransfer.classifier.loading import read_run
-from ktransfer.classifier.mistakes import surest_mistakes
 from ktransfer.classifier.predicting import probabilities_of
 from ktransfer.classifier.results import FitResult
 from ktransfer.classifier.shift import predict_under_shift
 from ktransfer.classifier.summary import Summary, summary_of
-from ktransfer.classifier.unseen import scored_apart
 from ktransfer.data import Part, Skipped, explain_failures, read_images, read_labelled
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.learnt import Learnt
 from ktransfer.data.reading.items import is_array
 from ktransfer.errors import InputError, RunError
 from ktransfer.features import Forward, compile_forward
-from ktransfer.metrics import Score, score
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.runs.saving import read_learnt, write_run
 from ktransfer.runs.seen import held_back, range_of
@@ -255,29 +253,13 @@ class Classifier:
             failed = explain_failures(part, np.setdiff1d(np.arange(len(part)), rows))
         else:
             (probabilities, rows, failed), corrupted = self.probabilities(part), None
-        if not len(rows):
-            raise InputError(f"none of the {len(part)} images of the data can be decoded")
-
-        known, predicted = part.select(rows), probabilities.argmax(axis=1)
-
-        def scored(classes: np.ndarray) -> Score:
-            return score(classes, known.labels, self.class_names)
-
-        shifted = None
-        if corrupted is not None:
-            shifted = {name: tuple(map(scored, each)) for name, each in corrupted.items()}
-        apart = scored_apart(self.learnt, known, predicted, self.class_names)
-        names = tuple(map(known.images.name, range(len(known))))
-        return Evaluation(
-            scored(predicted),
-            part.name,
-            (*skipped, *failed),
-            (*apart.notes, *notes, *remarks),
-            shifted,
-            apart,
-            surest_mistakes(probabilities, known.labels, known.images.name, self.class_names),
-            Predictions(self.class_names, probabilities, names, (*skipped, *failed)),
-            tuple(self.class_names[label] for label in known.labels),
+        return evaluation_of(
+            part,
+            (probabilities, rows, (*skipped, *failed)),
+            self.class_names,
+            self.learnt,
+            (*notes, *remarks),
+            corrupted,
         )
 
     def summary(self) -> Summary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -65,7 +64,7 @@ def predict(
     predictions come as they are made, and TensorFlow is not needed. With --csv the images are only
     counted on the screen.
     """
-    _check_model(model)
+    checks.check_model(model)
     checks.check_paths(paths)
     checks.check_file(csv_file, "--csv", paths, models=[model], overwrite=overwrite, ending=".csv")
     seconds: dict[str, float] = {}
@@ -133,7 +132,7 @@ def _batches(
     printed: bool,
 ) -> Iterator[Predictions]:
     """Yield the predictions of a run at once, or those of a file as they are made."""
-    if _is_exported(model):
+    if checks.is_exported(model):
         # Where predictions are printed as they come, they show how far it is.
         yield from _of_file(model, paths, seconds, threshold, quiet=quiet or printed)
         return
@@ -153,20 +152,6 @@ def _of_file(
     bar = progress_bar("predicting", len(paths), shown=not quiet)
     with timed(seconds, "predict"), bar as show:
         yield from classifier.stream(paths, abstain_below=threshold, on_progress=show)
-
-
-def _check_model(model: str) -> None:
-    """Raises a `RunError` if there is neither a run nor a file."""
-    if not _is_exported(model):
-        from ktransfer.runs.record import read_record
-
-        read_record(model)
-
-
-def _is_exported(model: str) -> bool:
-    """Whether a model is, or should be, an exported file; else it is the folder of a run."""
-    named_so = model.lower().endswith(".onnx") and not os.path.isdir(model)
-    return named_so or os.path.isfile(model)
 
 
 def _check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:

@@ -109,16 +109,44 @@ class OnnxClassifier:
             InputError: as `predict`.
             RunError: what the file says of these images is damaged.
         """
+        learnt = self.learnt
+        if learnt is None:
+            return None
+        held, _, _ = self._read(images)
+        part = Part("prediction", held, np.full(len(held), -1, np.int32))
+        return None if learnt.differs_from(part) else learnt.look_up(part) != UNSEEN
+
+    @property
+    def learnt(self) -> Learnt | None:
+        """Digests of the images that it learnt from; None where the file does not have them."""
         digests = (self.metadata.learnt or {}).get("digests")
         if digests is None:
             return None
         try:
-            learnt = Learnt.read(io.BytesIO(base64.b64decode(digests, validate=True)))
+            return Learnt.read(io.BytesIO(base64.b64decode(digests, validate=True)))
         except (TypeError, ValueError) as error:
             raise RunError(f"the digests of images in its metadata are damaged: {error}") from error
-        held, _, _ = self._read(images)
-        part = Part("prediction", held, np.full(len(held), -1, np.int32))
-        return None if learnt.differs_from(part) else learnt.look_up(part) != UNSEEN
+
+    def probabilities(
+        self, part: Part, *, on_progress: OnProgress | None = None
+    ) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
+        """Return what the model says of the images of a part.
+
+        Returns:
+            float32 `(images, classes)`, the index of the image of each row, and the images that
+            have none, since they cannot be decoded.
+
+        Raises:
+            RunError: the network fails.
+        """
+        values, rows, failed = [self._no_rows()], list[int](), list[Skipped]()
+        for batch in decoded_batches(part.images, self._decoded_size, BATCH_SIZE):
+            values += [self._session.run(batch.pixels)] if batch.rows else []
+            rows += batch.rows
+            failed += batch.skipped
+            if on_progress:
+                on_progress(batch.done, len(part))
+        return np.concatenate(values), np.array(rows, np.int64), tuple(failed)
 
     def stream(
         self,
@@ -157,12 +185,10 @@ class OnnxClassifier:
         batch_size: int,
         on_progress: OnProgress | None,
     ) -> Iterator[Predictions]:
-        # Of another way of resizing only the graph knows.
-        size = self.input_size if self.metadata.resizing == RESIZING else None
         if not len(images):
             yield empty
         skipped = empty.skipped
-        for batch in decoded_batches(images, size, batch_size):
+        for batch in decoded_batches(images, self._decoded_size, batch_size):
             rows = self._session.run(batch.pixels) if batch.rows else self._no_rows()
             paths = tuple(images.name(row) for row in batch.rows) if named else ()
             left_out = (*skipped, *batch.skipped)
@@ -170,6 +196,11 @@ class OnnxClassifier:
             skipped = ()
             if on_progress:
                 on_progress(batch.done, len(images))
+
+    @property
+    def _decoded_size(self) -> tuple[int, int] | None:
+        # Of another way of resizing only the graph knows.
+        return self.input_size if self.metadata.resizing == RESIZING else None
 
     def _no_rows(self) -> np.ndarray:
         return np.empty((0, len(self.class_names)), np.float32)

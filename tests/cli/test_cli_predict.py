@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -144,3 +146,50 @@ def test_predict_refuses_in_one_line_and_leaves_nothing(
     assert result.stderr.count("\n") == 1
     assert message in json.loads(result.stdout)["error"]
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "holds", "opener"),
+    [
+        ("model.tflite", None, "ai-edge-litert"),
+        ("model.keras", None, "Keras"),
+        ("model", "saved_model.pb", r"TensorFlow \(Serving\)"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_other_exports_are_told_what_opens_them(command, name, holds, opener, tmp_path):
+    file = tmp_path / name
+    if holds:
+        file.mkdir()
+    (file / holds if holds else file).write_bytes(b"a model")
+    result = run(command, file, write_pictures(tmp_path / "photos", 1))
+    assert result.exit_code == 2
+    assert re.search(rf"which {opener} opens: .* {re.escape(str(file))}.card.md", result.stderr)
+
+
+def test_an_exported_file_is_evaluated_with_a_row_an_image(model, tmp_path):
+    photos, file = write_pictures(tmp_path / "photos", 4), tmp_path / "rows.csv"
+    (photos / "red" / "text.jpg").write_text("no picture")
+    # The red ones are called blue: a third of the labels are wrong.
+    shutil.copytree(photos / "red", tmp_path / "red")
+    for each in (tmp_path / "red").iterdir():
+        each.rename(photos / "blue" / f"red{each.name}")
+    result = run("evaluate", model, photos, "--csv", file, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    known = OnnxClassifier(model).predict(photos)
+    said = dict(zip(known.paths, known.labels, strict=True))
+    assert [each["predicted"] for each in rows] == [said[each["path"]] for each in rows]
+    assert [each["label"] for each in rows] == [
+        os.path.basename(os.path.dirname(each["path"])) for each in rows
+    ]
+    right = sum(each["label"] == each["predicted"] for each in rows)
+    assert found["accuracy"] == right / len(rows) < 1
+    assert found["num_images"] == len(rows) == 16
+    assert {each["label"] for each in found["mistakes"]} == {"blue"}
+    assert {each["predicted"] for each in found["mistakes"]} == {"red"}
+    assert len(found["skipped"]) == 2
+    plain = run("evaluate", model, photos).stdout.split()
+    assert "75.0%" in plain
+    assert run("evaluate", model, photos, "--corruptions").exit_code == 2
