@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ktransfer.data import Skipped
     from ktransfer.serving import Predictions
 
-_MOST_CLASSES = 10
+_MOST_CLASSES, _MOST_UNFAMILIAR = 10, 3
 
 
 @click.command()
@@ -72,12 +72,14 @@ def predict(
     skipped: list[Skipped] = []
     classes: tuple[str, ...] = ()
     num_read = num_unsure = 0
+    unfamiliar: list[str] = []
     counts: Counter[str] = Counter()
     with csv_writer(csv_file, overwrite=overwrite) as write:
         for batch in _batches(model, paths, seconds, threshold, quiet=quiet, printed=not as_json):
             write(batch)
             num_read += len(batch)
             num_unsure += int(batch.unsure.sum())
+            unfamiliar += [each.path or "" for each in batch if each.unfamiliar]
             counts.update(label for label in batch.labels if label is not None)
             skipped += batch.skipped
             classes = batch.classes
@@ -99,6 +101,7 @@ def predict(
         )
     else:
         terminal.show(_summary(num_read, counts, num_unsure, threshold))
+        terminal.show(_unfamiliar(unfamiliar, num_read))
         terminal.show(left_out(skipped))
         if csv_file:
             terminal.print_row("Wrote", csv_file)
@@ -120,6 +123,15 @@ def _summary(number: int, counts: Counter[str], unsure: int, threshold: float) -
     if threshold:
         said.append(f"{unsure:,} unsure, under {threshold:.1%}")
     yield Row("Images", (f"{number:,}: {', '.join(said)}",))
+
+
+def _unfamiliar(paths: Sequence[str], number: int) -> Iterator[Row]:
+    """Name images that are unlike those of the training, where these are more than chance."""
+    if not paths:
+        return
+    said = f"{len(paths):,} of {number:,} are unlike the training images (about 1 % of those are)"
+    yield Row("Unfamiliar", (said,))
+    yield Row("", tuple(paths[:_MOST_UNFAMILIAR]), verbatim=True)
 
 
 def _batches(

@@ -24,6 +24,7 @@ from ktransfer.errors import InputError, RunError
 from ktransfer.features import RowSource, randomize
 from ktransfer.finetuner.judging import (
     diagnosis_of,
+    familiarity_learnt,
     hindsight_of,
     judge,
     movement_of,
@@ -108,6 +109,7 @@ class Fit:
         training, before = self._trained(decided, seconds)
         with timed(seconds, "score"):
             scores, temperature, mistakes = judge(training)
+            familiarity = familiarity_learnt(training)
         classifier = self._classifier(decided, training, record_of(data, splits), temperature)
         result = FitResult(
             validation=scores["validation"],
@@ -129,7 +131,7 @@ class Fit:
             findings=findings,
             mistakes=mistakes,
         )
-        return dataclasses.replace(classifier, result=result)
+        return dataclasses.replace(classifier, result=result, familiarity=familiarity)
 
     def keep(self, classifier: Classifier) -> None:
         """Save what `run` made where the options say so, unless it lies there already.

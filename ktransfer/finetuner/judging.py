@@ -12,6 +12,7 @@ from ktransfer.advisor import Advice, Tried, hindsight
 from ktransfer.backbones import Backbone
 from ktransfer.classifier.mistakes import Mistake, surest_mistakes
 from ktransfer.features import Network
+from ktransfer.features.familiarity import MOST_IMAGES, Familiarity, familiarity_of
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.training import Training, best_temperature, values_of
@@ -41,6 +42,13 @@ def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, .
     part = parts[shown]
     mistakes = surest_mistakes(sure, part.labels, part.images.name, splits.class_names)
     return scores, temperature, mistakes
+
+
+def familiarity_learnt(training: Training) -> Familiarity | None:
+    """Learn what the features of the training images look like, and which are far from them."""
+    features, labels = training.features("train", MOST_IMAGES)
+    held_back, _ = training.features("validation", MOST_IMAGES)
+    return familiarity_of(features, labels, held_back)
 
 
 def hindsight_of(advice: Advice, training: Training) -> tuple[str, ...]:

@@ -22,12 +22,14 @@ class Prediction:
         label: name of the most probable class.
         probability: of that class, in [0, 1].
         unsure: whether the probability is below what was asked for (`abstain_below`).
+        unfamiliar: whether it is unlike the images that the model learnt from.
     """
 
     path: str | None
     label: str
     probability: float
     unsure: bool = False
+    unfamiliar: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,9 @@ class Predictions(PrintedLines):
         paths: a path for each row; empty where arrays were given.
         skipped: files that could not be read, with their reasons; they have no row.
         abstain_below: images whose best class is less probable have no label, in [0, 1].
+        distances: float32 `(images,)`: how far each lies from what the model learnt from
+            (`features.familiarity`); above 1 it is farther than 99 % of the validation images. None
+            where that is not known, as of exported files.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +52,7 @@ class Predictions(PrintedLines):
     paths: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     abstain_below: float = 0.0
+    distances: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.abstain_below <= 1:
@@ -68,10 +74,12 @@ class Predictions(PrintedLines):
         return len(self.probabilities)
 
     def __iter__(self) -> Iterator[Prediction]:
+        unsure, unfamiliar = self.unsure, self.unfamiliar
         for row, best in enumerate(self.indices):
             path = self.paths[row] if self.paths else None
             probability = float(self.probabilities[row, best])
-            yield Prediction(path, self.classes[best], probability, bool(self.unsure[row]))
+            marks = bool(unsure[row]), bool(unfamiliar[row])
+            yield Prediction(path, self.classes[best], probability, *marks)
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -79,8 +87,9 @@ class Predictions(PrintedLines):
     def lines(self, top: int = 1) -> Iterator[str]:
         """Say a line for each image: probability and class, of the `top` most probable, and path.
 
-        Unsure ones are marked with a question mark.
+        Unsure ones are marked with a question mark, unfamiliar ones with an exclamation mark.
         """
+        unsure, unfamiliar = self.unsure, self.unfamiliar
         # The width of all names, so that one batch of a stream looks like the other.
         width = max(len(printable(each)) for each in self.classes)
         for row, best in enumerate(self.top(top)):
@@ -88,7 +97,7 @@ class Predictions(PrintedLines):
                 f"{self.probabilities[row, at]:6.1%}  {printable(self.classes[at]):<{width}}"
                 for at in best
             )
-            mark = " ?" if self.unsure[row] else ""
+            mark = (" ?" if unsure[row] else "") + (" !" if unfamiliar[row] else "")
             path = f"  {self.paths[row]}" if self.paths else ""
             yield printable(f"{said}{mark}{path}")
 
@@ -106,6 +115,14 @@ class Predictions(PrintedLines):
     def indices(self) -> np.ndarray:
         """Index of the most probable class of each image, int64 `(images,)`."""
         return self.probabilities.argmax(axis=1)
+
+    @property
+    def unfamiliar(self) -> np.ndarray:
+        """Whether an image is unlike those that the model learnt from, bool `(images,)`.
+
+        False where that is not known.
+        """
+        return np.zeros(len(self), bool) if self.distances is None else self.distances > 1
 
     @property
     def unsure(self) -> np.ndarray:
