@@ -129,7 +129,10 @@ def _unfamiliar(paths: Sequence[str], number: int) -> Iterator[Row]:
     """Name images that are unlike those of the training, where these are more than chance."""
     if not paths:
         return
-    said = f"{len(paths):,} of {number:,} are unlike the training images (about 1 % of those are)"
+    said = (
+        f"{len(paths):,} of {number:,} are unlike the training images; of such as these about 1 % "
+        "are, more where few were held back to validate"
+    )
     yield Row("Unfamiliar", (said,))
     yield Row("", tuple(paths[:_MOST_UNFAMILIAR]), verbatim=True)
 
