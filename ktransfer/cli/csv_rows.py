@@ -43,17 +43,17 @@ def _append(stream: TextIO, predictions: Predictions, labels: Sequence[str] | No
     """Write path, the label where it is known, the class said, its and all probabilities."""
     writer = csv.writer(stream, lineterminator="\n")
     said = ["label"] if labels is None else ["label", "predicted"]
-    unsure = ["unsure"] if predictions.abstain_below else []
-    far = ["unfamiliar"] if predictions.distances is not None else []
+    # Behind the classes, whose columns stay where they were.
+    marks = ["unsure"] if predictions.abstain_below else []
+    marks += ["unfamiliar"] if predictions.distances is not None else []
     if not stream.tell():
         names = map(cell_of, predictions.classes)
-        writer.writerow(["path", *said, "probability", *unsure, *far, *names])
+        writer.writerow(["path", *said, "probability", *names, *marks])
     for row, each in enumerate(predictions):
         # Nine digits give a float32 back exactly.
         shares = (each.probability, *predictions.probabilities[row])
         probability, *others = (f"{share:.9g}" for share in shares)
         known = [] if labels is None else [cell_of(labels[row])]
-        marked = [str(each.unsure).lower()] if unsure else []
-        marked += [str(each.unfamiliar).lower()] if far else []
+        marked = [str(getattr(each, mark)).lower() for mark in marks]
         named = [path_cell(each.path or ""), *known, cell_of(each.label)]
-        writer.writerow([*named, probability, *marked, *others])
+        writer.writerow([*named, probability, *others, *marked])
