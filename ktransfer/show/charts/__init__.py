@@ -16,7 +16,7 @@ from ktransfer.show.charts.theme import (
     mixed,
     series,
 )
-from ktransfer.show.charts.ticks import log_axis, whole_axis
+from ktransfer.show.charts.ticks import bounded, log_axis, whole_axis
 
 __all__ = [
     "ENDINGS",
@@ -29,6 +29,7 @@ __all__ = [
     "Column",
     "Line",
     "Look",
+    "bounded",
     "check_picture",
     "draw_parallel",
     "log_axis",

@@ -50,26 +50,24 @@ class Chart:
 
     def __post_init__(self) -> None:
         drawing = self.drawing if isinstance(self.drawing, Mapping) else self.drawing.to_dict()
-        tables = {
-            name: tuple({key: _drawable(value) for key, value in row.items()} for row in rows)
-            for name, rows in self.tables.items()
-        }
+        # Made safe alike: a name in the data is found in the domain of a scale.
+        drawing, tables = _drawable(drawing), _drawable(self.tables)
         missing = _named_data(drawing) - tables.keys()
         if missing:
             raise ValueError(f"the chart draws {sorted(missing)}, and has {sorted(tables)}")
         object.__setattr__(self, "title", printable(self.title))
-        object.__setattr__(self, "drawing", copy.deepcopy(dict(drawing)))
+        object.__setattr__(self, "drawing", drawing)
         object.__setattr__(self, "tables", tables)
 
     def spec(self, theme: Theme = LIGHT) -> dict[str, Any]:
         """The whole Vega-Lite specification, data included, as plain data."""
-        spec: dict[str, Any] = copy.deepcopy(self.drawing)
         return {
-            **spec,
+            **copy.deepcopy(self.drawing),
             "title": self.title,
             "padding": _PADDING_PX,
-            "datasets": {name: list(rows) for name, rows in self.tables.items()},
-            "config": {**spec.get("config", {}), **config(theme)},
+            "datasets": copy.deepcopy(self.tables),
+            # In place of Altair's, which has a size of panel alone.
+            "config": config(theme),
         }
 
     def svg(self) -> str:
@@ -169,6 +167,10 @@ def check_picture(
 
 def _drawable(value: Any) -> Any:
     """As JSON and SVG take it: no NaN, no infinity, no control characters, no numbers of NumPy."""
+    if isinstance(value, Mapping):
+        return {printable(key): _drawable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_drawable(each) for each in value]
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, str):
         return printable(value)

@@ -7,6 +7,7 @@ import re
 from xml.etree import ElementTree
 
 _SVG = "http://www.w3.org/2000/svg"
+_NO_MARKS = ("axis", "legend", "title")
 
 
 def finished(drawn: str, title: str) -> str:
@@ -17,10 +18,11 @@ def finished(drawn: str, title: str) -> str:
             too, as text that a browser needs no script for.
         title: what the picture is called by screen readers.
     """
-    root = ElementTree.fromstring(_with_own_ids(drawn))
+    root = ElementTree.fromstring(drawn)
+    _name_ids(root)
     for each in root.iter():
         label = each.attrib.get("aria-label")
-        if label and each.attrib.get("role") == "graphics-symbol":
+        if label and each.attrib.get("aria-roledescription") not in (None, *_NO_MARKS):
             _titled(each, label)
     root.set("role", "img")
     root.set("aria-label", title)
@@ -43,8 +45,25 @@ def _titled(element: ElementTree.Element, words: str) -> None:
     element.insert(0, title)
 
 
-def _with_own_ids(drawn: str) -> str:
-    """Two charts in a page must not share ids: the second would be cut as the first is."""
-    mark = hashlib.sha256(drawn.encode()).hexdigest()[:8]
-    drawn = re.sub(r'\bid="', f'id="chart-{mark}-', drawn)
-    return re.sub(r"url\(#", f"url(#chart-{mark}-", drawn)
+def _name_ids(root: ElementTree.Element) -> None:
+    """Two charts in a page must not share ids: the second would be cut as the first is.
+
+    Vega counts through all pictures of a process; numbered anew, a chart is the same each time.
+    """
+    named = [each for each in root.iter() if "id" in each.attrib]
+    places = {each.attrib["id"]: f"{number}" for number, each in enumerate(named)}
+    uses = [
+        (each, key, found[1])
+        for each in root.iter()
+        for key, value in each.attrib.items()
+        if key != "aria-label" and (found := re.fullmatch(r"url\(#(.+)\)", value))
+    ]
+    for each in named:
+        each.attrib["id"] = places[each.attrib["id"]]
+    for each, key, name in uses:
+        each.attrib[key] = places[name]
+    mark = hashlib.sha256(ElementTree.tostring(root)).hexdigest()[:8]
+    for each in named:
+        each.attrib["id"] = f"chart-{mark}-{each.attrib['id']}"
+    for each, key, _ in uses:
+        each.attrib[key] = f"url(#chart-{mark}-{each.attrib[key]})"

@@ -81,7 +81,6 @@ def config(theme: Theme) -> dict[str, Any]:
             **words,
             "labelLimit": 0,
             "symbolSize": 500,
-            "symbolStrokeWidth": 3,
             "symbolOpacity": 1,
             "rowPadding": 4,
         },

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import altair
 
 MOST_TICKS = 8
+MOST_LOG_TICKS = 10
 MOST_WHOLE_TICKS = 15
 # Vega writes 0.0000001 out.
 _LABEL = "format(datum.value, datum.value < 0.0001 ? '~e' : '~g')"
@@ -29,7 +30,22 @@ def log_ticks(values: Sequence[float]) -> list[float]:
     """The same of 1, 2 and 5 times powers of ten, or of powers alone where these would be many."""
     low, high = min(values, default=0.1), max(values, default=1.0)
     few = _around(low, high, (1, 2, 5))
-    return few if len(few) <= MOST_TICKS else _around(low, high, (1,))
+    return few if len(few) <= MOST_LOG_TICKS else _around(low, high, (1,))
+
+
+def bounded(field: str, low: float, high: float) -> str:
+    """The expression of a column that is drawn where it leaves the panel, but not far from there.
+
+    Of a coordinate such as 1e33, as a diverged loss has it, viewers of pictures draw nothing. What
+    is missing stays so, and breaks the line.
+
+    Args:
+        field: the column.
+        low: below this it is drawn here.
+        high: the same above.
+    """
+    value = f"datum['{field}']"
+    return f"isValid({value}) ? clamp({value}, {low!r}, {high!r}) : null"
 
 
 def whole_axis(low: float, high: float) -> altair.Axis:

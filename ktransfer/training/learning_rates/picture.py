@@ -13,6 +13,7 @@ from ktransfer.show.charts import (
     SIDE_BY_SIDE_PX,
     WIDTH_PX,
     Chart,
+    bounded,
     log_axis,
     series,
     whole_axis,
@@ -20,9 +21,11 @@ from ktransfer.show.charts import (
 
 _RATE, _LOSS, _EPOCH = "learning rate", "training loss", "epoch"
 _SMOOTHED, _EACH = "smoothed", "each step"
+_FIGURES = {"loss": "training loss", "val_loss": "validation loss"}
 
 #: From this factor between the highest and the lowest loss on a sweep is drawn logarithmically.
 LARGE_RANGE = 10.0
+_FAR = 20.0  # how many heights of the panel a curve may leave it
 
 
 def draw_range_test(
@@ -38,9 +41,14 @@ def draw_range_test(
     scale, axis = log_axis(rates[0], rates[-1])
     x = alt.X(f"{_RATE}:Q", title=_RATE, scale=scale, axis=axis)
     low, high = _range(rates, losses, smoothed, diverged_at)
-    y = alt.Y(f"{_LOSS}:Q", title=_LOSS, scale=alt.Scale(domain=[low, high], nice=False))
+    y = alt.Y("_drawn:Q", title=_LOSS, scale=alt.Scale(domain=[low, high], nice=False))
+    far = _FAR * (high - low)
     colour, _ = series("curve", [_SMOOTHED, _EACH], [PALETTE[1], (GREY, ())], dots=True)
-    steps = alt.Chart(alt.NamedData("losses")).encode(x=x, y=y, color=colour)
+    steps = (
+        alt.Chart(alt.NamedData("losses"))
+        .transform_calculate(_drawn=bounded(_LOSS, low - far, high + far))
+        .encode(x=x, y=y, color=colour)
+    )
     marked = alt.Chart(alt.NamedData("suggestion")).encode(x=x)
     picture = alt.layer(
         steps.transform_filter(f"datum.curve == '{_EACH}'").mark_circle(clip=True, size=20),
@@ -70,9 +78,7 @@ def _range(
     stop = rates.index(diverged_at) if diverged_at else len(rates)
     raw = [loss for loss in losses[:stop] if math.isfinite(loss)]
     shown = [*smoothed[:stop], *sorted(raw)[: math.ceil(0.98 * stop)]]
-    low, high = min(shown, default=0.0), max(shown, default=1.0)
-    edge = 0.04 * (high - low) or 0.5
-    return low - edge, high + edge
+    return _ends(shown, log=False)
 
 
 def draw_sweep(histories: Mapping[str, Sequence[Mapping[str, Any]]], whole: Sequence[str]) -> Chart:
@@ -85,41 +91,48 @@ def draw_sweep(histories: Mapping[str, Sequence[Mapping[str, Any]]], whole: Sequ
     """
     import altair as alt
 
-    colour, dashes = series("rate", list(histories))
-    figures = {"loss": "training loss", "val_loss": "validation loss"}
-    ranges = {figure: _finite(histories, whole, figure) for figure in figures}
-    together = [value for values in ranges.values() for value in values]
+    finite = {figure: _finite(histories, whole, figure) for figure in _FIGURES}
+    together = [value for values in finite.values() for value in values]
     log = min(together, default=0) > 0 and max(together) > LARGE_RANGE * min(together)
-    longest = max((row["epoch"] for rows in histories.values() for row in rows), default=1)
-    x = alt.X(
-        f"{_EPOCH}:Q",
-        title=_EPOCH,
-        scale=alt.Scale(zero=False, nice=False, padding=8),
-        axis=whole_axis(1, longest),
-    )
-    losses = alt.Chart(alt.NamedData("losses")).encode(
-        x=x, color=colour, strokeDash=dashes, description="rate:N"
-    )
-    panels = []
-    for figure, name in figures.items():
-        y = alt.Y(f"{name}:Q", title="loss", scale=_loss_scale(ranges[figure], log=log))
-        curves = losses.encode(y=y)
-        dots = curves.mark_point(filled=True, size=25, clip=True, opacity=1)
-        panels.append(
-            alt.layer(
-                curves.mark_line(clip=True), dots.encode(strokeDash=alt.value([]))
-            ).properties(title=name, width=SIDE_BY_SIDE_PX, height=HEIGHT_PX)
-        )
     rows = [
         {
             "rate": label,
             _EPOCH: row["epoch"],
-            **{name: row[figure] for figure, name in figures.items()},
+            **{name: row[figure] for figure, name in _FIGURES.items()},
         }
         for label, history in histories.items()
         for row in history
     ]
+    x = alt.X(
+        f"{_EPOCH}:Q",
+        title=_EPOCH,
+        scale=alt.Scale(zero=False, nice=False, padding=8),
+        axis=whole_axis(1, max((row[_EPOCH] for row in rows), default=1)),
+    )
+    colour, dashes = series("rate", list(histories))
+    losses = alt.Chart(alt.NamedData("losses")).encode(x=x, color=colour, description="rate:N")
+    panels = [
+        _losses(losses, dashes, name, _ends(finite[figure], log=log), log=log)
+        for figure, name in _FIGURES.items()
+    ]
     return Chart("losses by learning rate", alt.hconcat(*panels), {"losses": rows})
+
+
+def _losses(losses: Any, dashes: Any, name: str, ends: tuple[float, float], *, log: bool) -> Any:
+    """A panel: the curves of one of the figures."""
+    import altair as alt
+
+    low, high = ends
+    far = (
+        (low / 1e6, high * 1e6) if log else (low - _FAR * (high - low), high + _FAR * (high - low))
+    )
+    scale, axis = log_axis(low, high) if log else (alt.Scale(domain=[low, high], nice=False), None)
+    y = alt.Y("_drawn:Q", title="loss", scale=scale, **({"axis": axis} if axis else {}))
+    curves = losses.transform_calculate(_drawn=bounded(name, *far)).encode(y=y)
+    return alt.layer(
+        curves.mark_line(clip=True).encode(strokeDash=dashes),
+        curves.mark_circle(size=25, clip=True, opacity=1),
+    ).properties(title=name, width=SIDE_BY_SIDE_PX, height=HEIGHT_PX)
 
 
 def _finite(
@@ -129,15 +142,10 @@ def _finite(
     return [row[figure] for row in rows if math.isfinite(row[figure])]
 
 
-def _loss_scale(values: Sequence[float], *, log: bool) -> Any:
-    import altair as alt
-
-    if not values:
-        return alt.Scale(domain=[0, 1])
-    low, high = min(values), max(values)
-    if low == high:  # one value alone stands in the middle
-        low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
-    edge = 0.0 if log else 0.04 * (high - low)
-    return alt.Scale(
-        type="log" if log else "linear", domain=[low - edge, high + edge], nice=log, zero=False
-    )
+def _ends(values: Sequence[float], *, log: bool) -> tuple[float, float]:
+    """Of a loss axis: a little beside the least and the greatest."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if log:
+        return low / 1.2, high * 1.2
+    edge = 0.04 * (high - low) or 0.5  # one value alone stands in the middle
+    return low - edge, high + edge
