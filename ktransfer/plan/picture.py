@@ -167,10 +167,9 @@ def _telling(points: Sequence[tuple[float, float]], near: float) -> Iterator[tup
     for before, point, after in zip(points, points[1:], points[2:], strict=False):
         level = before[1] == point[1] == after[1]
         close = point[0] - last[0] < near and math.isclose(point[1], last[1], rel_tol=0.02)
-        # The last one before a drop, too: without it the drop would be a slope.
-        drops = not math.isclose(point[1], after[1], rel_tol=0.02)
         gap = math.isnan(before[1]) and math.isnan(point[1])
-        if not level and not gap and (drops or not close):
+        ends = math.isnan(after[1])
+        if not (level or gap) and (ends or not close):
             last = point
             yield last
     yield points[-1]

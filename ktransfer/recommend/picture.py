@@ -95,13 +95,9 @@ def _dots(x: Any, rows: Sequence[Mapping[str, Any]], scale: Any) -> Iterator[Any
 
     colour, _ = series("backbone", [row["backbone"] for row in rows], dots=True)
     y = alt.Y(f"{_ACCURACY}:Q", title=_ACCURACY, scale=scale)
-    backbones = (
-        alt.Chart(alt.NamedData("backbones"))
-        .transform_filter(f"isValid(datum['{x.to_dict()['field']}'])")
-        .encode(x=x, description="_said:N")
-    )
+    backbones = alt.Chart(alt.NamedData("backbones")).encode(x=x, description="_said:N")
     interval = alt.Y(f"{_LOW}:Q", title=_ACCURACY, scale=scale)
-    yield backbones.mark_rule(strokeWidth=2, opacity=0.45).encode(
+    yield backbones.mark_rule(strokeWidth=2, opacity=0.6).encode(
         y=interval, y2=f"{_HIGH}:Q", color=colour
     )
     yield backbones.mark_circle(opacity=1, size=80).encode(y=y, color=colour)

@@ -493,6 +493,8 @@ def test_imagenet_has_a_panel_of_its_own_with_those_of_which_it_is_published():
     assert {"what it costs", "what ImageNet says"} <= set(words(chart))
     said = [each for each, _ in marks(chart, "circle")]
     assert [each.split(":")[0] for each in said[3:]] == ["1 fast", "3 best"]
+    assert len(marks(chart, "rule")) == 3 + 2
+    assert [words(chart).count(each) for each in "123"] == [4, 2, 4], "with a halo each"
     assert chart.figures()["backbones"][2] == [
         "2 <own> & slow", "40", "75", "70", "78", "-", "no"
     ]  # fmt: skip

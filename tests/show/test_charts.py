@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import math
 import re
 import subprocess
@@ -87,10 +88,11 @@ def test_a_chart_keeps_what_it_was_made_of():
     rows = [{"step": 1, "loss": 1.0}]
     drawing = {"data": {"name": "losses"}, "mark": {"type": "point"}, "encoding": {}}
     chart = Chart("a title", drawing, {"losses": rows})
-    before = chart.spec()
+    before = json.dumps(chart.spec())
     rows[0]["loss"], drawing["mark"]["type"] = 7.0, "bar"
     chart.spec()["datasets"]["losses"].clear()
-    assert chart.spec() == before
+    chart.spec()["mark"].clear()
+    assert json.dumps(chart.spec()) == before
 
 
 def test_data_without_a_table_are_refused():
@@ -385,7 +387,7 @@ def test_a_logarithmic_axis_marks_no_tick_beside_it():
 
 
 @pytest.mark.parametrize(
-    ("high", "values"), [(3, [0, 1, 2, 3]), (0.5, [0]), (60, list(range(0, 61, 5)))]
+    ("high", "values"), [(3, [0, 1, 2, 3]), (0.5, [0]), (0, [0]), (60, list(range(0, 61, 5)))]
 )
 def test_an_axis_of_whole_numbers_has_no_fractions(high, values):
     assert whole_axis(0, high).to_dict()["values"] == values

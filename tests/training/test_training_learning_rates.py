@@ -247,8 +247,9 @@ def test_a_loss_of_a_sweep_that_is_not_finite_ends_its_curve_and_every_one_is_in
 
 
 def test_rates_that_look_alike_have_a_curve_each():
-    sweep = Sweep((make_trial(0.1, [0.5, 0.4]), make_trial(0.1000000001, [0.9, 0.8])))
-    assert len(lines(sweep.chart())) == 4
+    alike = [make_trial(rate, [0.9, 0.8]) for rate in (0.2, 0.2000000001)]
+    sweep = Sweep((make_trial(0.1, [0.5, 0.4]), *alike))
+    assert len(lines(sweep.chart())) == 6
 
 
 def test_a_diverged_curve_does_not_press_the_others_flat():
@@ -256,6 +257,8 @@ def test_a_diverged_curve_does_not_press_the_others_flat():
     alone = Sweep((whole,))
     both = Sweep((whole, make_trial(1, [1.0, 1e33, 1e33], diverged=True)))
     assert set(curves(alone)) <= set(curves(both))
+    heights = [y for _, pieces in lines(both.chart()) for piece in pieces for _, y in piece]
+    assert -1e5 < min(heights) < 0, "it leaves at the top, and can be drawn"
 
 
 def test_a_large_range_of_losses_is_drawn_logarithmically():

@@ -25,6 +25,8 @@ def finished(drawn: str, title: str) -> str:
         if label and each.attrib.get("aria-roledescription") not in (None, *_NO_MARKS):
             _titled(each, label)
     root.set("role", "img")
+    # Where a browser has but a wider font than the one that was measured, the legend ends outside.
+    root.set("overflow", "visible")
     root.set("aria-label", title)
     # Written without prefixes, which a page of HTML does not know.
     for each in root.iter():

@@ -33,7 +33,8 @@ PALETTE: tuple[Look, ...] = (
 GREY = "#968da5"
 
 MOST_LEGEND_LINES = 12
-_FONT = "system-ui, 'Helvetica Neue', Arial, sans-serif"
+# Text is measured in a font as wide as Arial, with which vl-convert comes.
+_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 _TEXT_PX, _TITLE_PX = 12, 15
 
 

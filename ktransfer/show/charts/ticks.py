@@ -73,9 +73,7 @@ def log_axis(low: float, high: float) -> tuple[altair.Scale, altair.Axis]:
 
 def _around(low: float, high: float, bases: Sequence[int]) -> list[float]:
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    # By division: 10.0 ** -5 is another number than 1e-05.
-    powers = [10.0**each if each >= 0 else 1 / 10.0**-each for each in exponents]
-    ticks = [base * power for power in powers for base in bases]
+    ticks = [base * 10.0**exponent for exponent in exponents for base in bases]
     first = max(at for at, tick in enumerate(ticks) if tick <= low * (1 + 1e-9))
     last = min(at for at, tick in enumerate(ticks) if tick >= high * (1 - 1e-9))
     return ticks[first : max(last, first + 1) + 1]

@@ -126,8 +126,9 @@ def _losses(losses: Any, dashes: Any, name: str, ends: tuple[float, float], *, l
     far = (
         (low / 1e6, high * 1e6) if log else (low - _FAR * (high - low), high + _FAR * (high - low))
     )
-    scale, axis = log_axis(low, high) if log else (alt.Scale(domain=[low, high], nice=False), None)
-    y = alt.Y("_drawn:Q", title="loss", scale=scale, **({"axis": axis} if axis else {}))
+    linear = alt.Scale(domain=[low, high], nice=False), alt.Axis()
+    scale, axis = log_axis(low, high) if log else linear
+    y = alt.Y("_drawn:Q", title="loss", scale=scale, axis=axis)
     curves = losses.transform_calculate(_drawn=bounded(name, *far)).encode(y=y)
     return alt.layer(
         curves.mark_line(clip=True).encode(strokeDash=dashes),
