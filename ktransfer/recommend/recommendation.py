@@ -14,10 +14,11 @@ from ktransfer.recommend.rated import RatedBackbone
 from ktransfer.recommend.table import FOOTNOTES, agreement_lines, table_lines
 from ktransfer.show.charts import Chart
 from ktransfer.show.printable import printable
+from ktransfer.show.results import PrintedLines
 
 
 @dataclass(frozen=True)
-class Recommendation:
+class Recommendation(PrintedLines):
     """Backbones compared on some images; print it for the table.
 
     Attributes:

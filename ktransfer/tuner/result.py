@@ -12,6 +12,7 @@ from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.show.charts import Chart, check_picture
 from ktransfer.show.printable import printable
+from ktransfer.show.results import PrintedLines
 from ktransfer.tuner.choice import Depth
 from ktransfer.tuner.pictures import draw_depths, draw_times, draw_trials
 from ktransfer.tuner.records import FAILED, Record
@@ -19,7 +20,7 @@ from ktransfer.tuner.shared import Shared
 
 
 @dataclass(frozen=True, eq=False)
-class SearchResult:
+class SearchResult(PrintedLines):
     """What a search found. Print it for a table.
 
     Attributes:

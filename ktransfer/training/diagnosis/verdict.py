@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ktransfer.errors import InputError, unknown_name
+from ktransfer.show.results import PrintedLines
 from ktransfer.training.diagnosis.suggestions import suggestions_for
 from ktransfer.training.diagnosis.training import (
     EXPLODED_TIMES,
@@ -36,7 +37,7 @@ TUNING = ("untried", "kept", "dropped")
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(PrintedLines):
     """What a training shows; print it for sentences.
 
     Attributes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ktransfer.errors import InputError
 from ktransfer.show.charts import Chart
+from ktransfer.show.results import PrintedLines
 from ktransfer.training.learning_rates.picture import draw_range_test
 
 LEAST_STEPS = 10
@@ -26,7 +27,7 @@ LEAST_FALL = 0.01  # share of the loss
 
 
 @dataclass(frozen=True)
-class RangeTest:
+class RangeTest(PrintedLines):
     """A learning-rate range test: the training loss of each step while the rate rises.
 
     Make one with `range_test_result`; print it for the answer in words.

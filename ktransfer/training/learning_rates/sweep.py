@@ -10,6 +10,7 @@ from typing import Any
 
 from ktransfer.errors import InputError
 from ktransfer.show.charts import Chart
+from ktransfer.show.results import PrintedLines
 from ktransfer.show.tables import aligned
 from ktransfer.training.learning_rates.picture import draw_sweep
 from ktransfer.training.learning_rates.range_test import finite_or_none
@@ -65,7 +66,7 @@ class SweepTrial:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(PrintedLines):
     """Short trainings at several learning rates. Print it for a table.
 
     Attributes:
