@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ktransfer.data.parts import listed
+from ktransfer.data.reading.odd_labels import counted, says_nothing
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import Subject
 
@@ -24,6 +25,25 @@ def class_findings(subject: Subject, counts: Counts) -> Iterator[Finding]:
     yield from _empty(subject, counts)
     yield from _imbalance(subject, counts)
     yield from _few(subject, counts)
+    yield from _missing_values(subject, counts)
+
+
+def _missing_values(subject: Subject, counts: Counts) -> Iterator[Finding]:
+    """Classes that are called as programs call a missing value."""
+    of_all = {
+        name: sum(classes.get(name, 0) for classes in counts.values())
+        for name in filter(says_nothing, subject.classes)
+    }
+    if of_all:
+        yield Finding(
+            "no_label",
+            "warning",
+            len(of_all),
+            f"{counted(of_all)}: programs call a missing value so",
+            "if it says that there is no label, leave these images out, by their rows or their "
+            "folder; if it is a class, all is well",
+            tuple((subject.place(subject.parts[0], name),) for name in of_all),
+        )
 
 
 def _too_few(counts: Counts) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ KINDS = (
     "imbalance",
     "few_images",
     "look_alike",
+    "no_label",
     "wrong_extension",
     "tiny",
     "size_outlier",

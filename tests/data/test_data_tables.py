@@ -130,7 +130,7 @@ def test_strange_names_are_read_and_lines_counted_through_them(photos):
         ("path,label\n,\n\n", "is empty: it has no row below its header"),
         ("path,lable\na.png,red\n", r"no column 'label': it has 'path', 'lable'.*rename 'lable'\?"),
         ("width,label\n7,red\n", r"no column 'path': it has 'width', 'label'"),
-        ('path,label\n"a.png,red\n', "cannot be read as CSV: unexpected end of data"),
+        ('path,label\n"a.png,red\n', "cannot be read as CSV: the quote that opens in line 2"),
         ("path,label\nred/000.png,nan\n", r"line 2 has no label: '.*red/000\.png'"),
         ("path,label\nred/000.png,\n", r"line 2 has no label"),
         ("path,label\nred/000.png\n", r"line 2 has no label"),

@@ -31,7 +31,14 @@ _NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         ("labelid", "classid", "categoryid", "targetid", "labelidx", "classidx"),
     ),
-    "split": (("split",), ("dataset", "subset", "part", "partition", "set", "fold", "phase")),
+    "split": (
+        ("split",),
+        (
+            *("dataset", "subset", "part", "partition", "set", "fold", "phase", "usage", "purpose"),
+            *("splitname", "splittype", "datasplit", "datatype", "settype", "traintest"),
+            *("trainvaltest", "traintestsplit"),
+        ),
+    ),
 }
 # Columns of truth values: what a true and what a false one say.
 _FLAGS = {
@@ -44,6 +51,8 @@ _FLAGS = {
 }
 _TRUE = {"true", "1", "1.0", "yes", "t", "y"}
 _FALSE = {"false", "0", "0.0", "no", "f", "n"}
+# Of FER2013 "pixels"; of MNIST as CSV "pixel0", ... or "1x1", ...
+_PIXELS = re.compile(r"pixels?\d*|px\d+|\d+x\d+")
 _EXTENSIONS = tuple(f".{each}" for several in EXTENSIONS.values() for each in several)
 
 
@@ -132,6 +141,9 @@ def find_columns(
         )
     keys = [_key(each) for each in header]
     found = {role: _position(where, role, header, keys) for role in _NAMES}
+    _check_no_pixels(where, header, keys, found["path"])
+    if found["path"] is None:
+        _check_no_title(where, header, rows)
     if found["path"] is None:
         raise _missing(where, "path", header, found)
     one_hot, flag = {}, None
@@ -155,15 +167,34 @@ def find_columns(
     )
 
 
+def roles_named(header: Sequence[str]) -> set[str]:
+    """Which of path, label and split names of columns stand for, if they are such at all."""
+    keys = {form for each in header for form in _forms(_key(each))}
+    return {role for role, rows in _NAMES.items() if keys & {name for row in rows for name in row}}
+
+
 def _key(name: str) -> str:
     """A name without blanks and underscores; it may end in the s of a plural."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
+def _fitting(role: str, keys: Sequence[str]) -> list[int]:
+    """All columns that may have the role, the likeliest first."""
+    return [at for names in _NAMES[role] for at in _named(names, keys)]
+
+
+def _named(names: Sequence[str], keys: Sequence[str]) -> list[int]:
+    return [at for at, key in enumerate(keys) if _forms(key) & set(names)]
+
+
+def _forms(key: str) -> set[str]:
+    return {key, key.removesuffix("s")}
+
+
 def _position(where: str, role: str, header: Sequence[str], keys: Sequence[str]) -> int | None:
     """Which column has the role; of names that would do equally well there may be one."""
     for names in _NAMES[role]:
-        fitting = [at for at, key in enumerate(keys) if {key, key.removesuffix("s")} & set(names)]
+        fitting = _named(names, keys)
         # An image's id beside its file, or many columns of parts: the first is as good as any.
         if len(fitting) > 1 and role == "label":
             both = listed([header[at] for at in fitting])
@@ -183,10 +214,12 @@ def _split(
     found: dict[str, int | None],
 ) -> tuple[int | None, tuple[str, str] | None]:
     """The column of parts, or one of truth values; a column of numbers is none."""
-    at = found["split"]
-    # `fold` with 0 to 4, or `set` with a name of its own, says nothing of parts.
-    if at is not None and (keys[at] == "split" or any(part_of(_cell(row, at)) for row in rows)):
-        return at, None
+    if found["split"] is not None and keys[found["split"]] == "split":
+        return found["split"], None
+    for at in _fitting("split", keys):
+        # `fold` with 0 to 4, or `set` with a name of its own, says nothing of parts.
+        if any(part_of(_cell(row, at)) for row in rows):
+            return at, None
     for at, key in enumerate(keys):
         if key in _FLAGS:
             return at, _FLAGS[key]
@@ -227,6 +260,38 @@ def _missing(
     return InputError(
         f"{where} has no column {role!r}: it has {listed(names)}, expected path, label[, split]"
         f"{hint}{above}"
+    )
+
+
+def _check_no_title(where: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Raise an `InputError` if one of the first rows is the header, and there is text above it."""
+    for row in rows[:9]:
+        if {"path", "label"} <= roles_named(row):
+            raise InputError(
+                f"{where} begins with {','.join(header)!r}, and its header seems to be "
+                f"{','.join(row)!r} below: remove what stands above it, or put a # before each line"
+            )
+
+
+def _check_no_pixels(
+    where: str, header: Sequence[str], keys: Sequence[str], path: int | None
+) -> None:
+    """Raise an `InputError` if a table is no list of files, but holds the images themselves."""
+    pixels = [name for name, key in zip(header, keys, strict=True) if _PIXELS.fullmatch(key)]
+    numbered = path is not None and keys[path] in ("id", "uuid", "name") and len(pixels) > 15
+    if not pixels or not (path is None or numbered):
+        return
+    first, last = pixels[0], pixels[-1]
+    if len(pixels) == 1:
+        has = f"the column {first!r}, which holds"
+        images = f"numpy.stack([numpy.array(each.split(), 'uint8') for each in frame[{first!r}]])"
+    else:
+        has = f"{len(pixels):,} columns of pixels, {first!r} to {last!r}, which hold"
+        images = f"frame.loc[:, {first!r}:{last!r}].to_numpy('uint8')"
+    raise InputError(
+        f"{where} has {has} the images themselves, and no paths of files: read it with pandas and "
+        f"give arrays, (images, labels), where images = {images}.reshape(-1, HEIGHT, WIDTH); or "
+        "save them for the command line: numpy.savez('images.npz', images=images, labels=labels)"
     )
 
 

@@ -6,9 +6,10 @@ import csv
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
+from ktransfer.data.reading.columns import roles_named
 from ktransfer.data.reading.layout import missing
 from ktransfer.errors import InputError
 
@@ -23,7 +24,8 @@ def csv_records(path: str) -> Iterator[Record]:
     """The place and the cells of each record that has any, the header first.
 
     Separated by commas, semicolons, tabs or bars; UTF-8 or UTF-16, with or without a byte order
-    mark. Bytes that are not UTF-8 are kept as surrogate escapes.
+    mark. Bytes that are not UTF-8 are kept as surrogate escapes. Blank lines and comments, which
+    begin with #, are read past above the header.
 
     Raises:
         InputError: the file does not exist or is no CSV.
@@ -41,23 +43,73 @@ def csv_records(path: str) -> Iterator[Record]:
 
 
 def _records(stream: TextIO) -> Iterator[Record]:
-    before, delimiter, header = 0, None, ""
-    for header in stream:
-        separator = _SEPARATOR_LINE.fullmatch(header)
+    leading, delimiter = list[str](), None
+    for line in stream:
+        leading.append(line)
+        separator = _SEPARATOR_LINE.fullmatch(line)
         if separator:
             delimiter = separator.group(1)
-        elif header.strip():
+        elif line.strip() and not line.startswith("#"):
             break
-        before += 1
-    lines = itertools.chain([header], stream)
-    chosen = delimiter or _delimiter(header)
+    skipped = before = _place_of_header(leading, delimiter)
+    chosen = delimiter or _delimiter("".join(leading[skipped : skipped + 1]))
+    of_record: list[str] = []
+    lines = _noting(itertools.chain(leading[skipped:], stream), of_record)
     reader = csv.reader(lines, delimiter=chosen, strict=True, skipinitialspace=chosen != " ")
-    skipped = before
-    for values in reader:
-        # A quoted name may hold line ends: a record begins behind the one before it.
-        if any(values):
-            yield f"line {before + 1}", values
-        before = skipped + reader.line_num
+    try:
+        for values in reader:
+            of_record.clear()
+            # A quoted name may hold line ends: a record begins behind the one before it.
+            if any(values):
+                yield f"line {before + 1}", values
+            before = skipped + reader.line_num
+    except csv.Error as error:
+        raise csv.Error(_fault_in_words(error, of_record, chosen, before)) from error
+
+
+def _place_of_header(leading: Sequence[str], delimiter: str | None) -> int:
+    """Which of the first lines is the header: the last, or a comment that names its columns."""
+    cells = [next(csv.reader([e], delimiter=delimiter or _delimiter(e)), []) for e in leading]
+    last = max(0, len(leading) - 1)
+    if leading and not roles_named(cells[last]):
+        for at in reversed(range(last)):
+            if "path" in roles_named(cells[at]) and 1 < len(cells[at]) == len(cells[last]):
+                return at
+    return last
+
+
+def _noting(lines: Iterable[str], read: list[str]) -> Iterator[str]:
+    for line in lines:
+        read.append(line)
+        yield line
+
+
+def _fault_in_words(error: csv.Error, lines: Sequence[str], delimiter: str, before: int) -> str:
+    """What is wrong with a record of these lines, which begin behind so many others."""
+    opened, end = _last_quote(lines, delimiter), before + len(lines)
+    if opened is None:
+        return f"line {end}: {error}"
+    place = f"the quote that opens in line {before + 1 + opened}"
+    mend = "close it where its cell ends, and write quotes inside of a cell twice"
+    if "expected after" in str(error):
+        return f"{place} closes in line {end} before other text: {mend}"
+    if "limit" in str(error):
+        return f"{place} is still open {csv.field_size_limit():,} characters later: {mend}"
+    return f"{place} is never closed: {mend}"
+
+
+def _last_quote(lines: Sequence[str], delimiter: str) -> int | None:
+    """The line in which the last quoted cell of a record begins; None where there is none."""
+    opened, begins, quoted, closed = None, True, False, False
+    for at, line in enumerate(lines):
+        for each in line:
+            if each == '"' and (begins or quoted or closed):
+                # Behind one that closes, it is a quote inside of the cell, and the cell goes on.
+                opened = at if begins else opened
+                begins, quoted, closed = False, not quoted, quoted
+            elif not quoted:
+                begins, closed = each == delimiter or (begins and each == " "), False
+    return opened
 
 
 def _encoding(path: str) -> str:

@@ -19,6 +19,9 @@ PART_NAMES = {
     "eval": "test",
     "evaluation": "test",
     "holdout": "test",
+    # As FER2013 and competitions call the halves of what is held out.
+    "publictest": "validation",
+    "privatetest": "test",
 }
 
 # What may stand beside the word and says nothing: train_set, seg_train, img-val, training data.
@@ -46,7 +49,8 @@ def name_and_part(name: str) -> tuple[str, str | None]:
 
     The part is None where the name has no word for one, or several.
     """
-    words = re.findall(r"[^\W_]+", name.casefold())
+    name_as_one = re.sub(r"\b(public|private)[\W_]+(?=test\b)", r"\1", name.casefold())
+    words = re.findall(r"[^\W_]+", name_as_one)
     # Numbers before the word order the folders, 1_train; a year behind it belongs to the set.
     if len(words) > 1 and words[0].isdecimal():
         words = words[1:]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from ktransfer.data.images.files import FilesBuilder
 from ktransfer.data.images.header import Skipped, inspect_images
 from ktransfer.data.parts import listed
@@ -15,15 +17,13 @@ from ktransfer.data.reading.columns import Columns, find_columns
 from ktransfer.data.reading.csv_file import Record, csv_records, decoded
 from ktransfer.data.reading.layout import Path
 from ktransfer.data.reading.locating import Locator
+from ktransfer.data.reading.odd_labels import NO_LABEL, whole_numbers
 from ktransfer.data.reading.part_names import PART_NAMES, name_and_part, part_of
 from ktransfer.errors import InputError
 from ktransfer.files.formulas import name_in
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# What pandas reads as a missing value is no class here either.
-_NO_LABEL = ("", "nan")
 
 
 class Row(NamedTuple):
@@ -55,6 +55,7 @@ class Table:
         unlabelled: how many rows of test have no label, which is no fault.
         blanks: the labels that had blanks around them.
         recoded: whether a label was not UTF-8.
+        is_file: whether it is a CSV file, and no DataFrame.
     """
 
     where: str
@@ -65,6 +66,7 @@ class Table:
     unlabelled: int = 0
     blanks: set[str] = field(default_factory=set)
     recoded: bool = False
+    is_file: bool = True
 
     def add(self, place: str, cells: Sequence[str], columns: Columns, locator: Locator) -> None:
         """Adds a row; one that cannot be used to the faults.
@@ -82,7 +84,7 @@ class Table:
         )
         text = name_in(decoded(label).strip()) if label is not None else None
         known = part_of(part) if part is not None else ""
-        unlabelled = text is not None and text.casefold() in _NO_LABEL
+        unlabelled = text is not None and text.casefold() in NO_LABEL
         whole, fault = os.path.join(self.folder, path), None
         if columns.surplus(cells):
             fault = (
@@ -123,12 +125,28 @@ class Table:
             )
         return tuple(found)
 
+    def with_whole_numbers(self) -> Table:
+        """The table with the label 1 for 1.0, as `whole_numbers` says."""
+        numbers = whole_numbers({row.label for row in self.rows if row.label})
+        changed = sorted(label for label, number in numbers.items() if label != number)
+        if not changed:
+            return self
+        read_as = listed([numbers[each] for each in changed], 3)
+        note = (
+            f"labels of {self.where} are whole numbers: {listed(changed, 3)} are read as {read_as}"
+        )
+        rows = [row._replace(label=numbers.get(row.label, "")) for row in self.rows]
+        return replace(self, rows=rows, remarks=[*self.remarks, note])
+
     def named(self, class_names: Sequence[str] | None) -> Table:
         """The table with names for labels that are positions in given class names.
 
         Raises:
             InputError: a position is out of range.
         """
+        # A model may have been trained when 1.0 was still a class of that name.
+        if class_names and {f"{row.label}.0" for row in self.rows} <= set(class_names):
+            return replace(self, rows=[row._replace(label=f"{row.label}.0") for row in self.rows])
         if not class_names or not all(row.label.isdecimal() for row in self.rows):
             return self
         if any(row.label in class_names for row in self.rows):
@@ -152,10 +170,17 @@ class Table:
             place, path = rows[0]
             more = f"; so do {len(rows) - 1:,} further rows" if len(rows) > 2 else ""
             more = "; so does 1 further row" if len(rows) == 2 else more
-            raise InputError(f"{self.where}: {place} {fault}: {path!r}{more}")
+            raise InputError(f"{self.where}: {place} {fault}: {path!r}{more}{self._mend(fault)}")
         if needs_train and all(row.part not in ("", "train") for row in self.rows):
             found = listed(sorted({row.part for row in self.rows}))
             raise InputError(f"{self.where} has the splits {found} but no row of train")
+
+    def _mend(self, fault: str) -> str:
+        """What to do about rows without a label; other faults say it themselves."""
+        if fault != "has no label":
+            return ""
+        gaps = " (pandas reads NA, None and null as gaps, too, unless keep_default_na=False)"
+        return f"; leave such rows out{'' if self.is_file else gaps}"
 
 
 def read_table(data: Path | pd.DataFrame, *, labelled: bool = True) -> Table:
@@ -176,7 +201,8 @@ def read_table(data: Path | pd.DataFrame, *, labelled: bool = True) -> Table:
         table, records = Table(repr(path), os.path.dirname(path)), csv_records(path)
         part = name_and_part(os.path.splitext(os.path.basename(path))[0])[1]
     else:
-        table, records, part = Table("the DataFrame", ""), _frame_records(data), None
+        table, part = Table("the DataFrame", "", is_file=False), None
+        records = _frame_records(data)
     (_, header), *rows = [*records] or [("", [])]
     if header and not rows:
         raise InputError(f"{table.where} is empty: it has no row below its header")
@@ -190,7 +216,7 @@ def read_table(data: Path | pd.DataFrame, *, labelled: bool = True) -> Table:
     for place, cells in rows:
         table.add(place, cells, columns, locator)
     table.remarks += [*columns.notes, *locator.notes(table.where)]
-    return table
+    return table.with_whole_numbers()
 
 
 def readings(table: Table) -> dict[str, Reading]:
@@ -226,8 +252,11 @@ def _frame_records(frame: Any) -> Iterator[Record]:
     import pandas as pd
 
     yield "the header", [str(each) for each in frame.columns]
+    # A column of whole numbers with a gap in it becomes floats in pandas.
+    whole = [all(map(_is_whole, column)) for _, column in frame.items()]
     for number, values in enumerate(frame.itertuples(index=False, name=None)):
-        cells = ["" if _is_missing(pd, each) else _text(each) for each in values]
+        pairs = zip(values, whole, strict=True)
+        cells = ["" if _is_missing(pd, each) else _text(each, ids) for each, ids in pairs]
         if any(cells):
             yield f"row {number}", cells
 
@@ -236,8 +265,12 @@ def _is_missing(pandas: Any, value: Any) -> bool:
     return value is None or (pandas.api.types.is_scalar(value) and bool(pandas.isna(value)))
 
 
-def _text(value: Any) -> str:
-    # A column of whole numbers with a gap in it becomes floats in pandas.
-    if isinstance(value, float) and value.is_integer():
+def _is_whole(value: Any) -> bool:
+    """Whether it is no fraction; a gap is none, either."""
+    return not isinstance(value, float | np.floating) or value.is_integer() or value != value
+
+
+def _text(value: Any, whole: bool) -> str:
+    if whole and isinstance(value, float | np.floating):
         return str(int(value))
     return os.fsdecode(value) if isinstance(value, bytes | os.PathLike) else str(value)
