@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from ktransfer.data.parts import listed
+from ktransfer.data.reading.columns import roles_named
+from ktransfer.data.reading.file_names import classes_in_names
+from ktransfer.data.reading.foreign import tables_of_other_forms
 from ktransfer.data.reading.walking import is_folder, list_folder
 
 Reading = tuple[str, Sequence[str]]
@@ -43,39 +45,51 @@ def _short(names: Sequence[str]) -> str:
 def flat_parts(folder: str, parts: Sequence[str]) -> str:
     """That parts hold images but no class folders, and where their labels may be."""
     names = [os.path.basename(each) for each in parts]
-    tables = tables_beside([folder, *parts])
-    begin = _beginnings(parts[0])
-    hint = "sort the images into folders, as in "
-    if tables:
-        hint = f"if {tables[0]!r} has the labels, give it instead of the folder; or {hint}"
-    elif begin:
-        hint = (
-            f"the names of the files begin with {listed(begin)}: if these are the classes, move "
-            f"the files into folders of these names, or list them in a CSV file with the columns "
-            f"path, label; {hint}"
-        )
-    example = os.path.join(parts[0], begin[0] if begin else "ants")
+    found, hint = classes_in_names(parts[0])[0], where_labels_are([folder, *parts], parts[0])
+    example = os.path.join(parts[0], found[0] if found else "ants")
+    sort = f"{'or ' if hint else ''}sort the images into folders, as in {example!r}"
     classes = f" ({listed(names)} as classes: class_names={names!r})" if len(names) > 1 else ""
     return (
         f"{folder!r} has {listed(names)}, which hold images and no class folders, so that nothing "
-        f"says what they show: {hint}{example!r}{classes}"
+        f"says what they show: {'; '.join(filter(None, (hint, sort)))}{classes}"
     )
 
 
-def tables_beside(folders: Sequence[str]) -> list[str]:
-    """The CSV files in some folders."""
-    entries = [each for folder in folders for each in list_folder(folder, [])]
-    ends = (".csv", ".tsv")
-    tables = [e for e in entries if e.casefold().endswith(ends) and not is_folder(e)]
-    # What is to be handed in to a competition has no labels yet.
-    return [each for each in tables if "submission" not in os.path.basename(each).casefold()]
+def where_labels_are(folders: Sequence[str], images: str) -> str:
+    """Where the labels of images may be that lie in no class folders, for a message; "" if nowhere.
+
+    Args:
+        folders: in which tables of them may lie.
+        images: the folder of the images.
+    """
+    files = [each for folder in folders for each in list_folder(folder, []) if not is_folder(each)]
+    if tables := [each for each in _named_alike(images) + files if _is_table_of_labels(each)]:
+        return f"if {tables[0]!r} has the labels, give it instead"
+    if others := tables_of_other_forms(files):
+        return f"if {others[0][0]!r} has the labels: it is {others[0][1]}"
+    return classes_in_names(images)[1]
 
 
-def _beginnings(folder: str, most: int = 20) -> list[str]:
-    """What nearly all names of files begin with: cat and dog of cat.0.jpg, dog.0.jpg."""
-    names = [os.path.basename(each) for each in list_folder(folder, []) if not is_folder(each)]
-    found = [re.match(r"([^\W\d_]{2,})[\W_]*\d+\.\w+$", name) for name in names]
-    counted = Counter(each.group(1) for each in found if each)
-    if not 2 <= len(counted) <= most or 10 * sum(counted.values()) < 9 * len(names):
-        return []
-    return sorted(counted)
+def _named_alike(folder: str) -> list[str]:
+    """The files beside a folder that may be its table: train.csv beside train, or labels.csv."""
+    folder = os.path.normpath(folder)
+    names = {"labels", "annotations", "metadata", os.path.basename(folder).casefold()}
+    beside = [os.path.normpath(e) for e in list_folder(os.path.dirname(folder) or os.curdir, [])]
+    stems = [os.path.splitext(os.path.basename(each))[0].casefold() for each in beside]
+    pairs = zip(beside, stems, strict=True)
+    return [path for path, stem in pairs if stem in names and not is_folder(path)]
+
+
+def _is_table_of_labels(path: str) -> bool:
+    """Whether a file is a table, and no list of images without labels as of a competition."""
+    name = os.path.basename(path).casefold()
+    if not name.endswith((".csv", ".tsv")) or "submission" in name:
+        return False
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            cells = re.split(r"[,;\t|]", stream.readline().strip())
+    except OSError:
+        return True
+    roles = roles_named(cells)
+    # A column for each class has no name that is known.
+    return "path" not in roles or "label" in roles or len(cells) > 2

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ktransfer.data.images.header import Skipped
+from ktransfer.data.images.header import Skipped, not_a_file
 from ktransfer.data.parts import listed
+from ktransfer.data.reading.companions import is_noted
 from ktransfer.data.reading.part_names import part_of
 from ktransfer.data.reading.tree import Tree, base_names
 from ktransfer.data.reading.walking import files_below, hidden, is_folder, is_hidden, list_folder
@@ -75,6 +76,7 @@ class Draft:
     def finished(self) -> Arrangement:
         """What has become of it; two folders for one part are a fault."""
         classes = self._classes()
+        self.notes += _lost_links(self.folder)
         for part, several in self.parts.items():
             if len(several) > 1 and not self.fault:
                 both = listed(base_names([each.folder for each in several]))
@@ -102,7 +104,8 @@ def class_folders(tree: Tree, folder: str, notes: list[str]) -> ClassFolders:
     skipped: list[Skipped] = []
     for entry in list_folder(folder, skipped):
         if not is_folder(entry):
-            skipped.append(Skipped(entry, "lies outside every class folder"))
+            lost = f": {not_a_file(entry)}" if _is_lost(entry) else ""
+            skipped.append(Skipped(entry, f"lies outside every class folder{lost}"))
         elif is_hidden(entry):
             skipped.append(hidden(entry))
         elif tree.is_unlabelled(entry):
@@ -111,6 +114,16 @@ def class_folders(tree: Tree, folder: str, notes: list[str]) -> ClassFolders:
         else:
             classes[os.path.basename(entry)] = (entry,)
     return ClassFolders(folder, classes, tuple(skipped))
+
+
+def _lost_links(folder: str) -> list[str]:
+    """Notes on links beside the folders that lead nowhere: perhaps a class, or a part."""
+    lost = [each for each in list_folder(folder, []) if _is_lost(each)]
+    return [f"{each!r} is not read: {not_a_file(each)}" for each in lost]
+
+
+def _is_lost(path: str) -> bool:
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def unwrapped(draft: Draft, root: str, part: str | None = None, known: Iterable[str] = ()) -> str:
@@ -142,4 +155,6 @@ def unwrapped(draft: Draft, root: str, part: str | None = None, known: Iterable[
 
 def _may_be_class(path: str) -> bool:
     """Whether it is an empty folder: a class whose images are missing, which is to be said."""
-    return is_folder(path) and not is_hidden(path) and not any(True for _ in files_below(path))
+    if not is_folder(path) or is_hidden(path) or is_noted(path):
+        return False
+    return not any(True for _ in files_below(path))

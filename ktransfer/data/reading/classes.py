@@ -11,9 +11,11 @@ import numpy as np
 from ktransfer.data.images.files import FilesBuilder, ImageFiles
 from ktransfer.data.images.header import Skipped, extension_lies, inspect_images
 from ktransfer.data.parts import Part, listed
-from ktransfer.data.reading.ambiguity import tables_beside
+from ktransfer.data.reading.ambiguity import where_labels_are
 from ktransfer.data.reading.arrangement import ClassFolders
 from ktransfer.data.reading.look_alikes import differing
+from ktransfer.data.reading.odd_labels import label_hint
+from ktransfer.data.reading.part_names import holds_images_by_name
 from ktransfer.data.reading.walking import subfolders, walk
 from ktransfer.errors import InputError
 
@@ -145,8 +147,10 @@ def check_holds_images(reading: Reading) -> None:
     found = _what_was_found(reading.folder, reading.skipped)
     if reading.table is not None:
         raise InputError(f"no image of {reading.where} can be used: {found}")
-    tables = tables_beside([reading.folder])
-    hint = f"if {tables[0]!r} has the labels, give it instead; " if tables else ""
+    hint = where_labels_are([reading.folder], reading.folder)
+    if reading.skipped and all("NumPy array" in each.reason for each in reading.skipped):
+        hint = "give what NumPy has saved as arrays, (images, labels), or as one .npz file of both"
+    hint = f"{hint}; " if hint else ""
     raise InputError(f"no images in class folders of {reading.folder!r}: {found}; {hint}{LAYOUT}")
 
 
@@ -158,6 +162,7 @@ def check_enough_to_split(reading: Reading) -> None:
                 f"class {name!r} has {len(files)} readable image in {reading.where}: at least 2 "
                 "are needed, one to train on and one to validate with; add images or a "
                 + ("val folder" if reading.table is None else "split column")
+                + label_hint(name)
             )
 
 
@@ -190,6 +195,9 @@ def _one_class(reading: Reading, name: str) -> InputError:
     inside = reading.places[name]
     inner = [os.path.basename(each) for each in subfolders(inside)]
     hint = f" (it holds the folders {listed(inner)}: give {inside!r} instead?)" if inner else ""
+    where = where_labels_are([folder, inside], inside) if len(inner) < 2 else ""
+    if where or holds_images_by_name(name):
+        hint = f", perhaps of all images and no class{f' ({where})' if where else ''}"
     return InputError(
         f"{folder!r} has only one class folder, {name!r}{hint}: expected at least two classes"
     )

@@ -18,7 +18,7 @@ _NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("filepath", "imagepath", "imgpath", "relativepath", "fullpath", "abspath"),
         ("filename", "imagename", "imgname", "imagefile", "imagefilename", "fname", "file"),
         ("image", "img", "photo", "picture"),
-        ("imageid", "imgid", "fileid", "photoid", "imageurl", "url", "uri"),
+        ("imageid", "imgid", "fileid", "photoid", "imageindex", "imageurl", "url", "uri"),
         ("id", "uuid"),
         ("name",),
     ),
@@ -27,7 +27,8 @@ _NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("labelname", "classname", "categoryname", "classlabel"),
         (
             *("class", "target", "category", "species", "classe", "choice", "breed"),
-            *("groundtruth", "gt", "diagnosis", "dx", "variety", "subspecies"),
+            *("groundtruth", "gt", "diagnosis", "dx", "variety", "subspecies", "finding"),
+            "findinglabel",
         ),
         ("labelid", "classid", "categoryid", "targetid", "labelidx", "classidx"),
     ),
@@ -53,7 +54,8 @@ _TRUE = {"true", "1", "1.0", "yes", "t", "y"}
 _FALSE = {"false", "0", "0.0", "no", "f", "n"}
 # Of FER2013 "pixels"; of MNIST as CSV "pixel0", ... or "1x1", ...
 _PIXELS = re.compile(r"pixels?\d*|px\d+|\d+x\d+")
-_EXTENSIONS = tuple(f".{each}" for several in EXTENSIONS.values() for each in several)
+_EXTENSIONS = "|".join(each for several in EXTENSIONS.values() for each in several)
+_FILE = re.compile(rf"\.({_EXTENSIONS})(\s|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -244,11 +246,14 @@ def _missing(
 ) -> InputError:
     """The error for a column that is not there."""
     line = ",".join(header)
-    if any(each.strip().casefold().endswith(_EXTENSIONS) for each in header):
+    if any(map(_FILE.search, header)):
+        blanks = ", and put commas in place of the blanks" if len(header) == 1 else ""
         return InputError(
             f"{where} has no header: its first line is {line!r}; write a line path,label[,split] "
-            "above it"
+            f"above it{blanks if ' ' in line.strip() else ''}"
         )
+    if len(header) == 1 and {"path", "label"} <= roles_named(re.split(r"[,;\t|]", line)):
+        raise InputError(f"{where} has one column, {line!r}: take away the quotes around its lines")
     known = any(at is not None for at in found.values())
     above = "" if known else f"; or write such a line above {line!r}, if this is no header"
     names = [each.casefold() for each in header]

@@ -13,7 +13,7 @@ from ktransfer.data.images.header import Skipped
 from ktransfer.data.parts import Part, Splits, joined
 from ktransfer.data.reading.duplicates import duplicate_notes
 from ktransfer.data.reading.look_alikes import look_alike_notes
-from ktransfer.data.reading.odd_labels import missing_value_notes
+from ktransfer.data.reading.odd_labels import missing_value_notes, several_notes
 from ktransfer.errors import InputError
 
 
@@ -166,7 +166,7 @@ def splits_from(
     if validation is None:
         train, validation = divide(train, class_names, validation_fraction, seed)
         remarks.insert(0, _split_note(source, train, validation, validation_fraction, seed))
-    remarks += look_alike_notes(class_names)
+    remarks += [*look_alike_notes(class_names), *several_notes(class_names)]
     labels = np.concatenate([part.labels for part in (train, validation, test) if part])
     counts = np.bincount(labels, minlength=len(class_names)).tolist()
     remarks += missing_value_notes(dict(zip(class_names, counts, strict=True)))

@@ -6,6 +6,7 @@ import os
 
 from ktransfer.data.parts import listed
 from ktransfer.data.reading.classes import LAYOUT
+from ktransfer.data.reading.foreign import what_to_give
 from ktransfer.data.reading.walking import list_folder
 from ktransfer.errors import InputError, near_names
 
@@ -31,7 +32,8 @@ def existing_folder(path: Path) -> str:
 def not_a_folder(path: str) -> InputError:
     """The error for a path at which there is no folder."""
     if os.path.lexists(path):
-        return InputError(f"{path!r} is not a folder; {LAYOUT}")
+        what = what_to_give(path)
+        return InputError(f"{path!r} is {what or 'not a folder'}; {LAYOUT}")
     return missing("folder", path)
 
 

@@ -10,6 +10,7 @@ from ktransfer.data.images.header import Skipped
 from ktransfer.data.parts import listed
 from ktransfer.data.reading.ambiguity import flat_parts, two_readings
 from ktransfer.data.reading.arrangement import PARTS, Draft, class_folders, unwrapped
+from ktransfer.data.reading.companions import images_beside_notes, is_noted
 from ktransfer.data.reading.look_alikes import differing
 from ktransfer.data.reading.nested_classes import check_classes
 from ktransfer.data.reading.part_names import is_fold, name_and_part, part_of
@@ -52,7 +53,11 @@ def _numbered_part(folder: str) -> str | None:
 def beside_each_other(draft: Draft, parts: Mapping[str, str]) -> None:
     """Folders named as parts in one folder, perhaps with others beside them."""
     tree, top = draft.tree, draft.folder
-    others = [each for each in tree.filled(top) if each not in parts]
+    beside = [each for each in tree.filled(top) if each not in parts]
+    others = [
+        each for each in beside if not is_noted(each) or os.path.basename(each) in tree.wanted
+    ]
+    draft.notes += [f"{e!r} is not read: by its name no class" for e in beside if e not in others]
     deep = [each for each in parts if tree.folders(each)]
     flat = [each for each in parts if each not in deep]
     wanted = set(base_names(others)) <= tree.wanted if others and tree.wanted else False
@@ -130,9 +135,14 @@ def _add_parts(
     settled = {name for each in folders for name in _leaves(draft.tree, each)}
     for part in PARTS:
         for folder in (each for each in folders if parts[each] == part):
-            _add_part(draft, part, folder, settled)
+            if _is_empty(draft, part, folder):
+                _leave_out(draft, folder, "holds no image")
+            else:
+                _add_part(draft, part, folder, settled)
         for folder in (each for each in flat if parts[each] == part):
-            if part == "test" and draft.parts:
+            if _is_empty(draft, part, folder):
+                _leave_out(draft, folder, "holds no image")
+            elif part == "test" and draft.parts:
                 _leave_out(draft, folder, "holds no class folders")
             elif part == "validation" and draft.tree.has_images(folder):
                 draft.fault = (
@@ -150,6 +160,11 @@ def _add_parts(
         draft.notes.append(f"folders are read as parts: {', '.join(places)}")
 
 
+def _is_empty(draft: Draft, part: str, folder: str) -> bool:
+    """Whether a part beside train has no image, so that it is as if it were not there."""
+    return part != "train" and "train" in draft.parts and not draft.tree.has_images(folder)
+
+
 def _leaves(tree: Tree, folder: str) -> list[str]:
     """The names of the folders in a folder, if no further ones are in them: they are classes."""
     inside = tree.filled(folder)
@@ -161,7 +176,7 @@ def _add_part(draft: Draft, part: str, folder: str, settled: Collection[str]) ->
     """Adds a part; `settled` are the names of classes that another part makes certain."""
     expected = {name for each in draft.parts.get("train", ()) for name in each.classes}
     inside = unwrapped(draft, folder, part, expected)
-    inner = Draft(draft.tree, inside)
+    inner = Draft(draft.tree, inside, fault=images_beside_notes(draft.tree, inside))
     if not set(base_names(draft.tree.filled(inside))) <= {*draft.tree.wanted, *settled}:
         check_classes(inner)
     if inner.parts:
@@ -181,8 +196,8 @@ def _add_part(draft: Draft, part: str, folder: str, settled: Collection[str]) ->
 def _leave_out(draft: Draft, folder: str, why: str) -> None:
     count = sum(1 for _ in files_below(folder))
     draft.skipped.append(Skipped(folder, f"lies outside every class folder: {why}"))
-    if not count:
-        draft.notes.append(f"{folder!r} is empty: not used")
+    if not draft.tree.has_images(folder):
+        draft.notes.append(f"{folder!r} {'holds no image' if count else 'is empty'}: not used")
         return
     files = f"its {count:,} files are" if count > 1 else "its one file is"
     draft.notes.append(f"{folder!r} {why}: {files} not used (`predict` takes the folder)")

@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 
 from ktransfer.data.parts import listed
-from ktransfer.data.reading.ambiguity import two_readings
+from ktransfer.data.reading.ambiguity import two_readings, where_labels_are
 from ktransfer.data.reading.arrangement import PARTS, ClassFolders, Draft
-from ktransfer.data.reading.part_names import is_fold, part_of
+from ktransfer.data.reading.companions import images_beside_notes
+from ktransfer.data.reading.part_names import are_pieces, holds_images_by_name, is_fold, part_of
 from ktransfer.data.reading.tree import base_names
 from ktransfer.data.reading.walking import is_folder
 
@@ -62,6 +63,7 @@ def inside_classes(draft: Draft, *, settled: bool = False) -> bool:
 def check_classes(draft: Draft) -> None:
     """Looks for folders that may be folds or sets of classes, and no classes themselves."""
     tree, filled = draft.tree, draft.tree.filled(draft.folder)
+    draft.fault = draft.fault or images_beside_notes(tree, draft.folder)
     if draft.fault or len(filled) < 2:
         return
     names = base_names(filled)
@@ -74,25 +76,28 @@ def check_classes(draft: Draft) -> None:
             f"give {os.path.join(draft.folder, copy)!r} instead"
         )
         return
-    folds = all(map(is_fold, names))
+    folds, pieces = all(map(is_fold, names)), are_pieces(names)
     common = set.intersection(*inner)
     alike = len(common) > 1 and 2 * len(common) >= len(set.union(*inner))
-    if not folds and (not alike or any(map(tree.has_own_images, filled))):
+    if not (folds or pieces) and (not alike or any(map(tree.has_own_images, filled))):
         return
-    within = sorted(set.union(*inner))
+    within = sorted(each for each in set.union(*inner) if not holds_images_by_name(each))
     if tree.wanted & set(within):
         _read_together(draft, filled, within)
         return
     example = f"{{'train': {filled[0]!r}, 'validation': {filled[1]!r}}}"
+    hint = "" if within else where_labels_are([draft.folder], filled[0])
     draft.fault = two_readings(
         draft.folder,
         ("as classes", names),
         (
-            f"{listed(names)} as {'folds' if folds else 'sets'} of images "
+            f"{listed(names)} as {'folds' if folds else 'pieces' if pieces else 'sets'} of images "
             + ("with the classes" if within else "without classes"),
             within,
         ),
-        f"or give them as parts: {example}",
+        f"{hint}; or give them as parts: {example}"
+        if hint
+        else f"or give them as parts: {example}",
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+from ktransfer.data.parts import listed
 
 #: What no class is called: nothing, and how pandas and NumPy print a missing value.
 NO_LABEL = ("", "nan")
 
 # How other programs write that there is no value. Each may be a class, and hardly ever is.
 _MISSING = frozenset(("na", "n/a", "#n/a", "<na>", "nan", "nat", "none", "null", "nil"))
+_FRACTION = re.compile(r"-?\d*\.\d+")
 _WHOLE = re.compile(r"(-?\d+)(\.0*)?")
 
 
@@ -34,10 +37,30 @@ def says_nothing(class_name: str) -> bool:
     return class_name.strip().casefold() in _MISSING
 
 
-def missing_value_hint(class_name: str) -> str:
-    """What to add to a message on a class that is called so."""
-    hint = f"; or leave it out, if {class_name!r} says that there is no label"
-    return hint if says_nothing(class_name) else ""
+def label_hint(class_name: str) -> str:
+    """What to add to a message on a class of few images, where its name says why."""
+    if says_nothing(class_name):
+        return f"; or leave it out, if {class_name!r} says that there is no label"
+    if _FRACTION.fullmatch(class_name):
+        return "; measured numbers are no classes: divide them into some, as pandas.cut does"
+    return ""
+
+
+def several_notes(class_names: Sequence[str]) -> list[str]:
+    """A note on classes that are called as several others together: `cat|dog` beside cat, dog."""
+    known = set(class_names)
+    several = [name for name in class_names if len(own := _pieces(name)) > 1 and own <= known]
+    if not several:
+        return []
+    are = "is called as several classes" if len(several) == 1 else "are called as several classes"
+    return [
+        f"{listed(several, 4)} {are} together, and read as one of its own: an image has one label "
+        "here"
+    ]
+
+
+def _pieces(name: str) -> set[str]:
+    return {each for each in re.split(r"[|;,\s]+", name) if each}
 
 
 def counted(counts: Mapping[str, int]) -> str:

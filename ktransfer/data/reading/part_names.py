@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 #: The words for a part, in small letters.
 PART_NAMES = {
@@ -28,6 +29,7 @@ PART_NAMES = {
 _FILLERS = "set|sets|data|dataset|split|seg|image|images|img|imgs|photo|photos|picture|pictures"
 _GLUED = re.compile(f"({'|'.join(PART_NAMES)})(?:{_FILLERS})")
 _FILLER_WORDS = frozenset(_FILLERS.split("|"))
+_PIECES = {"images", "imgs", "photos", "pictures", "part", "batch", "chunk", "shard", "archive"}
 _FOLD = re.compile(r"(?:k[\W_]*)?(?:fold|cv|split)[\W_]*\d+", re.IGNORECASE)
 
 
@@ -73,6 +75,16 @@ def holds_images_by_name(name: str) -> bool:
     words = re.findall(r"[^\W_]+", name.casefold())
     plain = _FILLER_WORDS | {"jpg", "jpgs", "jpeg", "jpegs", "png", "pngs"}
     return part_of(name) is not None or (bool(words) and plain.issuperset(words))
+
+
+def are_pieces(names: Sequence[str]) -> bool:
+    """Whether names are those of pieces of one set of images: images_001, images_002; part1, part2.
+
+    Sets that are too large for one archive are divided so, whatever the images show.
+    """
+    alike = {re.sub(r"\d+", "", name.casefold()) for name in names}
+    words = set(re.findall(r"[^\W\d_]+", names[0].casefold())) if names else set()
+    return len(names) > 1 and len(alike) == 1 and bool(words & _PIECES)
 
 
 def is_fold(name: str) -> bool:

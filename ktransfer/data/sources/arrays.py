@@ -71,6 +71,10 @@ class Arrays(HeldSource):
             )
         return unlabelled(held)
 
+    def is_empty(self) -> bool:
+        """Whether there are neither images nor labels."""
+        return all(not e if isinstance(e, list) else np.shape(e)[:1] == (0,) for e in self.data)
+
     def files(self) -> Iterator[str]:
         """Those of images that are given as paths."""
         return self.files_of(self.data[0] if isinstance(self.data[0], list) else ())

@@ -42,8 +42,12 @@ class Parts(HeldSource):
         train = self.source_of(sources.pop("train")).read_train(class_names, options)
         parts, skipped, notes = dict(train.parts), [*train.skipped], [*train.notes]
         for name, data in sources.items():
+            source = self.source_of(data)
+            if source.is_empty():
+                notes.append(f"the {name} part is empty: not used")
+                continue
             asked = replace(options, preferred=(name, *EVALUATED), part=name)
-            found, lost, remarks = self.source_of(data).read_labelled(train.class_names, asked)
+            found, lost, remarks = source.read_labelled(train.class_names, asked)
             parts[name] = replace(found, name=name)
             skipped += lost
             notes += remarks
@@ -56,7 +60,9 @@ class Parts(HeldSource):
     def read_labelled(self, class_names: Names, options: Options) -> Found:
         """As of every source; the other parts are not read."""
         sources = self._by_part()
-        own = next(each for each in options.preferred if each in sources)
+        given = [each for each in options.preferred if each in sources]
+        filled = (each for each in given if not self.source_of(sources[each]).is_empty())
+        own = next(filled, given[0])
         source = self.source_of(sources[own])
         found, skipped, notes = source.read_labelled(class_names, replace(options, part=own))
         return replace(found, name=own), skipped, notes
