@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,7 @@ def look(
     seed: int = 0,
     overwrite: bool = False,
     value_range: str | ValueRange | None = "auto",
+    class_names: Sequence[str] | None = None,
 ) -> Look:
     """Draw a page of training images before and after augmentation, as a PNG file.
 
@@ -101,6 +102,7 @@ def look(
         seed: of the images that are chosen, and of the views.
         overwrite: replace a file that is there; never one of the images.
         value_range: as in `fit`.
+        class_names: as in `fit`.
 
     Returns:
         What is on the page.
@@ -115,7 +117,11 @@ def look(
         policy_of(augmentation)
         names = (augmentation,)
     splits = read_data(
-        data, validation_fraction=validation_fraction, seed=seed, value_range=value_range
+        data,
+        validation_fraction=validation_fraction,
+        seed=seed,
+        value_range=value_range,
+        class_names=class_names,
     )
     chosen, failed = _chosen(splits.train, ROWS if augmentation else ROWS_OF_EACH, input_size, seed)
     blocks = tuple(_block(name, splits, chosen, input_size, seed) for name in names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import keras
 from ktransfer.errors import InputError
 from ktransfer.files.archives import DamageError, check_weights
 from ktransfer.files.reading import open_plain
+from ktransfer.files.scratch import temporary_scratch
 
 # One layer of a file or a model: a name to show, and the shapes of its weights.
 _Layer = tuple[str, list[tuple[int, ...]]]
@@ -79,8 +79,8 @@ def _load(network: keras.Model, path: Path, suffix: str) -> None:
     if legacy_name == (suffix == ".h5") and path.name.endswith(".h5"):
         network.load_weights(str(path))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        renamed = Path(folder) / f"renamed{suffix}"
+    with temporary_scratch() as folder:
+        renamed = folder / f"renamed{suffix}"
         try:
             renamed.symlink_to(path.absolute())
         except OSError:  # Windows allows links to few users

@@ -22,7 +22,7 @@ from ktransfer.classifier.results import FitResult
 from ktransfer.classifier.shift import predict_under_shift
 from ktransfer.classifier.summary import Summary, summary_of
 from ktransfer.data import Part, Skipped, explain_failures, read_images, read_labelled
-from ktransfer.data.images.value_range import ValueRange
+from ktransfer.data.images.value_range import AUTO, ValueRange, range_to_read
 from ktransfer.data.learnt import Learnt
 from ktransfer.data.reading.items import is_array
 from ktransfer.errors import InputError, RunError
@@ -236,7 +236,13 @@ class Classifier:
         return compile_forward(keras.Model(self.model.input, said))
 
     @own_settings()
-    def predict(self, images: Any, *, abstain_below: float = 0.0) -> Predictions:
+    def predict(
+        self,
+        images: Any,
+        *,
+        abstain_below: float = 0.0,
+        value_range: str | ValueRange | None = AUTO,
+    ) -> Predictions:
         """Return the class probabilities of images.
 
         Args:
@@ -247,6 +253,9 @@ class Classifier:
                 `(batch, height, width)` or one `(height, width[, 3])`, uint8, uint16 (65535 is
                 white, or what `value_range` says) or other numbers in [0, 255], which are rounded.
             abstain_below: images whose best class is less probable are unsure and have no label.
+            value_range: the values that are black and white in images of more than 8 bits, where
+                they come from another device than those that were trained on, such as `(0, 1023)`;
+                `"auto"`: those that the model learnt with; `"full"`: those of each image's type.
 
         Returns:
             `Predictions`: one row for each readable image, in order; unreadable files are named in
@@ -255,7 +264,8 @@ class Classifier:
         Raises:
             InputError: a path does not exist, or an array is not RGB in [0, 255].
         """
-        part, skipped = read_images(images, value_range=self.value_range)
+        chosen = range_to_read(value_range, self.value_range)
+        part, skipped = read_images(images, value_range=chosen)
         (probabilities, rows, failed), distances = self._predicted(part)
         paths = () if is_array(images) else tuple(part.images.name(row) for row in rows)
         left_out = (*skipped, *failed)
@@ -264,7 +274,13 @@ class Classifier:
         )
 
     @own_settings()
-    def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        corruptions: bool = False,
+        value_range: str | ValueRange | None = AUTO,
+    ) -> Evaluation:
         """How good the model is on labelled images.
 
         Args:
@@ -274,11 +290,13 @@ class Classifier:
                 and those that were not are scored apart.
             corruptions: judge it also on the same images turned grey, blurred, noisy and of another
                 colour, each at 3 strengths: 13 times the work, but for the decoding.
+            value_range: as in `predict`.
 
         Raises:
             InputError: the data cannot be used, or has a class that the model does not know.
         """
-        part, skipped, remarks = read_labelled(data, self.class_names, value_range=self.value_range)
+        chosen = range_to_read(value_range, self.value_range)
+        part, skipped, remarks = read_labelled(data, self.class_names, value_range=chosen)
         part, notes = held_back(data, part, dict(self.data))
         if corruptions:
             with progress_bar("predicting", len(part), shown=self.verbose) as show:

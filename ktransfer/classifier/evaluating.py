@@ -13,6 +13,7 @@ from ktransfer.classifier.mistakes import surest_mistakes
 from ktransfer.classifier.predicting import Probabilities
 from ktransfer.classifier.unseen import scored_apart
 from ktransfer.data import Part, read_labelled
+from ktransfer.data.images.value_range import AUTO, ValueRange, range_to_read
 from ktransfer.data.learnt import Learnt
 from ktransfer.errors import InputError
 from ktransfer.metrics import Score, score
@@ -22,7 +23,11 @@ from ktransfer.show.progress import progress_bar
 
 
 def evaluate_file(
-    model: str | os.PathLike[str] | OnnxClassifier, data: Any, *, verbose: bool = True
+    model: str | os.PathLike[str] | OnnxClassifier,
+    data: Any,
+    *,
+    value_range: str | ValueRange | None = AUTO,
+    verbose: bool = True,
 ) -> Evaluation:
     """Measure how good an exported ONNX file is on labelled images.
 
@@ -30,6 +35,7 @@ def evaluate_file(
         model: the file, or the classifier that it is.
         data: as `Classifier.evaluate` takes it. Which part a training held back of it the file does
             not know; which images it learnt from it does, where there were up to 10,000.
+        value_range: as in `OnnxClassifier.predict`.
         verbose: show progress on standard error.
 
     Raises:
@@ -38,7 +44,8 @@ def evaluate_file(
     """
     classifier = model if isinstance(model, OnnxClassifier) else OnnxClassifier(model)
     names = classifier.class_names
-    part, skipped, remarks = read_labelled(data, names, value_range=classifier.metadata.value_range)
+    chosen = range_to_read(value_range, classifier.metadata.value_range)
+    part, skipped, remarks = read_labelled(data, names, value_range=chosen)
     part, notes = held_back(data, part, {})
     with progress_bar("predicting", len(part), shown=verbose) as show:
         probabilities, rows, failed = classifier.probabilities(part, on_progress=show)

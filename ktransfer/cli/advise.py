@@ -9,6 +9,7 @@ import click
 from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import (
     built,
+    class_names_option,
     fine_tuning_option,
     json_option,
     tuner_options,
@@ -24,6 +25,7 @@ from ktransfer.show.timing import timed
 @tuner_options
 @fine_tuning_option
 @click.option("--depths", is_flag=True, help="Judge a head on each block by itself, too.")
+@class_names_option
 @verbosity_options
 @json_option
 def advise(data: str, verbose: bool, quiet: bool, as_json: bool, **options: Any) -> None:
@@ -36,7 +38,7 @@ def advise(data: str, verbose: bool, quiet: bool, as_json: bool, **options: Any)
     checks.check_backbone(options["backbone"])
     options["weights"] = checks.checked_weights(options["weights"])
     similarity = checks.checked_similarity(options["similarity"])
-    checks.check_labelled(data)
+    checks.check_labelled(data, options["class_names"])
     seconds: dict[str, float] = {}
     with at_work(seconds, quiet=quiet):
         with timed(seconds, "backbone"):
@@ -48,6 +50,7 @@ def advise(data: str, verbose: bool, quiet: bool, as_json: bool, **options: Any)
                 fine_tuning=options["fine_tuning"],
                 validation_fraction=options["validation_fraction"],
                 value_range=options["value_range"],
+                class_names=options["class_names"],
                 depths=options["depths"],
             )
     seconds["total"] = elapsed()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.options import KeyValue, json_option, overwrite_option
+from ktransfer.cli.options import KeyValue, class_names_option, json_option, overwrite_option
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
 from ktransfer.show.charts import ENDINGS
@@ -57,6 +57,7 @@ class NameAndOptions(click.ParamType):
 @click.option("--max-size-mb", type=float, metavar="MB", help="Largest weights, as float32.")
 @click.option("--max-memory-mb", type=float, metavar="MB", help="Most memory, as estimated.")
 @click.option("--plot", metavar="FILE.svg", help="Draw accuracy over latency, as SVG or PNG.")
+@class_names_option
 @overwrite_option("FILE.svg, should there be one")
 @json_option
 def backbones(
@@ -64,6 +65,7 @@ def backbones(
     candidates: Sequence[Candidate],
     weights: str,
     plot: str | None,
+    class_names: list[str] | None,
     overwrite: bool,
     as_json: bool,
     **limits: Any,
@@ -76,21 +78,24 @@ def backbones(
     if data is None:
         _list(candidates, plot, limits, as_json)
         return
-    own_weights = _check(data, candidates, weights, limits)
+    own_weights = _check(candidates, weights, limits)
+    checks.check_labelled(data, class_names)
     models = [weights, *(str(each["weights"]) for _, each in candidates if "weights" in each)]
     checks.check_file(plot, "--plot", data, models=models, overwrite=overwrite, ending=ENDINGS)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         from ktransfer.recommend import recommend_backbones
 
-        found = recommend_backbones(data, candidates or None, weights=own_weights, **limits)
+        found = recommend_backbones(
+            data, candidates or None, weights=own_weights, class_names=class_names, **limits
+        )
         if plot:
             found.plot(plot, overwrite=overwrite)
     seconds = {**seconds, **found.seconds, "total": elapsed()}
     if as_json:
         terminal.print_json({**found.to_dict(), "plot": plot, "seconds": seconds})
     else:
-        _print_recommendation(found, data)
+        _print_recommendation(found, data, class_names)
         if plot:
             terminal.echo(f"picture: {plot}")
 
@@ -115,7 +120,6 @@ def _list(
 
 
 def _check(
-    data: str,
     candidates: Sequence[Candidate],
     weights: str,
     limits: Mapping[str, float | None],
@@ -129,7 +133,6 @@ def _check(
         if own is not None:
             checks.checked_weights(str(own))
     Limits(**limits)
-    checks.check_labelled(data)
     return checks.checked_weights(weights)
 
 
@@ -148,7 +151,9 @@ def _print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) 
         terminal.print_row(each.role, f"{each.name}{options}: {each.reason}")
 
 
-def _print_recommendation(found: Recommendation, data: str) -> None:
+def _print_recommendation(
+    found: Recommendation, data: str, class_names: Sequence[str] | None
+) -> None:
     """The table, the heads of its columns in bold, and what to type next."""
     from ktransfer.backbones import list_backbones
 
@@ -165,4 +170,6 @@ def _print_recommendation(found: Recommendation, data: str) -> None:
     usual = {each.name: each.input_size for each in list_backbones()}.get(best.name)
     if best.weights != "mini" and best.input_size and best.input_size != usual:
         command += ["--input-size", str(best.input_size[0])]
+    if class_names:
+        command += ["--class-names", ",".join(class_names)]
     terminal.print_next([*command, "--out", "runs/mine"])

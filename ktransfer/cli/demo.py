@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from ktransfer.cli import terminal
 from ktransfer.cli.options import json_option
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
+from ktransfer.files.scratch import temporary_scratch
 from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def demo(out: str | None, as_json: bool) -> None:
 def _demo_folder(out: str | None) -> Iterator[Path]:
     """The folder of a demonstration: a temporary one, or `out`, emptied again if it fails."""
     if out is None:
-        with tempfile.TemporaryDirectory(prefix="ktransfer-demo-") as folder:
-            yield Path(folder)
+        with temporary_scratch() as folder:
+            yield folder
         return
     kept = _checked_folder(out)
     try:

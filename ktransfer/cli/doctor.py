@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.options import json_option, overwrite_option, value_range_option
+from ktransfer.cli.options import (
+    class_names_option,
+    json_option,
+    overwrite_option,
+    value_range_option,
+)
 from ktransfer.errors import InputError
 from ktransfer.show.results import width
 
@@ -29,6 +34,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
     "training side of leaks.",
 )
 @value_range_option
+@class_names_option
 @overwrite_option("MANIFEST.csv, should there be one")
 @click.option("--strict", is_flag=True, help="Exit with 1 if there are errors.")
 @json_option
@@ -37,6 +43,7 @@ def doctor(
     out: str | None,
     exclude: bool,
     value_range: str | tuple[float, float],
+    class_names: list[str] | None,
     overwrite: bool,
     strict: bool,
     as_json: bool,
@@ -51,7 +58,7 @@ def doctor(
     checks.check_file(out, "--out", data, overwrite=overwrite, ending=".csv")
     from ktransfer.doctor import inspect_data, write_manifest
 
-    examined = inspect_data(data, verbose=True, value_range=value_range)
+    examined = inspect_data(data, verbose=True, value_range=value_range, class_names=class_names)
     report = examined.report
     written = None
     if out:

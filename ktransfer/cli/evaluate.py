@@ -8,7 +8,12 @@ import click
 
 from ktransfer.cli import checks, terminal
 from ktransfer.cli.csv_rows import csv_writer
-from ktransfer.cli.options import json_option, overwrite_option, verbosity_options
+from ktransfer.cli.options import (
+    json_option,
+    learnt_range_option,
+    overwrite_option,
+    verbosity_options,
+)
 from ktransfer.cli.startup import at_work, classifier_of, elapsed
 from ktransfer.errors import InputError
 from ktransfer.show.timing import timed
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     metavar="FILE.csv",
     help="Write path, label, predicted class and all probabilities of each image.",
 )
+@learnt_range_option
 @overwrite_option("FILE.csv, should there be one")
 @verbosity_options
 @json_option
@@ -39,6 +45,7 @@ def evaluate(
     data: str,
     corruptions: bool,
     csv_file: str | None,
+    value_range: str | tuple[float, float],
     overwrite: bool,
     verbose: bool,
     quiet: bool,
@@ -59,7 +66,7 @@ def evaluate(
     checks.check_labelled(data, of_run=True)
     checks.check_file(csv_file, "--csv", data, models=[model], overwrite=overwrite, ending=".csv")
     seconds: dict[str, float] = {}
-    evaluation = _evaluated(model, data, corruptions, seconds, quiet=quiet)
+    evaluation = _evaluated(model, data, corruptions, value_range, seconds, quiet=quiet)
     with csv_writer(csv_file, overwrite=overwrite) as write:
         write(evaluation.predictions, evaluation.labels)
     seconds["total"] = elapsed()
@@ -76,13 +83,19 @@ def evaluate(
 
 
 def _evaluated(
-    model: str, data: str, corruptions: bool, seconds: dict[str, float], *, quiet: bool
+    model: str,
+    data: str,
+    corruptions: bool,
+    value_range: str | tuple[float, float],
+    seconds: dict[str, float],
+    *,
+    quiet: bool,
 ) -> Evaluation:
     if checks.is_exported(model):
         with at_work(seconds, "ktransfer.classifier.evaluating", quiet=quiet):
             from ktransfer.classifier.evaluating import evaluate_file
 
             with timed(seconds, "evaluate"):
-                return evaluate_file(model, data, verbose=not quiet)
+                return evaluate_file(model, data, value_range=value_range, verbose=not quiet)
     with classifier_of(model, seconds, quiet=quiet) as classifier, timed(seconds, "evaluate"):
-        return classifier.evaluate(data, corruptions=corruptions)
+        return classifier.evaluate(data, corruptions=corruptions, value_range=value_range)

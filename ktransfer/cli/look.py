@@ -6,7 +6,13 @@ import click
 
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.options import json_option, overwrite_option, seed_option, value_range_option
+from ktransfer.cli.options import (
+    class_names_option,
+    json_option,
+    overwrite_option,
+    seed_option,
+    value_range_option,
+)
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
 from ktransfer.show.timing import timed
@@ -27,6 +33,7 @@ _INPUT_PX = 224
     "--input-size", type=click.IntRange(1), metavar="N", help="Or at so many pixels; default 224."
 )
 @value_range_option
+@class_names_option
 @seed_option
 @overwrite_option("PAGE.png, should there be one")
 @json_option
@@ -37,6 +44,7 @@ def look(
     backbone: str | None,
     input_size: int | None,
     value_range: str | tuple[float, float],
+    class_names: list[str] | None,
     seed: int,
     overwrite: bool,
     as_json: bool,
@@ -45,7 +53,7 @@ def look(
 
     A row for an image: the file, what the network sees of it, and its views in the first epochs.
     """
-    checks.check_labelled(data)
+    checks.check_labelled(data, class_names)
     checks.check_file(out, "--out", data, overwrite=overwrite, ending=".png")
     size = _size(backbone, input_size)
     seconds: dict[str, float] = {}
@@ -61,6 +69,7 @@ def look(
                 seed=seed,
                 overwrite=overwrite,
                 value_range=value_range,
+                class_names=class_names,
             )
     seconds["total"] = elapsed()
     if as_json:

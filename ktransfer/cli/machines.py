@@ -95,7 +95,7 @@ def work(
     _refuse_options_of_the_chief(context)
     checks.check_backbone(options["backbone"])
     weights = checks.checked_weights(options["weights"])
-    checks.check_labelled(data)
+    checks.check_labelled(data, options["class_names"])
     from ktransfer.tuner import search
 
     seconds: dict[str, float] = {}

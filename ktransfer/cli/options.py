@@ -67,6 +67,11 @@ def parsed(text: str) -> Any:
     return text
 
 
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+    """The names between the commas of an option."""
+    return None if value is None else [each.strip() for each in value.split(",")]
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object as the last line."
 )
@@ -88,6 +93,23 @@ value_range_option = click.option(
     show_default=True,
     help="Which values are black and white in grey images of more than 8 bits, such as 0,4095; "
     "auto is measured, full is the whole of 16 bits.",
+)
+
+learnt_range_option = click.option(
+    "--value-range",
+    type=Range(),
+    default="auto",
+    show_default=True,
+    help="Which values are black and white in images of more than 8 bits, such as 0,1023, where "
+    "another device took them; auto is what the model learnt with, full the whole of 16 bits.",
+)
+
+class_names_option = click.option(
+    "--class-names",
+    metavar="NAME,NAME,...",
+    callback=_names,
+    help="The classes in the order wanted; they say how a folder is read that can be read in two "
+    "ways.",
 )
 
 seed_option = click.option(
@@ -187,6 +209,8 @@ def words_of(options: Mapping[str, Any]) -> list[str]:
             several = isinstance(value, list | tuple)
             text = ",".join(f"{each:.17g}" for each in value) if several else str(value)
             words += [f"--{name.replace('_', '-')}", text]
+    if names := options.get("class_names"):
+        words += ["--class-names", ",".join(names)]
     return words
 
 

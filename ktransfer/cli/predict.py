@@ -11,7 +11,7 @@ import click
 
 from ktransfer.cli import checks, terminal
 from ktransfer.cli.csv_rows import csv_writer
-from ktransfer.cli.options import json_option, overwrite_option, quiet_option
+from ktransfer.cli.options import json_option, learnt_range_option, overwrite_option, quiet_option
 from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.errors import InputError
 from ktransfer.show.results import Row, left_out
@@ -30,6 +30,7 @@ _MOST_CLASSES, _MOST_UNFAMILIAR = 10, 3
 @click.option(
     "--csv", "csv_file", metavar="FILE.csv", help="Write path, label, and all probabilities."
 )
+@learnt_range_option
 @overwrite_option("FILE.csv, should there be one")
 @click.option(
     "--top",
@@ -52,6 +53,7 @@ def predict(
     model: str,
     paths: Sequence[str],
     csv_file: str | None,
+    value_range: str | tuple[float, float],
     overwrite: bool,
     top: int,
     threshold: float,
@@ -74,8 +76,9 @@ def predict(
     num_read = num_unsure = 0
     unfamiliar: list[str] = []
     counts: Counter[str] = Counter()
+    how = {"abstain_below": threshold, "value_range": value_range}
     with csv_writer(csv_file, overwrite=overwrite) as write:
-        for batch in _batches(model, paths, seconds, threshold, quiet=quiet, printed=not as_json):
+        for batch in _batches(model, paths, seconds, how, quiet=quiet, printed=not as_json):
             write(batch)
             num_read += len(batch)
             num_unsure += int(batch.unsure.sum())
@@ -141,7 +144,7 @@ def _batches(
     model: str,
     paths: Sequence[str],
     seconds: dict[str, float],
-    threshold: float,
+    how: dict[str, Any],
     *,
     quiet: bool,
     printed: bool,
@@ -149,15 +152,15 @@ def _batches(
     """Yield the predictions of a run at once, or those of a file as they are made."""
     if checks.is_exported(model):
         # Where predictions are printed as they come, they show how far it is.
-        yield from _of_file(model, paths, seconds, threshold, quiet=quiet or printed)
+        yield from _of_file(model, paths, seconds, how, quiet=quiet or printed)
         return
     with classifier_of(model, seconds, quiet=quiet) as classifier, timed(seconds, "predict"):
-        predictions = classifier.predict(paths, abstain_below=threshold)
+        predictions = classifier.predict(paths, **how)
     yield predictions
 
 
 def _of_file(
-    model: str, paths: Sequence[str], seconds: dict[str, float], threshold: float, *, quiet: bool
+    model: str, paths: Sequence[str], seconds: dict[str, float], how: dict[str, Any], *, quiet: bool
 ) -> Iterator[Predictions]:
     with timed(seconds, "import"):
         from ktransfer.serving import OnnxClassifier
@@ -166,7 +169,7 @@ def _of_file(
         classifier = OnnxClassifier(model)
     bar = progress_bar("predicting", len(paths), shown=not quiet)
     with timed(seconds, "predict"), bar as show:
-        yield from classifier.stream(paths, abstain_below=threshold, on_progress=show)
+        yield from classifier.stream(paths, **how, on_progress=show)
 
 
 def _check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:

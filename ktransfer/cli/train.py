@@ -15,6 +15,7 @@ from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import (
     auto_option,
     built,
+    class_names_option,
     fine_tuning_option,
     json_option,
     named,
@@ -48,11 +49,6 @@ _FIT_OPTIONS = (
     "check",
     "class_names",
 )
-
-
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
-    """The names between the commas of an option."""
-    return None if value is None else [each.strip() for each in value.split(",")]
 
 
 @click.command()
@@ -116,13 +112,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     default="auto",
     help="Do not look for leaks, duplicates and contradicting labels first.",
 )
-@click.option(
-    "--class-names",
-    metavar="NAME,NAME,...",
-    callback=_names,
-    help="The classes in the order wanted; they say how a folder is read that can be read in two "
-    "ways.",
-)
+@class_names_option
 @overwrite_option("the run in RUN")
 @verbosity_options
 @json_option

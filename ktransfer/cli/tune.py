@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ktransfer.cli import checks, machines, terminal
-from ktransfer.cli.options import json_option, tuner_options, words_of
+from ktransfer.cli.options import class_names_option, json_option, tuner_options, words_of
 from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
@@ -94,6 +94,7 @@ class NameAndValues(click.ParamType):
 @click.option(
     "--resume", metavar="DIR", help="Go on with the search in DIR; all options come from there."
 )
+@class_names_option
 @machines.machine_options
 @json_option
 @click.pass_context
@@ -160,6 +161,6 @@ def _new_search(
 
     search.check_options(options, _TRIALS)
     command = command_of(data, options)
-    checks.check_labelled(data)
+    checks.check_labelled(data, options["class_names"])
     search.note_command(out, command)
     return out, command

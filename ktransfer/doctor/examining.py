@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from ktransfer.data.images.held import HeldImages
 from ktransfer.data.images.value_range import AUTO, ValueRange, choose, given_range
 from ktransfer.data.parts import Splits
 from ktransfer.data.reading.items import is_path
+from ktransfer.data.reading.labels import check_class_names
 from ktransfer.data.sources.front import read_data, source_of
 from ktransfer.doctor.checks import check_all
 from ktransfer.doctor.close_up import close_ups_of
@@ -22,6 +23,7 @@ from ktransfer.doctor.findings import Report, in_order
 from ktransfer.doctor.inspection import extremes_of, inspect_held
 from ktransfer.doctor.sameness import Sameness, find_same
 from ktransfer.doctor.subject import Subject, of_listing, of_splits
+from ktransfer.errors import unknown_name
 from ktransfer.show.progress import progress_bar
 from ktransfer.show.timing import timed
 
@@ -100,22 +102,25 @@ def inspect_data(
     *,
     verbose: bool = False,
     value_range: str | ValueRange | None = AUTO,
+    class_names: Sequence[str] | None = None,
     quick: bool = False,
 ) -> Examined:
     """`examine`, with all that it is made of."""
+    names = None if class_names is None else check_class_names(class_names)
     given, measure = given_range(value_range), value_range == AUTO
     seconds: dict[str, float] = {}
     with timed(seconds, "scan"):
         name = os.fsdecode(data) if is_path(data) else "the " + type(data).__name__
         # Leniently, where it can be: what training would refuse is to be reported.
-        listing = None if isinstance(data, Splits) else source_of(data).listing()
+        listing = None if isinstance(data, Splits) else source_of(data).listing(names)
         if listing is not None:
             subject = of_listing(listing)
+            _check_known(names, subject)
             subject = replace(subject, files=subject.files.with_range(given))
         elif isinstance(data, Splits):
             subject, measure = of_splits(data), False
         else:
-            splits = read_data(data, value_range=value_range)
+            splits = read_data(data, value_range=value_range, class_names=names)
             subject = replace(of_splits(splits), measured=measure and bool(splits.value_range))
             measure = False
     return Examined(
@@ -123,11 +128,19 @@ def inspect_data(
     )
 
 
+def _check_known(class_names: Sequence[str] | None, subject: Subject) -> None:
+    """Raise an `InputError` for a class that was asked for and is not there."""
+    for name in class_names or ():
+        if name not in subject.classes:
+            raise unknown_name("class", name, subject.classes)
+
+
 def examine(
     data: Any,
     *,
     verbose: bool = False,
     value_range: str | ValueRange | None = AUTO,
+    class_names: Sequence[str] | None = None,
     quick: bool = False,
 ) -> Report:
     """Look at every image of a data set and report what is wrong with it.
@@ -140,6 +153,7 @@ def examine(
             the columns path, label and perhaps split; or all else that `fit` takes, and `Splits`.
         verbose: show progress on standard error.
         value_range: which values are black and white in grey of more than 8 bits, as in `fit`.
+        class_names: the classes, where a folder can be read in two ways, or labels are numbers.
         quick: in this process, which a file may crash, and without a forecast.
 
     Returns:
@@ -163,4 +177,6 @@ def examine(
         ...     print(finding.kind, finding.count, finding.reasons[0])
         unreadable 2 not an image: HTML text named .jpg
     """
-    return inspect_data(data, verbose=verbose, value_range=value_range, quick=quick).report
+    return inspect_data(
+        data, verbose=verbose, value_range=value_range, class_names=class_names, quick=quick
+    ).report

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,8 +47,25 @@ def scratch(place: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if (folder / _LOCK_NAME).exists():
+            shutil.rmtree(folder, ignore_errors=True)
         lock.close()
+
+
+def keep(folder: Path) -> None:
+    """Have a folder of `scratch` stay where it is: what an error left in it is to be read."""
+    # Without its lock it is one that somebody has just begun, which nobody removes.
+    (folder / _LOCK_NAME).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_scratch() -> Iterator[Path]:
+    """`scratch` in the folder for what is temporary, `TMPDIR`.
+
+    The temporary folders of Python stay there for ever where their process was killed.
+    """
+    with scratch(Path(tempfile.gettempdir())) as folder:
+        yield folder
 
 
 def is_scratch(path: Path) -> bool:

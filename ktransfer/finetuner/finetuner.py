@@ -250,12 +250,11 @@ class FineTuner:
         """
         return sweep(self._training(data, options), rates)
 
-    @own_settings()
-    def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
+    @like(Classifier.evaluate)
+    def evaluate(self, data: Any, **options: Any) -> Evaluation:
         """How good the model is on labelled images: `Classifier.evaluate`."""
-        return self.classifier.evaluate(data, corruptions=corruptions)
+        return self.classifier.evaluate(data, **options)
 
-    @own_settings()
     @like(Classifier.predict)
     def predict(self, images: Any, **options: Any) -> Predictions:
         """Return the class probabilities of images: `Classifier.predict`."""

@@ -51,6 +51,7 @@ def recommend_backbones(
     max_size_mb: float | None = None,
     max_memory_mb: float | None = None,
     weights: Any = "imagenet",
+    class_names: Sequence[str] | None = None,
     verbose: bool = True,
 ) -> Recommendation:
     """Compare backbones on your images, and recommend one.
@@ -71,6 +72,7 @@ def recommend_backbones(
             estimated from the graph (`ktransfer.recommend.costs.memory_mb`).
         weights: of the names that say nothing of their own. A candidate whose weights cannot be
             downloaded is listed as not available.
+        class_names: as in `FineTuner.fit`.
         verbose: show progress on standard error.
 
     Returns:
@@ -90,7 +92,7 @@ def recommend_backbones(
     seconds: dict[str, float] = {}
     started = time.perf_counter()
     with timed(seconds, "scan"):
-        splits = read_data(data)
+        splits = read_data(data, class_names=class_names)
         part = sampled(splits.train, splits.class_names)
     with timed(seconds, "load"):
         loaded, missing = _load_all(named, say)

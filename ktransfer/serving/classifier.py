@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ktransfer.data.images.header import Skipped
+from ktransfer.data.images.value_range import AUTO, ValueRange, range_to_read
 from ktransfer.data.learnt import UNSEEN, Learnt
 from ktransfer.data.parts import Part
 from ktransfer.data.reading.items import is_array
@@ -71,6 +72,7 @@ class OnnxClassifier:
         *,
         abstain_below: float = 0.0,
         on_progress: OnProgress | None = None,
+        value_range: str | ValueRange | None = AUTO,
     ) -> Predictions:
         """Return the class probabilities of images.
 
@@ -79,6 +81,9 @@ class OnnxClassifier:
                 other source.
             abstain_below: images whose best class is less probable are unsure and have no label.
             on_progress: called with (images done, images in all) after each batch.
+            value_range: the values that are black and white in images of more than 8 bits, where
+                they come from another device than those that were trained on, such as `(0, 1023)`;
+                `"auto"`: those that the model learnt with; `"full"`: those of each image's type.
 
         Returns:
             `Predictions`: one row for each readable image, in order; unreadable files are named in
@@ -88,7 +93,8 @@ class OnnxClassifier:
             InputError: a path does not exist, or an array is not RGB in [0, 255].
             RunError: the network fails.
         """
-        several = list(self.stream(images, abstain_below=abstain_below, on_progress=on_progress))
+        how: Any = {"abstain_below": abstain_below, "value_range": value_range}
+        several = list(self.stream(images, on_progress=on_progress, **how))
         return Predictions.joined(self.class_names, several)
 
     def seen_in_training(self, images: Any) -> np.ndarray | None:
@@ -155,6 +161,7 @@ class OnnxClassifier:
         batch_size: int = BATCH_SIZE,
         abstain_below: float = 0.0,
         on_progress: OnProgress | None = None,
+        value_range: str | ValueRange | None = AUTO,
     ) -> Iterator[Predictions]:
         """Yield the same batch by batch, in memory that does not grow with the number of images.
 
@@ -163,6 +170,7 @@ class OnnxClassifier:
             batch_size: images in a batch, at least 1.
             abstain_below: as in `predict`.
             on_progress: as in `predict`.
+            value_range: as in `predict`.
 
         Yields:
             `Predictions` of a batch, with what was skipped on the way to it; the first also has
@@ -173,7 +181,7 @@ class OnnxClassifier:
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
-        held, skipped, named = self._read(images)
+        held, skipped, named = self._read(images, value_range)
         empty = Predictions(self.class_names, self._no_rows(), (), skipped, abstain_below)
         return self._stream(empty, held, named, batch_size, on_progress)
 
@@ -205,7 +213,10 @@ class OnnxClassifier:
     def _no_rows(self) -> np.ndarray:
         return np.empty((0, len(self.class_names)), np.float32)
 
-    def _read(self, images: Any) -> tuple[Images, tuple[Skipped, ...], bool]:
+    def _read(
+        self, images: Any, value_range: str | ValueRange | None = AUTO
+    ) -> tuple[Images, tuple[Skipped, ...], bool]:
         """The images, what was skipped, and whether they have names."""
-        part, skipped = read_images(images, value_range=self.metadata.value_range)
+        chosen = range_to_read(value_range, self.metadata.value_range)
+        part, skipped = read_images(images, value_range=chosen)
         return part.images, skipped, not is_array(images)

@@ -15,13 +15,12 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ktransfer.errors import RunError
+from ktransfer.files.scratch import keep, temporary_scratch
 from ktransfer.runs.saving import check_output_folder
 from ktransfer.show.timing import timed
 from ktransfer.tuner import budget, hyperparameters
@@ -212,7 +211,7 @@ def _read(command: Command, seconds: dict[str, float]) -> Splits:
     from ktransfer.data import read_data
     from ktransfer.data.reading.dividing import with_test
 
-    chosen = _named(("validation_fraction", "value_range", "seed"), command)
+    chosen = _named(("validation_fraction", "value_range", "seed", "class_names"), command)
     with timed(seconds, "scan"):
         splits = read_data(command["data"], **chosen)
         return with_test(splits, command["test_fraction"], command["seed"])
@@ -261,11 +260,10 @@ def _log_folder(folder: str | None) -> Iterator[str]:
             raise RunError(f"the worker cannot write to {folder}: {error.strerror}") from error
         yield folder
         return
-    made = tempfile.mkdtemp(prefix="ktransfer-worker-")
-    failed = True
-    try:
-        yield made
-        failed = False
-    finally:
-        if not failed or not list(Path(made).glob("*.log")):
-            shutil.rmtree(made, ignore_errors=True)
+    with temporary_scratch() as made:
+        try:
+            yield str(made)
+        except BaseException:
+            if any(made.glob("*.log")):
+                keep(made)
+            raise

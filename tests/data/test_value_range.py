@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+import served_models
+import tensorflow  # noqa: F401 - before click's runner replaces the standard streams
 from click.testing import CliRunner
 from conftest import small_network
 from PIL import Image
@@ -20,6 +22,8 @@ from ktransfer.serving.metadata import ModelMetadata
 
 CLASSES = ("clear", "shadow")
 TWELVE = (0.0, 4095.0)
+# Of a network whose answer depends on how light an image is.
+OF_LIGHT = np.array([[0.0, 0.01, 0.02]] * 3, np.float32)
 
 
 def picture(seed, shadow):
@@ -241,6 +245,71 @@ def test_evaluation_is_that_of_the_8_bit_twin(trained, folders):
     one, other = eight.evaluate(folders[0]), deep.evaluate(folders[1])
     assert one.score.confusion.tolist() == other.score.confusion.tolist()
     assert one.part == other.part == "validation"
+
+
+def of_ten_bits(folder):
+    """The 8-bit pictures of the folders, as of another device whose white is 1023."""
+    return write(folder, lambda grey: np.rint(grey * (1023 / 255)).astype(np.uint16))
+
+
+def test_images_of_another_device_are_read_by_the_range_that_is_given(trained, folders, tmp_path):
+    eight, deep, _ = trained
+    other, whole = of_ten_bits(tmp_path / "ten"), tmp_path / "whole"
+    write(whole, lambda grey: grey.astype(np.uint16) * 257)
+    expected = {tuner: tuner.predict(folders[0]).probabilities for tuner in (eight, deep)}
+    for tuner, found in expected.items():
+        for model in (tuner, tuner.classifier):
+            again = model.predict(other, value_range=(0, 1023)).probabilities
+            np.testing.assert_array_equal(again, found)
+            again = model.predict(whole, value_range="full").probabilities
+            np.testing.assert_array_equal(again, found)
+            assert (model.predict(other).probabilities != found).any()
+        one = np.zeros((2, 2), int)
+        np.add.at(one, (np.repeat([0, 1], 8), found.argmax(axis=1)), 1)
+        assert tuner.evaluate(other, value_range=(0, 1023)).score.confusion.tolist() == one.tolist()
+        assert (
+            tuner.evaluate(other, value_range=(5000, 5001)).score.confusion.tolist() != one.tolist()
+        )
+    with pytest.raises(InputError, match=r"value_range must be .* got \(9, 1\)"):
+        deep.predict(other, value_range=(9, 1))
+
+
+def test_a_file_takes_the_range_that_is_given(tmp_path, folders):
+    metadata = served_models.describe(format=2, value_range=[0, 4095])
+    model = OnnxClassifier(served_models.write(tmp_path / "x.onnx", metadata, weights=OF_LIGHT))
+    other = of_ten_bits(tmp_path / "ten")
+    expected = model.predict(folders[0]).probabilities
+    found = model.predict(other, value_range=(0, 1023)).probabilities
+    np.testing.assert_array_equal(found, expected)
+    streamed = [each.probabilities for each in model.stream(other, value_range=(0, 1023))]
+    np.testing.assert_array_equal(np.concatenate(streamed), expected)
+    assert (model.predict(other).probabilities != expected).any()
+    with pytest.raises(InputError, match=r"value_range must be .* got 'bright'"):
+        model.stream(other, value_range="bright")
+
+
+def test_the_command_line_predicts_and_evaluates_by_a_given_range(trained, folders, tmp_path):
+    _, _, run = trained
+    other = of_ten_bits(tmp_path / "ten")
+    exported = served_models.write(tmp_path / "x.onnx", weights=OF_LIGHT)
+    for model, expected in (
+        (run, eight_bits(trained[1], folders)),
+        (exported, eight_bits(OnnxClassifier(exported), folders)),
+    ):
+        arguments = ["predict", str(model), str(other), "--value-range", "0,1023", "--json"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout.splitlines()[-1])["predictions"]
+        assert [each["probability"] for each in found] == pytest.approx(expected, abs=1e-7)
+    for given, accuracy in (("0,1023", 1.0), ("5000,5001", 0.5)):
+        arguments = ["evaluate", str(run), str(other), "--value-range", given, "--json"]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout.splitlines()[-1])["accuracy"] == accuracy
+
+
+def eight_bits(model, folders):
+    return model.predict(folders[0]).probabilities.max(axis=1)
 
 
 @pytest.mark.slow

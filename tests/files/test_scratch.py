@@ -1,14 +1,17 @@
 """Folders to work in: gone afterwards, and what killed processes left goes with the next one."""
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from ktransfer.files.scratch import scratch
+from ktransfer.files.scratch import keep, scratch
+from ktransfer.tuner.search import _log_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 DEAD = f".ktransfer-{'0' * 16}.partial"
@@ -89,3 +92,70 @@ def test_without_locks_a_folder_is_removed_after_a_day(tmp_path, monkeypatch):
         pass
     names = sorted(each.name for each in tmp_path.iterdir())
     assert names == [DEAD.replace("0", "1"), DEAD.replace("0", "2")]
+
+
+def test_a_folder_that_is_kept_stays_where_it_is_and_is_not_swept(tmp_path):
+    with scratch(tmp_path) as folder:
+        (folder / "log").write_text("what went wrong")
+        keep(folder)
+    with scratch(tmp_path):
+        pass
+    assert (folder / "log").read_text() == "what went wrong"
+    assert [each.name for each in folder.iterdir()] == ["log"]
+
+
+def in_temporary(place, code):
+    """Runs code in another process whose temporary folder is `place`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place)}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        "from ktransfer.cli.demo import _demo_folder as opened",
+        "from ktransfer.tuner.search import _log_folder as opened",
+    ],
+)
+def test_what_a_kill_leaves_of_a_command_in_the_temporary_folder_goes_with_the_next(
+    tmp_path, opened
+):
+    killed = f"import os\n{opened}\nwith opened(None): os.kill(os.getpid(), 9)"
+    in_temporary(tmp_path, killed)
+    assert len(list(tmp_path.iterdir())) == 1
+    done = in_temporary(tmp_path, f"{opened}\nwith opened(None) as folder: print(folder)")
+    assert Path(done.stdout.decode().strip()).parent == tmp_path, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_of_a_worker_is_kept_where_an_error_left_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = []
+
+    def work(log, fails):
+        with _log_folder(None) as folder:
+            found.append(Path(folder))
+            if log:
+                (Path(folder) / "worker.log").write_text("no memory")
+            if fails:
+                raise KeyError
+
+    work(log=True, fails=False)
+    for log in (False, True):
+        with pytest.raises(KeyError):
+            work(log, fails=True)
+    with _log_folder(None):
+        pass
+    assert list(tmp_path.iterdir()) == [found[-1]]
+    assert (found[-1] / "worker.log").read_text() == "no memory"
+
+
+def test_nothing_but_scratch_makes_folders_in_the_temporary_one():
+    made = re.compile(r"mkdtemp|TemporaryDirectory|NamedTemporaryFile|mkstemp")
+    lines = {
+        f"{file.name}: {line.strip()}"
+        for file in (ROOT / "ktransfer").rglob("*.py")
+        for line in file.read_text().splitlines()
+        if made.search(line) and ">>>" not in line
+    }
+    assert lines == set()

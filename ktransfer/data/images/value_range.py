@@ -76,6 +76,17 @@ def given_range(value: Any) -> ValueRange | None:
     return None if isinstance(checked, str) else checked
 
 
+def range_to_read(value: Any, learnt: ValueRange | None) -> ValueRange | None:
+    """The range that new images are read by; None: that of each image's type.
+
+    Args:
+        value: as in `check_value_range`; `"auto"` is never measured of the new images, for a
+            prediction must not depend on what else is predicted with it.
+        learnt: the range that the model learnt with.
+    """
+    return learnt if check_value_range(value) == AUTO else given_range(value)
+
+
 def scaled(values: np.ndarray, value_range: ValueRange) -> np.ndarray:
     """Values as uint8: low becomes 0, high 255, what lies outside is clipped.
 

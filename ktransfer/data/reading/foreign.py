@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-_TABLES = {
+_TABLES: dict[tuple[str, ...], str] = {
     (".json", ".jsonl", ".ndjson"): (
         "JSON: give a DataFrame with the columns path and label, as pandas.read_json may make it "
         "(lines=True where each line is an object)"
@@ -18,7 +18,7 @@ _TABLES = {
         "a spreadsheet: save it as CSV, or give the DataFrame of pandas.read_excel"
     ),
 }
-_OTHERS = {
+_OTHERS: dict[tuple[str, ...], str] = {
     (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"): (
         "an archive: unpack it and give the folder"
     ),

@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 from ktransfer.data.parts import Splits, listed
 from ktransfer.data.reading.arranging import arranged
 from ktransfer.data.reading.classes import LAYOUT, read_classes
+from ktransfer.data.reading.foreign import what_to_give
 from ktransfer.data.reading.items import is_path
 from ktransfer.data.reading.layout import missing, not_a_folder
 from ktransfer.data.reading.listing import Listing, listing_of_folder
 from ktransfer.data.reading.part_names import part_of
 from ktransfer.data.reading.paths import read_paths
+from ktransfer.data.reading.tree import Tree
 from ktransfer.data.sources.source import Chosen, ListedSource, Names, Options, Source, Unlabelled
 from ktransfer.errors import InputError
 
@@ -61,9 +63,13 @@ class Folder(ListedSource):
         if not of_run:
             arranged(self.path, class_names).check()
 
-    def listing(self) -> Listing:
+    def is_empty(self) -> bool:
+        """Whether there is no image below it."""
+        return not Tree().has_images(self.path)
+
+    def listing(self, class_names: Sequence[str] | None = None) -> Listing:
         """Its classes, faults and all."""
-        return listing_of_folder(self.path)
+        return listing_of_folder(self.path, class_names)
 
 
 class SingleFile(Source):
@@ -77,6 +83,8 @@ class SingleFile(Source):
     def read_data(self, *_: Any, **__: Any) -> NoReturn:
         """Raises an `InputError`: it has no labels."""
         if os.path.lexists(self.path):
+            if how := what_to_give(self.path):
+                raise InputError(f"{self.path!r} is {how}; {LAYOUT}")
             raise InputError(
                 f"{self.path!r} is neither a folder nor a .csv file with the columns path, label"
                 f"[, split], nor a .npz file; {LAYOUT}"
@@ -93,6 +101,6 @@ class SingleFile(Source):
         """Raises an `InputError`: it has no labels."""
         self.read_data()
 
-    def listing(self) -> NoReturn:
+    def listing(self, class_names: Sequence[str] | None = None) -> NoReturn:
         """Raises an `InputError`: it is no folder."""
         raise not_a_folder(self.path)

@@ -21,11 +21,13 @@ from ktransfer.data.reading.classes import (
     extension_notes,
     with_usable_test,
 )
+from ktransfer.data.reading.companions import mask_notes
 from ktransfer.data.reading.dividing import splits_from
 from ktransfer.data.reading.duplicates import duplicate_notes
 from ktransfer.data.reading.items import is_array, is_path
 from ktransfer.data.reading.listing import Listing
 from ktransfer.data.reading.look_alikes import differing
+from ktransfer.data.reading.odd_labels import label_hint
 from ktransfer.errors import InputError, unknown_name
 
 ACCEPTED = (
@@ -148,8 +150,16 @@ class Source(ABC):
         """
         return
 
-    def listing(self) -> Listing | None:
-        """What it holds, faults and all; None where faults cannot be told without reading all."""
+    def is_empty(self) -> bool:
+        """Whether it is there and has no image in it, as a part that nothing was put into."""
+        return False
+
+    def listing(self, class_names: Sequence[str] | None = None) -> Listing | None:
+        """What it holds, faults and all; None where faults cannot be told without reading all.
+
+        Args:
+            class_names: those asked for, which decide between two readings.
+        """
         return None
 
     def files(self) -> Iterator[str]:
@@ -214,7 +224,12 @@ class ListedSource(Source):
             names,
             source=source,
             skipped=[*listing.skipped, *skipped],
-            notes=[*listing.notes, *notes, *extension_notes(readings.values())],
+            notes=[
+                *listing.notes,
+                *notes,
+                *extension_notes(readings.values()),
+                *mask_notes(_paths(readings.values())),
+            ],
             validation_fraction=options.validation_fraction,
             seed=options.seed,
         )
@@ -258,6 +273,11 @@ class HeldSource(Source):
         return chosen, found.skipped, (*found.notes, *missed, *duplicates)
 
 
+def _paths(readings: Iterable[Reading]) -> Iterator[str]:
+    every = (files for reading in readings for files in reading.by_class.values())
+    return (files.name(index) for files in every for index in range(len(files)))
+
+
 def unlabelled(images: Any, skipped: tuple[Skipped, ...] = ()) -> Unlabelled:
     """Held images as a part to predict on."""
     return Part("prediction", images, np.full(len(images), -1, np.int32)), skipped
@@ -295,4 +315,4 @@ def _check_train(found: Contents) -> None:
                 else "add images, or leave it out of class_names"
             )
             images = "1 image" if count == 1 else f"{count or 'no'} images"
-            raise InputError(f"class {name!r} has {images} to train on: {needed}")
+            raise InputError(f"class {name!r} has {images} to train on: {needed}{label_hint(name)}")

@@ -54,9 +54,9 @@ class Table(ListedSource):
         """Whether each of its rows names a file."""
         read_table(self.data).check(needs_train=False)
 
-    def listing(self) -> Listing:
+    def listing(self, class_names: Sequence[str] | None = None) -> Listing:
         """Its rows, faults and all."""
-        return listing_of_table(read_table(self.data))
+        return listing_of_table(read_table(self.data).named(class_names))
 
     def files(self) -> Iterator[str]:
         """Itself, and the images that it names."""
