@@ -91,7 +91,7 @@ value_range_option = click.option(
     type=Range(),
     default="auto",
     show_default=True,
-    help="Which values are black and white in grey images of more than 8 bits, such as 0,4095; "
+    help="Which values are black and white in images of more than 8 bits, such as 0,4095; "
     "auto is measured, full is the whole of 16 bits.",
 )
 

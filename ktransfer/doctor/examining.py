@@ -62,7 +62,7 @@ class Examined:
             verbose: show progress on standard error.
             seconds: where wall times are noted, by phase.
             quick: in this process, and without a forecast.
-            measure: measure which values are black and white in grey of more than 8 bits.
+            measure: measure which values are black and white in more than 8 bits.
         """
         seconds = {} if seconds is None else seconds
         with timed(seconds, "look"), progress_bar("looking", len(subject), shown=verbose) as bar:
@@ -152,7 +152,7 @@ def examine(
         data: a folder of class folders, or of parts with such folders; a CSV file or DataFrame with
             the columns path, label and perhaps split; or all else that `fit` takes, and `Splits`.
         verbose: show progress on standard error.
-        value_range: which values are black and white in grey of more than 8 bits, as in `fit`.
+        value_range: which values are black and white in images of more than 8 bits, as in `fit`.
         class_names: the classes, where a folder can be read in two ways, or labels are numbers.
         quick: in this process, which a file may crash, and without a forecast.
 

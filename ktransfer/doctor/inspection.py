@@ -16,6 +16,12 @@ import numpy as np
 from PIL import Image
 
 from ktransfer.data.images.decoding import deep_kind, fault_in_words, full_scale
+from ktransfer.data.images.deep_colour import (
+    colour_extremes,
+    deep_colours,
+    is_deep_colour,
+    scaled_colours,
+)
 from ktransfer.data.images.header import FORMATS, TURNS, orientation, quietly, raw_mode, too_large
 from ktransfer.data.images.held import HeldImages
 from ktransfer.data.images.value_range import KINDS, SHORT, Extremes, ValueRange, scaled
@@ -44,7 +50,7 @@ RECORD = np.dtype(
         ("height", np.int32),
         ("mode", np.uint8),
         ("deep", np.bool_),
-        # Of grey of more than 8 bits: 1 + the position in `value_range.KINDS`, and its extremes.
+        # Of more than 8 bits: 1 + the position in `value_range.KINDS`, and its extremes.
         ("depth", np.uint8),
         ("low", np.float64),
         ("high", np.float64),
@@ -65,7 +71,7 @@ def inspect_file(
     Args:
         path: the file.
         before_big: called before more than `BIG_PIXELS` are decoded.
-        value_range: the values that are black and white in grey of more than 8 bits; None: those of
+        value_range: the values that are black and white in more than 8 bits; None: those of
             its type.
 
     Returns:
@@ -148,9 +154,15 @@ def _note(
         image, "is_animated", False
     )
     kind = deep_kind(image)
+    if is_deep_colour(image) and image.width * image.height > BIG_PIXELS:
+        before_big()
+        before_big = _told
+    colours = colour_extremes(image)
     small = upright(image, THUMBNAIL_PX, before_big, value_range)
     found["alpha"] = image.has_transparency_data
-    if kind:
+    if colours:
+        _note_depth(found, colours)
+    elif kind:
         low, high = _extremes(image)
         _note_depth(found, Extremes(low, high, kind))
     channels = np.asarray(small, np.int16)
@@ -159,6 +171,10 @@ def _note(
     found["thumbnail"] = np.asarray(grey)
     bits = imagehash.phash(grey).hash
     found["hash"] = np.packbits(bits).view(np.uint64)[0]
+
+
+def _told() -> None:
+    """For what was said already."""
 
 
 def _note_depth(found: np.ndarray, extremes: Extremes) -> None:
@@ -182,6 +198,8 @@ def upright(
     """The image as RGB, as training sees it, squeezed into a square of so many pixels."""
     if image.width * image.height > BIG_PIXELS:
         before_big()
+    if value_range and (colours := deep_colours(image)):
+        return _resized(Image.fromarray(scaled_colours(colours, value_range)), (side, side))
     # A JPEG is decoded at a fraction of its size, which still reads all of its data.
     image.draft("RGB", (side, side))
     image.load()

@@ -79,8 +79,8 @@ def _depth(subject: Subject, records: np.ndarray, seen: np.ndarray) -> Iterator[
             int(colour.sum()),
             f"{int(colour.sum()):,} images have 16 bits a colour and nothing lighter than "
             f"{brightest} of 255",
-            "of 16-bit colour the upper 8 bits are read: if white is less than 65535 in them, save "
-            "them with 8 bits",
+            "of these the upper 8 bits are read: if white is less than 65535 in them, save them "
+            "with 8 bits, or give their values as arrays of uint16",
         )
 
 

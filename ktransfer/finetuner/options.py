@@ -37,7 +37,7 @@ class AdviceArguments(TypedDict, total=False):
             choice of what the head reads.
         validation_fraction: share of each class held back where the data has no validation part.
         class_names: names of the labels, where the data has none, or another order is wanted.
-        value_range: the values that are black and white in grey images of more than 8 bits, such as
+        value_range: the values that are black and white in images of more than 8 bits, such as
             `(0, 4095)` for 12 bits in files of 16; `"auto"`: measured from all images, and noted;
             `"full"`: the whole of 16 bits, whatever is used of it. It is kept with the model:
             evaluation, predictions and exports read their images by it.

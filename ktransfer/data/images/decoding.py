@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from ktransfer.data.images.deep_colour import colours_on_white, deep_colours, scaled_colours
 from ktransfer.data.images.header import (
     FORMATS,
     TURNS,
@@ -33,7 +34,7 @@ def decode_image(file: ImageFile) -> np.ndarray:
     composited onto white. 16-bit channels are scaled from 65535 to 255 (Pillow itself reads colour
     with 16 bits by its high byte, at most 1 level off). 32-bit integers and floats carry no range
     of their own: the smallest of 255, 65535, 2^31 - 1 (floats: 1, 255, 65535) that holds the
-    largest value counts as white. Grey of 16 or 32 bits is scaled by the file's `value_range`
+    largest value counts as white. Channels of 16 or 32 bits are scaled by the file's `value_range`
     instead where it has one. CMYK is converted without its ICC profile, as no decoder here applies
     profiles.
 
@@ -143,8 +144,15 @@ def pixels_of(image: Image.Image, value_range: ValueRange | None = None) -> np.n
 
 
 def values_of(image: Image.Image) -> np.ndarray:
-    """The values of a grey PIL image of 16 bits as they are, uint16 `(height, width, 1)`."""
-    image.load()
+    """The values of a PIL image of 16 bits as they are, uint16 `(height, width, 1 or 3)`.
+
+    Args:
+        image: grey; or of colours, which are opened and not loaded yet.
+    """
+    colours = deep_colours(image)
+    image.load()  # and close its file
+    if colours:
+        return colours_on_white(colours)
     turn = TURNS.get(orientation(image))
     values = np.asarray(image).astype(np.uint16)
     # Pillow itself turns no 16-bit image of the other order of bytes.
@@ -153,6 +161,8 @@ def values_of(image: Image.Image) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, value_range: ValueRange | None) -> np.ndarray:
+    if value_range and (colours := deep_colours(image)):
+        return scaled_colours(colours, value_range)
     transparent = _transparent(image)
     image.load()
     # After loading: a TIFF turns itself then and drops the tag, and a PNG's EXIF may follow the

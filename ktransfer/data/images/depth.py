@@ -18,6 +18,7 @@ from PIL import Image
 
 from ktransfer.data.batches.parallel import num_cores
 from ktransfer.data.images.decoding import deep_kind
+from ktransfer.data.images.deep_colour import colour_extremes
 from ktransfer.data.images.files import ImageFiles
 from ktransfer.data.images.header import FORMATS, quietly, too_large
 from ktransfer.data.images.held import HeldImages
@@ -34,7 +35,7 @@ from ktransfer.data.images.value_range import (
 from ktransfer.data.parts import Images, Part, Splits
 from ktransfer.errors import InputError
 
-#: The formats that hold grey of more than 8 bits.
+#: The formats that hold more than 8 bits.
 _DEEP_FORMATS = ("PNG", "TIFF", None)
 # Images that are looked at before it is asked whether more are needed.
 _CHUNK = 32
@@ -126,8 +127,12 @@ def _extremes_of(stream: BinaryIO) -> Extremes | None:
 def _looked_at(stream: BinaryIO) -> Extremes | None:
     stream.seek(0)
     with Image.open(stream, formats=FORMATS) as image:
+        if too_large(image.size):
+            return None
+        if found := colour_extremes(image):
+            return found
         kind = deep_kind(image)
-        if kind is None or too_large(image.size):
+        if kind is None:
             return None
         values = np.asarray(image)
         low, high = float(values.min()), float(values.max())

@@ -35,7 +35,7 @@ class ImageFiles(Sequence[ImageFile]):
     selected from it shares the paths with it.
 
     Attributes:
-        value_range: the values that are black and white in grey files of more than 8 bits; None:
+        value_range: the values that are black and white in files of more than 8 bits; None:
             those of each file's type.
     """
 

@@ -78,7 +78,7 @@ class ImageFile:
             (`os.fsencode`).
         route: "tensorflow" (plain 8-bit RGB or grey JPEG or PNG, no EXIF turn) or "pillow" (all
             else).
-        value_range: the values that are black and white if it has more than 8 bits of grey; None:
+        value_range: the values that are black and white if it has more than 8 bits; None:
             those of its type.
     """
 

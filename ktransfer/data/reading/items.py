@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ktransfer.data.images.decoding import deep_kind, fault_in_words, pixels_of, values_of
+from ktransfer.data.images.deep_colour import is_deep_colour
 from ktransfer.data.images.header import Skipped, not_a_file
 from ktransfer.data.images.held import HeldBuilder, HeldImages
 from ktransfer.data.images.sniffing import starts_as_image
@@ -124,7 +125,7 @@ def _place(rows: HeldBuilder) -> str:
 
 def _add_pillow(image: Image.Image, rows: HeldBuilder, limits: Limits) -> None:
     # What is white in 16 bits may be known only when all images have been seen.
-    deep = deep_kind(image) == SHORT
+    deep = deep_kind(image) == SHORT or is_deep_colour(image)
     try:
         pixels = values_of(image) if deep else pixels_of(image, limits.value_range)
     # It may not have been read yet, and damaged files make Pillow raise nearly anything.

@@ -90,7 +90,7 @@ def read_data(
         seed: of that split. The same images in the same order give the same split.
         class_names: the names of the labels, where the source has none or another order is wanted.
             None: those of the source, sorted, or "0", "1", ...
-        value_range: the values that are black and white in grey images of more than 8 bits (files,
+        value_range: the values that are black and white in images of more than 8 bits (files,
             uint16 arrays): `(low, high)`; `"auto"`: measured from all images, as
             `value_range.choose` says; `"full"`: those of each image's type, such as 65535. Where
             two values are given, they hold for all arrays but uint8.
