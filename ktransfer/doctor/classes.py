@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ktransfer.data.parts import listed
+from ktransfer.data.reading.ambiguity import where_labels_are
 from ktransfer.data.reading.odd_labels import counted, says_nothing
 from ktransfer.doctor.findings import Finding
 from ktransfer.doctor.subject import Subject
@@ -20,7 +21,7 @@ Counts = Mapping[str, Mapping[str, int]]
 
 def class_findings(subject: Subject, counts: Counts) -> Iterator[Finding]:
     """Of the readable images by part and class."""
-    yield from _too_few(counts)
+    yield from _too_few(subject, counts)
     yield from _mismatch(subject)
     yield from _empty(subject, counts)
     yield from _imbalance(subject, counts)
@@ -46,21 +47,23 @@ def _missing_values(subject: Subject, counts: Counts) -> Iterator[Finding]:
         )
 
 
-def _too_few(counts: Counts) -> Iterator[Finding]:
+def _too_few(subject: Subject, counts: Counts) -> Iterator[Finding]:
     """Fewer than two classes with images: of nothing readable nothing else may be said."""
     filled = {name for part in counts.values() for name, count in part.items() if count}
     if len(filled) > 1:
         return
-    what = "there is no readable image of any class"
+    what, where = "there is no readable image of any class", ""
     if filled:
         what = f"only the class {filled.pop()!r} has readable images"
+    elif subject.root and not subject.from_table:
+        where = where_labels_are([subject.root], subject.root)
     yield Finding(
         "few_classes",
         "error",
         1,
         what,
         "training needs at least two classes: give a folder of class folders, or a table with the "
-        "columns path and label",
+        f"columns path and label{f'; {where}' if where else ''}",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ktransfer.data.parts import listed
+from ktransfer.data.reading.odd_labels import NO_LABEL, whole_numbers
 from ktransfer.errors import InputError, unknown_name
 
 
@@ -77,8 +78,8 @@ def _unboxed(values: np.ndarray, source: str) -> np.ndarray:
         return values
     if others:
         raise InputError(
-            f"label {others[0]} of {source} is {each[others[0]]!r}: expected a name, or whole "
-            "numbers alone"
+            f"label {others[0]} of {source} is {each[others[0]]!r}, one of {len(others)} that are "
+            "neither names nor numbers: leave out what has no label"
         )
     whole = all(isinstance(one, Integral | np.bool_) for one in each)
     return values.astype(np.int64 if whole else np.float64)
@@ -167,10 +168,14 @@ def _of_names(
         for each in values.tolist()
     ]
     for at, each in enumerate(texts):
-        if not isinstance(each, str) or each.casefold() in ("", "nan"):
+        if not isinstance(each, str) or each.casefold() in NO_LABEL:
             raise InputError(
-                f"label {at} of {source} is {each!r}: expected a name, or whole numbers alone"
+                f"label {at} of {source} is {each!r}: expected a name, or whole numbers alone; "
+                "leave out what has no label"
             )
+    numbers = whole_numbers(texts)
+    if numbers and not set(texts) <= set(class_names or ()):
+        texts = [numbers[each] for each in texts]
     names = tuple(class_names) if class_names else tuple(sorted(set(texts)))
     at_name = {name: at for at, name in enumerate(names)}
     for each in dict.fromkeys(texts):

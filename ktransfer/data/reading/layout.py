@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 
 from ktransfer.data.parts import listed
 from ktransfer.data.reading.classes import LAYOUT
@@ -45,4 +47,17 @@ def missing(kind: str, path: str) -> InputError:
         siblings = [each for each in siblings if os.path.isdir(each) or is_table(each)]
     near = near_names(name, [os.path.basename(each) for each in siblings])
     hint = f"did you mean {listed(near)}?" if near else f"nothing like it is in {parent!r}"
-    return InputError(f"no such {kind}: {path!r}; {hint}")
+    return InputError(f"no such {kind}: {path!r}; {_no_path(path) or hint}")
+
+
+def _no_path(path: str) -> str:
+    """What a path is that only other programs make one of; "" where it is one."""
+    if re.match(r"[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):
+        return "it is an address, and nothing is downloaded here: give the path of what lies there"
+    if not path:
+        return "the path is empty: give '.' for the working directory"
+    told = os.path.expandvars(os.path.expanduser(path))
+    if told != path:
+        return f"~ and variables are not replaced here: give {told!r}"
+    found = sorted(glob.glob(path)) if glob.has_magic(path) else []
+    return f"patterns are not replaced here: it fits {listed(found, 3)}" if found else ""

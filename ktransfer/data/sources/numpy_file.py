@@ -125,6 +125,11 @@ def _by_part(path: str, keys: list[str], *, labelled: bool) -> dict[str, dict[st
     return found
 
 
+def kind_of(key: Any) -> str:
+    """What a name says that it is of: "images", "labels", or neither ("")."""
+    return _meaning(str(key))[0]
+
+
 def _meaning(key: str) -> tuple[str, str]:
     """What an array is ("images", "labels" or "") and of which part."""
     if key in _UNNAMED:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ktransfer.data.parts import listed
 from ktransfer.data.reading.part_names import part_of
+from ktransfer.data.sources.numpy_file import kind_of
 from ktransfer.data.sources.source import (
     ACCEPTED,
     EVALUATED,
@@ -85,10 +86,16 @@ class Parts(HeldSource):
         for key, source in pairs:
             part = part_of(str(key))
             if part is None:
-                raise unknown_name("part", str(key), _PARTS)
+                raise InputError(f"{unknown_name('part', str(key), _PARTS)}{_as_a_pair(data)}")
             if part in found:
                 raise InputError(f"the data has two parts named {part}: {listed(list(data))}")
             found[part] = source
         if not found:
             raise InputError(f"the data has no parts; {ACCEPTED}")
         return {part: found[part] for part in _PARTS if part in found}
+
+
+def _as_a_pair(data: Any) -> str:
+    """How to give images and labels that are no parts; "" where they are not such."""
+    keys = [each for kind in ("images", "labels") for each in data if kind_of(each) == kind]
+    return f" Give a pair, (data[{keys[0]!r}], data[{keys[1]!r}])" if len(keys) == 2 else ""

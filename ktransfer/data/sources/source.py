@@ -285,7 +285,7 @@ def unlabelled(images: Any, skipped: tuple[Skipped, ...] = ()) -> Unlabelled:
 
 def shown(data: Any) -> str:
     """What was given in place of a source, for a message."""
-    text = repr(data)
+    text = " ".join(repr(data).split())
     return f"{type(data).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
@@ -293,7 +293,19 @@ def refused(data: Any) -> InputError:
     """The error for what is no source of labelled images."""
     if is_array(data):
         return InputError(f"images of shape {np.shape(data)} come without labels; {ACCEPTED}")
-    return InputError(f"cannot read images from {shown(data)}; {ACCEPTED}")
+    return InputError(f"cannot read images from {shown(data)}; {_what_to_give(data)}{ACCEPTED}")
+
+
+def _what_to_give(data: Any) -> str:
+    """How to hand over what others take in this form; "" where that cannot be told."""
+    if isinstance(data, tuple) and len(data) == 4:
+        return "give ((x, y), (x_val, y_val)): each part as a pair; "
+    first = data[0] if isinstance(data, list | tuple) and data else None
+    if isinstance(first, tuple) and len(first) == 2:
+        return "give (images, labels), two lists: tuple(map(list, zip(*pairs))); "
+    if is_path(first):
+        return "give one folder, or a dict with a path for each part; "
+    return ""
 
 
 def _check_train(found: Contents) -> None:
