@@ -144,7 +144,7 @@ def _parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
         )
     parts: dict[str, str] = {}
     for name in splits:
-        if (part := part_of(name)) and splits[name].num_examples:
+        if part := part_of(name):
             parts.setdefault(part, name)
     others = tuple(name for name in splits if name not in parts.values())
     if not parts:
