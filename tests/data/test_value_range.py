@@ -12,6 +12,7 @@ from conftest import small_network
 from PIL import Image
 
 from ktransfer import FineTuner, InputError, OnnxClassifier, RunError, examine
+from ktransfer.classifier.evaluating import evaluate_file
 from ktransfer.cli import main
 from ktransfer.data import image_dataset, read_data, read_images
 from ktransfer.data.images import depth
@@ -284,6 +285,10 @@ def test_a_file_takes_the_range_that_is_given(tmp_path, folders):
     streamed = [each.probabilities for each in model.stream(other, value_range=(0, 1023))]
     np.testing.assert_array_equal(np.concatenate(streamed), expected)
     assert (model.predict(other).probabilities != expected).any()
+    named = served_models.describe(class_names=[*CLASSES, "other"])
+    judged = served_models.write(tmp_path / "y.onnx", named, weights=OF_LIGHT)
+    evaluated = evaluate_file(judged, other, value_range=(0, 1023), verbose=False)
+    np.testing.assert_array_equal(evaluated.predictions.probabilities, expected)
     with pytest.raises(InputError, match=r"value_range must be .* got 'bright'"):
         model.stream(other, value_range="bright")
 
