@@ -301,6 +301,7 @@ class FineTuner:
         augmentation: str | None = None,
         overwrite: bool = False,
         value_range: str | ValueRange | None = "auto",
+        class_names: Sequence[str] | None = None,
     ) -> Look:
         """Draw training images before and after augmentation: `augment.samples.look`."""
         return look(
@@ -311,6 +312,7 @@ class FineTuner:
             seed=self.seed,
             overwrite=overwrite,
             value_range=(self.value_range or "auto") if value_range == "auto" else value_range,
+            class_names=class_names,
         )
 
     @own_settings()

@@ -228,7 +228,7 @@ class ListedSource(Source):
                 *listing.notes,
                 *notes,
                 *extension_notes(readings.values()),
-                *mask_notes(_paths(readings.values())),
+                *mask_notes(lambda: _paths(readings.values())),
             ],
             validation_fraction=options.validation_fraction,
             seed=options.seed,
