@@ -10,7 +10,7 @@ import tensorflow  # noqa: F401 - before click's runner replaces the standard st
 from click.testing import CliRunner
 from conftest import write_pictures
 
-from ktransfer import cli
+from ktransfer import FineTuner, cli
 from ktransfer.tuner import search
 
 MINI = ("--weights", "mini")
@@ -61,6 +61,9 @@ def test_what_is_shown_and_found_has_the_names_that_were_given(digits, tmp_path)
         run("look", digits, "--out", tmp_path / "x.png", "--json", "--class-names", NAMES)
     )
     assert {each["label"] for each in page["images"]} <= set(CLASSES)
+    tuner = FineTuner("MobileNetV2", "mini", verbose=False)
+    drawn = tuner.look(digits, tmp_path / "y.png", class_names=CLASSES)
+    assert {label for _, label in drawn.images} <= set(CLASSES)
     report = last_json(run("doctor", digits, "--json", "--class-names", NAMES))
     assert report["counts"]["train"].keys() == set(CLASSES)
 
