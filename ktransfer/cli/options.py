@@ -68,7 +68,7 @@ def parsed(text: str) -> Any:
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
-    """The names between the commas of an option."""
+    """Return the names between the commas of an option."""
     return None if value is None else [each.strip() for each in value.split(",")]
 
 

@@ -30,7 +30,7 @@ def class_findings(subject: Subject, counts: Counts) -> Iterator[Finding]:
 
 
 def _missing_values(subject: Subject, counts: Counts) -> Iterator[Finding]:
-    """Classes that are called as programs call a missing value."""
+    """Look for classes that are called as programs call a missing value."""
     of_all = {
         name: sum(classes.get(name, 0) for classes in counts.values())
         for name in filter(says_nothing, subject.classes)

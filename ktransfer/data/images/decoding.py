@@ -144,7 +144,7 @@ def pixels_of(image: Image.Image, value_range: ValueRange | None = None) -> np.n
 
 
 def values_of(image: Image.Image) -> np.ndarray:
-    """The values of a PIL image of 16 bits as they are, uint16 `(height, width, 1 or 3)`.
+    """Return the values of a PIL image of 16 bits as they are, uint16 `(height, width, 1 or 3)`.
 
     Args:
         image: grey; or of colours, which are opened and not loaded yet.

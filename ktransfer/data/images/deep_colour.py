@@ -34,12 +34,12 @@ class DeepColours(NamedTuple):
 
 
 def is_deep_colour(image: Image.Image) -> bool:
-    """Whether an image that was opened, and not loaded yet, has colours of 16 bits."""
+    """Tell whether an image that was opened, and not loaded yet, has colours of 16 bits."""
     return getattr(image, "fp", None) is not None and bool(_DEEP.fullmatch(raw_mode(image)))
 
 
 def deep_colours(image: Image.Image) -> DeepColours | None:
-    """The colours of an image that was opened and not loaded yet; None where they have 8 bits."""
+    """Return the colours of an image that was opened and not loaded; None if they have 8 bits."""
     if not is_deep_colour(image):
         return None
     upper, lower = _decoded(image), _decoded(image, exchanged=True)
@@ -48,7 +48,7 @@ def deep_colours(image: Image.Image) -> DeepColours | None:
 
 
 def colour_extremes(image: Image.Image) -> Extremes | None:
-    """The smallest and the largest colour of such an image; None where they have 8 bits."""
+    """Return the smallest and the largest colour of such an image; None where they have 8 bits."""
     if not is_deep_colour(image):
         return None
     upper = np.asarray(_decoded(image))[..., :3].astype(np.uint16) << 8
@@ -60,17 +60,17 @@ def colour_extremes(image: Image.Image) -> Extremes | None:
 
 
 def colours_on_white(colours: DeepColours) -> np.ndarray:
-    """The values upright and opaque, uint16 `(height, width, 3)`; what is transparent is 65535."""
+    """Return the values upright, uint16 `(height, width, 3)`; what is transparent is 65535."""
     return _upright(colours.values[..., :3].copy(), colours, 65535)
 
 
 def scaled_colours(colours: DeepColours, value_range: ValueRange) -> np.ndarray:
-    """The same by a range, uint8 `(height, width, 3)`; what is transparent is white."""
+    """Return the same by a range, uint8 `(height, width, 3)`; what is transparent is white."""
     return _upright(scaled(colours.values[..., :3], value_range), colours, 255)
 
 
 def _upright(levels: np.ndarray, colours: DeepColours, white: int) -> np.ndarray:
-    """Levels of the colours, laid on white and turned as the file says."""
+    """Return levels of the colours, laid on white and turned as the file says."""
     opacity, transparent = colours.values[..., 3:] / 65535.0, colours.image.info.get("transparency")
     if opacity.size:
         levels = np.rint(levels * opacity + white * (1.0 - opacity)).astype(levels.dtype)
@@ -80,7 +80,7 @@ def _upright(levels: np.ndarray, colours: DeepColours, white: int) -> np.ndarray
 
 
 def turned(levels: np.ndarray, turn: Image.Transpose | None) -> np.ndarray:
-    """An image of any type `(height, width, channels)`, turned."""
+    """Turn an image of any type `(height, width, channels)`."""
     if turn is None:
         return levels
     # Pillow turns no colours of 16 bits: where each pixel goes is told by their numbers.
@@ -90,7 +90,7 @@ def turned(levels: np.ndarray, turn: Image.Transpose | None) -> np.ndarray:
 
 
 def _decoded(image: Any, *, exchanged: bool = False) -> Image.Image:
-    """The image as Pillow reads it, by the upper byte of each colour or by the other one."""
+    """Return the image as Pillow reads it, by the upper byte of each colour or by the other one."""
     image.fp.seek(0)
     again: Any = Image.open(image.fp, formats=FORMATS)
     if image.tell():
@@ -102,7 +102,7 @@ def _decoded(image: Any, *, exchanged: bool = False) -> Image.Image:
 
 
 def _exchanged(tile: Any) -> Any:
-    """What is to be decoded, with the other order of bytes."""
+    """Say what is to be decoded, with the other order of bytes."""
     arguments = tile[3]
     mode = arguments if isinstance(arguments, str) else arguments[0]
     mode = mode[:-1] + _EXCHANGED[mode[-1]]

@@ -77,7 +77,7 @@ def given_range(value: Any) -> ValueRange | None:
 
 
 def range_to_read(value: Any, learnt: ValueRange | None) -> ValueRange | None:
-    """The range that new images are read by; None: that of each image's type.
+    """Return the range that new images are read by; None: that of each image's type.
 
     Args:
         value: as in `check_value_range`; `"auto"` is never measured of the new images, for a

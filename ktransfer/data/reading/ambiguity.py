@@ -56,7 +56,7 @@ def flat_parts(folder: str, parts: Sequence[str]) -> str:
 
 
 def where_labels_are(folders: Sequence[str], images: str) -> str:
-    """Where the labels of images may be that lie in no class folders, for a message; "" if nowhere.
+    """Say where labels of images may be that lie in no class folders, for a message; "" if nowhere.
 
     Args:
         folders: in which tables of them may lie.
@@ -71,7 +71,7 @@ def where_labels_are(folders: Sequence[str], images: str) -> str:
 
 
 def _named_alike(folder: str) -> list[str]:
-    """The files beside a folder that may be its table: train.csv beside train, or labels.csv."""
+    """Return files beside a folder that may be its table: train.csv beside train, or labels.csv."""
     folder = os.path.normpath(folder)
     names = {"labels", "annotations", "metadata", os.path.basename(folder).casefold()}
     beside = [os.path.normpath(e) for e in list_folder(os.path.dirname(folder) or os.curdir, [])]
@@ -81,7 +81,7 @@ def _named_alike(folder: str) -> list[str]:
 
 
 def _is_table_of_labels(path: str) -> bool:
-    """Whether a file is a table, and no list of images without labels as of a competition."""
+    """Tell whether a file is a table, and no list of images without labels as of a competition."""
     name = os.path.basename(path).casefold()
     if not name.endswith((".csv", ".tsv")) or "submission" in name:
         return False

@@ -117,7 +117,7 @@ def class_folders(tree: Tree, folder: str, notes: list[str]) -> ClassFolders:
 
 
 def _lost_links(folder: str) -> list[str]:
-    """Notes on links beside the folders that lead nowhere: perhaps a class, or a part."""
+    """Return notes on links beside the folders that lead nowhere: perhaps a class, or a part."""
     lost = [each for each in list_folder(folder, []) if _is_lost(each)]
     return [f"{each!r} is not read: {not_a_file(each)}" for each in lost]
 

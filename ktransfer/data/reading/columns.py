@@ -170,7 +170,7 @@ def find_columns(
 
 
 def roles_named(header: Sequence[str]) -> set[str]:
-    """Which of path, label and split names of columns stand for, if they are such at all."""
+    """Say which of path, label and split names of columns stand for, if they are such at all."""
     keys = {form for each in header for form in _forms(_key(each))}
     return {role for role, rows in _NAMES.items() if keys & {name for row in rows for name in row}}
 
@@ -181,7 +181,7 @@ def _key(name: str) -> str:
 
 
 def _fitting(role: str, keys: Sequence[str]) -> list[int]:
-    """All columns that may have the role, the likeliest first."""
+    """Return all columns that may have the role, the likeliest first."""
     return [at for names in _NAMES[role] for at in _named(names, keys)]
 
 

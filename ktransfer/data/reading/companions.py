@@ -27,13 +27,13 @@ _PERHAPS = re.compile("mask|seg|gt|groundtruth|annotation")
 
 
 def is_noted(folder: str) -> bool:
-    """Whether a folder is named as one of what is noted of images, and not of a class."""
+    """Tell whether a folder is named as one of what is noted of images, and not of a class."""
     rest, _ = name_and_part(os.path.basename(folder))
     return _NOTED.fullmatch(rest) is not None
 
 
 def images_beside_notes(tree: Tree, folder: str) -> str | None:
-    """Why a folder is not read that has images in one folder, and masks or notes in another."""
+    """Say why a folder is not read that has images in one folder, and masks or notes in another."""
     folders = tree.folders(folder)
     noted = [each for each in folders if is_noted(each)]
     images = [each for each in folders if each not in noted and _is_of_images(each)]
@@ -58,7 +58,7 @@ def _is_of_images(folder: str) -> bool:
 
 
 def mask_notes(paths: Callable[[], Iterable[str]]) -> list[str]:
-    """A note on files that are named as masks of others: cat_mask.png beside cat.png.
+    """Return a note on files that are named as masks of others: cat_mask.png beside cat.png.
 
     Args:
         paths: gives all of them, as often as it is called: a million are not held at once.
@@ -79,6 +79,6 @@ def mask_notes(paths: Callable[[], Iterable[str]]) -> list[str]:
 
 
 def _masked(path: str) -> str:
-    """What an image is called that a file is named as the mask of; "" where it is none."""
+    """Say what an image is called that a file is named as the mask of; "" where it is none."""
     found = _MASK.fullmatch(path) if _PERHAPS.search(path[-32:]) else None
     return found[1] if found else ""

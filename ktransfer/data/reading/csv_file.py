@@ -68,7 +68,7 @@ def _records(stream: TextIO) -> Iterator[Record]:
 
 
 def _place_of_header(leading: Sequence[str], delimiter: str | None) -> int:
-    """Which of the first lines is the header: the last, or a comment that names its columns."""
+    """Say which of the first lines is the header: the last, or a comment that names its columns."""
     cells = [next(csv.reader([e], delimiter=delimiter or _delimiter(e)), []) for e in leading]
     last = max(0, len(leading) - 1)
     if leading and not roles_named(cells[last]):
@@ -85,7 +85,7 @@ def _noting(lines: Iterable[str], read: list[str]) -> Iterator[str]:
 
 
 def _fault_in_words(error: csv.Error, lines: Sequence[str], delimiter: str, before: int) -> str:
-    """What is wrong with a record of these lines, which begin behind so many others."""
+    """Say what is wrong with a record of these lines, which begin behind so many others."""
     opened, end = _last_quote(lines, delimiter), before + len(lines)
     if opened is None:
         return f"line {end}: {error}"
@@ -99,7 +99,7 @@ def _fault_in_words(error: csv.Error, lines: Sequence[str], delimiter: str, befo
 
 
 def _last_quote(lines: Sequence[str], delimiter: str) -> int | None:
-    """The line in which the last quoted cell of a record begins; None where there is none."""
+    """Return the line in which the last quoted cell of a record begins; None if there is none."""
     opened, begins, quoted, closed = None, True, False, False
     for at, line in enumerate(lines):
         for each in line:

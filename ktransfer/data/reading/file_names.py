@@ -26,7 +26,7 @@ _OF_CAMERAS = frozenset(
 
 
 def classes_in_names(folder: str) -> tuple[list[str], str]:
-    """What nearly all images in a folder are called but for a number, and how to list them.
+    """Say what nearly all images in a folder are called but for a number, and how to list them.
 
     Returns:
         The likely classes, sorted, and a hint for a message; none and "" where names tell nothing.
@@ -50,7 +50,7 @@ def _is_image_by_name(path: str) -> bool:
 
 
 def _without_number(stem: str, around: str) -> str:
-    """A name without its number; "" where it has none, a second one, or nothing else."""
+    """Return a name without its number; "" where it has none, a second one, or nothing else."""
     name, count = re.subn(around, "", stem, count=1)
     return name if count and not re.search(r"\d", name) and re.search(r"[^\W_]{2}", name) else ""
 

@@ -37,12 +37,12 @@ _OTHERS: dict[tuple[str, ...], str] = {
 
 
 def what_to_give(path: str) -> str | None:
-    """What a file is by its name, and what to give instead of it; None where that is not known."""
+    """Say what a file is by its name, and what to give instead; None where that is not known."""
     return _of_extension(path, {**_TABLES, **_OTHERS})
 
 
 def tables_of_other_forms(paths: Iterable[str]) -> list[tuple[str, str]]:
-    """Those of some files that may hold labels, each with what to give instead."""
+    """Return those of some files that may hold labels, each with what to give instead."""
     return [(each, how) for each in paths if (how := _of_extension(each, _TABLES))]
 
 

@@ -51,7 +51,7 @@ def missing(kind: str, path: str) -> InputError:
 
 
 def _no_path(path: str) -> str:
-    """What a path is that only other programs make one of; "" where it is one."""
+    """Say what a path is that only other programs make one of; "" where it is one."""
     if re.match(r"[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):
         return "it is an address, and nothing is downloaded here: give the path of what lies there"
     if not path:

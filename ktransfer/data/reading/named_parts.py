@@ -161,7 +161,7 @@ def _add_parts(
 
 
 def _is_empty(draft: Draft, part: str, folder: str) -> bool:
-    """Whether a part beside train has no image, so that it is as if it were not there."""
+    """Tell whether a part beside train has no image, so that it is as if it were not there."""
     return part != "train" and "train" in draft.parts and not draft.tree.has_images(folder)
 
 

@@ -17,7 +17,7 @@ _WHOLE = re.compile(r"(-?\d+)(\.0*)?")
 
 
 def whole_numbers(labels: Iterable[str]) -> dict[str, str]:
-    """What labels are read as where all are whole numbers, some of them written as fractions.
+    """Say what labels are read as where all are whole numbers, some of them written as fractions.
 
     A column of whole numbers that has a gap becomes one of fractions in pandas, and in the CSV file
     that is written of it: 1 and 1.0 are one class.
@@ -33,12 +33,12 @@ def whole_numbers(labels: Iterable[str]) -> dict[str, str]:
 
 
 def says_nothing(class_name: str) -> bool:
-    """Whether a class is called as programs call a missing value: NA, None, null."""
+    """Tell whether a class is called as programs call a missing value: NA, None, null."""
     return class_name.strip().casefold() in _MISSING
 
 
 def label_hint(class_name: str) -> str:
-    """What to add to a message on a class of few images, where its name says why."""
+    """Say what to add to a message on a class of few images, where its name says why."""
     if says_nothing(class_name):
         return f"; or leave it out, if {class_name!r} says that there is no label"
     if _FRACTION.fullmatch(class_name):
@@ -47,7 +47,7 @@ def label_hint(class_name: str) -> str:
 
 
 def several_notes(class_names: Sequence[str]) -> list[str]:
-    """A note on classes that are called as several others together: `cat|dog` beside cat, dog."""
+    """Return a note on classes called as several others together: `cat|dog` beside cat, dog."""
     known = set(class_names)
     several = [name for name in class_names if len(own := _pieces(name)) > 1 and own <= known]
     if not several:
@@ -64,13 +64,13 @@ def _pieces(name: str) -> set[str]:
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Names in quotes with how many images each has: 'NA' (3 images) and 'None' (1 image)."""
+    """Return names with how many images each has: 'NA' (3 images) and 'None' (1 image)."""
     each = [f"{name!r} ({n:,} image{'' if n == 1 else 's'})" for name, n in counts.items()]
     return " and ".join(filter(None, (", ".join(each[:-1]), each[-1])))
 
 
 def missing_value_notes(counts: Mapping[str, int]) -> list[str]:
-    """A note on classes that are called as a missing value is, of the images of each class."""
+    """Return a note on classes called as a missing value is, of the images of each class."""
     found = {name: count for name, count in counts.items() if says_nothing(name)}
     if not found:
         return []

@@ -78,7 +78,7 @@ def holds_images_by_name(name: str) -> bool:
 
 
 def are_pieces(names: Sequence[str]) -> bool:
-    """Whether names are those of pieces of one set of images: images_001, images_002; part1, part2.
+    """Tell whether names are of pieces of one set of images: images_001, images_002; part1, part2.
 
     Sets that are too large for one archive are divided so, whatever the images show.
     """

@@ -126,7 +126,7 @@ class Table:
         return tuple(found)
 
     def with_whole_numbers(self) -> Table:
-        """The table with the label 1 for 1.0, as `whole_numbers` says."""
+        """Return the table with the label 1 for 1.0, as `whole_numbers` says."""
         numbers = whole_numbers({row.label for row in self.rows if row.label})
         changed = sorted(label for label, number in numbers.items() if label != number)
         if not changed:
@@ -176,7 +176,7 @@ class Table:
             raise InputError(f"{self.where} has the splits {found} but no row of train")
 
     def _mend(self, fault: str) -> str:
-        """What to do about rows without a label; other faults say it themselves."""
+        """Say what to do about rows without a label; other faults say it themselves."""
         if fault != "has no label":
             return ""
         gaps = " (pandas reads NA, None and null as gaps, too, unless keep_default_na=False)"
@@ -266,7 +266,7 @@ def _is_missing(pandas: Any, value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether it is no fraction; a gap is none, either."""
+    """Tell whether it is no fraction; a gap is none, either."""
     return not isinstance(value, float | np.floating) or value.is_integer() or value != value
 
 

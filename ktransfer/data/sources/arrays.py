@@ -72,7 +72,7 @@ class Arrays(HeldSource):
         return unlabelled(held)
 
     def is_empty(self) -> bool:
-        """Whether there are neither images nor labels."""
+        """Tell whether there are neither images nor labels."""
         return all(not e if isinstance(e, list) else np.shape(e)[:1] == (0,) for e in self.data)
 
     def files(self) -> Iterator[str]:

@@ -126,7 +126,7 @@ def _by_part(path: str, keys: list[str], *, labelled: bool) -> dict[str, dict[st
 
 
 def kind_of(key: Any) -> str:
-    """What a name says that it is of: "images", "labels", or neither ("")."""
+    """Say what a name says that it is of: "images", "labels", or neither ("")."""
     return _meaning(str(key))[0]
 
 

@@ -96,6 +96,6 @@ class Parts(HeldSource):
 
 
 def _as_a_pair(data: Any) -> str:
-    """How to give images and labels that are no parts; "" where they are not such."""
+    """Say how to give images and labels that are no parts; "" where they are not such."""
     keys = [each for kind in ("images", "labels") for each in data if kind_of(each) == kind]
     return f" Give a pair, (data[{keys[0]!r}], data[{keys[1]!r}])" if len(keys) == 2 else ""

@@ -64,7 +64,7 @@ class Folder(ListedSource):
             arranged(self.path, class_names).check()
 
     def is_empty(self) -> bool:
-        """Whether there is no image below it."""
+        """Tell whether there is no image below it."""
         return not Tree().has_images(self.path)
 
     def listing(self, class_names: Sequence[str] | None = None) -> Listing:

@@ -151,11 +151,11 @@ class Source(ABC):
         return
 
     def is_empty(self) -> bool:
-        """Whether it is there and has no image in it, as a part that nothing was put into."""
+        """Tell whether it is there and has no image in it, as a part that nothing was put into."""
         return False
 
     def listing(self, class_names: Sequence[str] | None = None) -> Listing | None:
-        """What it holds, faults and all; None where faults cannot be told without reading all.
+        """Say what it holds, faults and all; None where faults cannot be told without reading all.
 
         Args:
             class_names: those asked for, which decide between two readings.
@@ -297,7 +297,7 @@ def refused(data: Any) -> InputError:
 
 
 def _what_to_give(data: Any) -> str:
-    """How to hand over what others take in this form; "" where that cannot be told."""
+    """Say how to hand over what others take in this form; "" where that cannot be told."""
     if isinstance(data, tuple) and len(data) == 4:
         return "give ((x, y), (x_val, y_val)): each part as a pair; "
     first = data[0] if isinstance(data, list | tuple) and data else None
