@@ -78,8 +78,8 @@ def _unboxed(values: np.ndarray, source: str) -> np.ndarray:
         return values
     if others:
         raise InputError(
-            f"label {others[0]} of {source} is {each[others[0]]!r}, one of {len(others)} that are "
-            "neither names nor numbers: leave out what has no label"
+            f"label {others[0]} of {source} is {each[others[0]]!r}: expected a name, or whole "
+            "numbers alone; leave out what has no label"
         )
     whole = all(isinstance(one, Integral | np.bool_) for one in each)
     return values.astype(np.int64 if whole else np.float64)
