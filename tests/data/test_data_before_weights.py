@@ -46,7 +46,7 @@ def test_a_search_reads_the_data_first(no_images, tmp_path):
 
 @pytest.mark.parametrize("command", ["train", "advise", "tune"])
 def test_commands_read_the_data_first(no_images, tmp_path, capsys, command):
-    out = [] if command == "plan" else ["--out", str(tmp_path / "out")]
+    out = [] if command == "advise" else ["--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as ended:
         main([command, str(no_images), *out])
     assert ended.value.code not in (0, None)
