@@ -2,14 +2,12 @@
 
 import json
 import re
-import time
 
 import keras
 import numpy as np
 import pytest
 from freezing_networks import STATISTICS, compiled, row_of_blocks, train, with_head
 
-from ktransfer.backbones import load_backbone
 from ktransfer.errors import InputError
 from ktransfer.freezing import (
     FrozenMovedError,

@@ -7,7 +7,7 @@ DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 
 
 def sideways_px(page):
-    """By how many pixels the page can be scrolled sideways, and the first elements that stick out."""
+    """How many pixels wider than the window a page is, and what sticks out; 0: it is not."""
     return page.evaluate(
         """() => {
             const root = document.scrollingElement;
