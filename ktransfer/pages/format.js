@@ -20,11 +20,12 @@ function grouped(digits) {
     return digits.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 }
 
-/** One value by a format of Python: empty, ",", ",.0f" or "g". */
+/** One value by a format of Python: empty, ",", ",.0f", "g", or such as ".3f". */
 function formatted(value, format = "") {
     if (format === "") return String(value);
     if (format === ",") return grouped(String(value));
     if (format === ",.0f") return grouped(String(roundHalfEven(value)));
+    if (/^\.\df$/.test(format)) return value.toFixed(Number(format[1]));
     if (format === "g") return String(Number(value.toPrecision(6)));
     throw new Error(`a format that is not known here: ${format}`);
 }

@@ -13,17 +13,10 @@ function makeMap(svg, facts, rule, onChosen) {
         return box.bottom - share * (box.bottom - box.top);
     };
 
-    function element(name, attributes, text = "") {
-        const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-        for (const [each, value] of Object.entries(attributes)) made.setAttribute(each, value);
-        made.textContent = text;
-        return made;
-    }
-
     function makeCell(name) {
-        const cell = element("g", { class: "cell", "data-cell": name });
-        cell.append(element("rect", { rx: 3 }));
-        for (const line of words.map[name]) cell.append(element("text", {}, line));
+        const cell = svgElement("g", { class: "cell", "data-cell": name });
+        cell.append(svgElement("rect", { rx: 3 }));
+        for (const line of words.map[name]) cell.append(svgElement("text", {}, line));
         svg.append(cell);
         return [name, cell];
     }
@@ -48,18 +41,18 @@ function makeMap(svg, facts, rule, onChosen) {
     for (let digits = 0; digits <= mostPerClass; digits += 1) {
         const number = 10 ** digits;
         const at = { class: "axis", x: box.left - 5, y: up(number) + 4, "text-anchor": "end" };
-        svg.append(element("text", at, grouped(String(number))));
+        svg.append(svgElement("text", at, grouped(String(number))));
     }
     const below = box.bottom + 17;
     const middle = right(thresholds.similar_from);
     const limit = formatted(thresholds.similar_from, "g");
     svg.append(
-        element("text", { class: "axis", x: box.left, y: below }, words.axes.different),
-        element("text", { class: "axis", x: middle, y: below, "text-anchor": "middle" }, limit),
-        element("text", { class: "axis", x: box.right, y: below, "text-anchor": "end" }, words.axes.similar),
-        element("text", { class: "axis", x: 2, y: below + 22 }, `↑ ${words.axes.images}`),
+        svgElement("text", { class: "axis", x: box.left, y: below }, words.axes.different),
+        svgElement("text", { class: "axis", x: middle, y: below, "text-anchor": "middle" }, limit),
+        svgElement("text", { class: "axis", x: box.right, y: below, "text-anchor": "end" }, words.axes.similar),
+        svgElement("text", { class: "axis", x: 2, y: below + 22 }, `↑ ${words.axes.images}`),
     );
-    const dot = element("circle", { class: "dot", r: 8 });
+    const dot = svgElement("circle", { class: "dot", r: 8 });
     svg.append(dot);
 
     svg.addEventListener("click", (event) => {

@@ -35,10 +35,8 @@ function makeStack(row, words, onPressed) {
     }
 
     function icon(name) {
-        const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-        svg.setAttribute("aria-hidden", "true");
-        svg.append(document.createElementNS("http://www.w3.org/2000/svg", "use"));
-        svg.firstChild.setAttribute("href", `#${name}`);
+        const svg = svgElement("svg", { "aria-hidden": "true" });
+        svg.append(svgElement("use", { href: `#${name}` }));
         return svg;
     }
 
