@@ -2,16 +2,21 @@
 
 /* The second lesson: errors by epoch, from underfitting to overfitting, and when to stop. */
 
-const lesson = { count: 16, waves: 12, noise: 0.35, patience: 10, epoch: 4, trained: null };
+const EPOCHS = facts.fitting.epochs;
+const lesson = { count: 16, waves: 12, noise: 0.35, patience: 10, epoch: 12, trained: null };
 const plot = { left: 60, right: 625, top: 34, bottom: 265 };
 const epochs = scale(0, EPOCHS, plot.left, plot.right);
 const field = { x: scale(-1, 1, 15, 625), y: scale(-2.6, 2.4, 250, 10) };
+
+function modelNow() {
+    return { ...facts.fitting, waves: lesson.waves };
+}
 
 function learn() {
     const { training, validation } = facts.points;
     const own = measured(training, lesson.count, lesson.noise);
     const others = measured(validation, validation.x.length, lesson.noise);
-    const found = train(own, others, lesson.waves);
+    const found = train(own, others, modelNow());
     const fits = fitsOf(found.validation, facts.tolerance);
     lesson.trained = { ...found, own, others, fits, best: bestOf(found.validation) };
 }
@@ -82,7 +87,7 @@ function showFit() {
     const { own, others, weights } = lesson.trained;
     const { curve } = facts.points;
     const w = weights[lesson.epoch];
-    const says = curve.x.map((x) => [field.x(x), field.y(dot(featuresOf(x, lesson.waves), w))]);
+    const says = curve.x.map((x) => [field.x(x), field.y(dot(featuresOf(x, modelNow()), w))]);
     const truth = curve.x.map((x, at) => [field.x(x), field.y(curve.truth[at])]);
     const circles = ({ x, y }, name, r) =>
         x.map((each, at) => svgElement("circle", { class: name, r, cx: field.x(each), cy: field.y(y[at]) }));

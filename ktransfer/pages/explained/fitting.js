@@ -2,15 +2,11 @@
 
 /* A regression on waves, learned by gradient descent with momentum from weights of zero. */
 
-const RATE = 0.02;
-const MOMENTUM = 0.8;
-const EPOCHS = 300;
-
 /** What a model of so many waves reads of x: 1, and sines and cosines, the quicker the fainter. */
-function featuresOf(x, waves) {
+function featuresOf(x, { waves, fading }) {
     const read = [1];
     for (let wave = 1; wave <= waves; wave += 1) {
-        const size = wave ** -0.6;
+        const size = wave ** -fading;
         read.push(size * Math.sin(Math.PI * wave * x), size * Math.cos(Math.PI * wave * x));
     }
     return read;
@@ -31,18 +27,19 @@ function errorOf(rows, y, w) {
 }
 
 /** The weights before each epoch and after the last, and both errors of each. */
-function train(training, validation, waves) {
-    const rows = training.x.map((x) => featuresOf(x, waves));
-    const others = validation.x.map((x) => featuresOf(x, waves));
+function train(training, validation, model) {
+    const rows = training.x.map((x) => featuresOf(x, model));
+    const others = validation.x.map((x) => featuresOf(x, model));
     let w = rows[0].map(() => 0);
     let v = [...w];
     const found = { weights: [w], training: [errorOf(rows, training.y, w)], validation: [] };
     found.validation.push(errorOf(others, validation.y, w));
-    for (let epoch = 0; epoch < EPOCHS; epoch += 1) {
+    for (let epoch = 0; epoch < model.epochs; epoch += 1) {
         const wrong = rows.map((row, at) => dot(row, w) - training.y[at]);
-        const g = w.map((_, at) => 2 * wrong.reduce((sum, each, row) => sum + each * rows[row][at], 0) / rows.length);
-        v = v.map((each, at) => MOMENTUM * each + g[at]);
-        w = w.map((each, at) => each - RATE * v[at]);
+        const slope = (at) => wrong.reduce((sum, each, row) => sum + each * rows[row][at], 0);
+        const g = w.map((_, at) => (2 * slope(at)) / rows.length);
+        v = v.map((each, at) => model.momentum * each + g[at]);
+        w = w.map((each, at) => each - model.rate * v[at]);
         found.weights.push(w);
         found.training.push(errorOf(rows, training.y, w));
         found.validation.push(errorOf(others, validation.y, w));

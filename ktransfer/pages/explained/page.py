@@ -17,6 +17,10 @@ _WORDS = (
     *("FITS", "FIT_SENTENCES", "STOPPING", "CURVES"),
 )
 
+#: The regression: its learning rate, momentum and epochs, and by which power of its number a wave
+#: is fainter than the first.
+FITTING = {"rate": 0.03, "momentum": 0.9, "epochs": 200, "fading": 0.3}
+
 #: How far an epoch may lie above the lowest validation error, as a share, and still be a good fit.
 TOLERANCE = 0.05
 
@@ -49,6 +53,7 @@ def facts() -> dict[str, Any]:
     """All that the page reckons with and says, as plain data."""
     return {
         "points": points(),
+        "fitting": FITTING,
         "tolerance": TOLERANCE,
         "words": {name.lower(): getattr(words, name) for name in _WORDS},
     }

@@ -11,8 +11,8 @@ const FRAME_MS = 90;
 /** From the start of the descent: how far the loss is drawn, in powers of ten. */
 const LOSSES = { low: -6, high: 2 };
 
-const descent = { start: [-8.6, 2.6], narrow: 10, rate: 0.02, momentum: 0, step: 0, timer: null };
-const plane = { x: scale(-10, 10, 20, 620), y: scale(-5, 5, 310, 10) };
+const descent = { start: [-8.8, 3.4], narrow: 10, rate: 0.15, momentum: 0, step: 0, timer: null };
+const plane = { x: scale(-10, 10, 20, 620), y: scale(-6, 6, 370, 10) };
 const chart = { x: scale(0, STEPS, 60, 625), y: scale(LOSSES.low, LOSSES.high, 125, 10) };
 const valley = drawValley();
 const losses = drawLosses();
@@ -20,7 +20,7 @@ const losses = drawLosses();
 function drawValley() {
     const svg = part("valley");
     const clip = svgElement("clipPath", { id: "inside" });
-    clip.append(svgElement("rect", { x: 10, y: 5, width: 620, height: 310, rx: 8 }));
+    clip.append(svgElement("rect", { x: 10, y: 5, width: 620, height: 370, rx: 8 }));
     const inside = svgElement("g", { "clip-path": "url(#inside)" });
     const made = {
         rings: svgElement("g"),
@@ -30,10 +30,15 @@ function drawValley() {
         ball: svgElement("circle", { class: "ball", r: 8 }),
     };
     const floor = svgElement("circle", { class: "floor", cx: plane.x(0), cy: plane.y(0), r: 3 });
-    inside.append(svgElement("rect", { class: "frame", width: 640, height: 320 }));
+    inside.append(svgElement("rect", { class: "frame", width: 640, height: 380 }));
     inside.append(made.rings, floor, made.ahead, made.path, made.feet, made.ball);
-    svg.append(clip, inside, svgElement("rect", { x: 10, y: 5, width: 620, height: 310, rx: 8, fill: "none", class: "grid" }));
+    svg.append(clip, inside, svgElement("rect", { x: 10, y: 5, width: 620, height: 370, rx: 8, fill: "none", class: "grid" }));
     return made;
+}
+
+function powerOfTen(power) {
+    const digits = [...String(Math.abs(power))].map((each) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[each]);
+    return `10${power < 0 ? "⁻" : ""}${digits.join("")}`;
 }
 
 function drawLosses() {
@@ -42,7 +47,7 @@ function drawLosses() {
     for (let power = LOSSES.low; power <= LOSSES.high; power += 2) {
         const y = chart.y(power);
         svg.append(svgElement("line", { class: "grid", x1: 60, x2: 625, y1: y, y2: y }));
-        svg.append(svgElement("text", { x: 54, y: y + 4, "text-anchor": "end" }, String(10 ** power)));
+        svg.append(svgElement("text", { x: 54, y: y + 4, "text-anchor": "end" }, powerOfTen(power)));
     }
     const at = { x: 625, y: 145, "text-anchor": "end" };
     svg.append(svgElement("text", at, words.steps.steps), svgElement("text", { x: 66, y: 24 }, words.steps.loss));
@@ -83,20 +88,21 @@ function showLosses(path) {
     losses.now.setAttribute("x2", chart.x(descent.step));
 }
 
-/** A number with a sign and three digits after the point, or in powers of ten where it is huge. */
-function signed(number) {
+/** Three digits after the point, or a power of ten where that says nothing. */
+function short(number) {
     const size = Math.abs(number);
-    return (size < 1e5 ? number.toFixed(3) : number.toExponential(1)).replace("-", "\u2212");
+    const plain = number === 0 || (size >= 0.001 && size < 1e5);
+    return (plain ? number.toFixed(3) : number.toExponential(1)).replaceAll("-", "\u2212");
 }
 
 function showSums(path) {
     const { w } = path[descent.step];
     const next = path[Math.min(path.length - 1, descent.step + 1)];
     for (const at of [0, 1]) {
-        part(`w${at}`).textContent = signed(w[at]);
-        part(`g${at}`).textContent = signed(next.g[at]);
-        part(`v${at}`).textContent = signed(next.v[at]);
-        part(`n${at}`).textContent = signed(next.w[at]);
+        part(`w${at}`).textContent = short(w[at]);
+        part(`g${at}`).textContent = short(next.g[at]);
+        part(`v${at}`).textContent = short(next.v[at]);
+        part(`n${at}`).textContent = short(next.w[at]);
     }
 }
 
@@ -180,7 +186,7 @@ function play() {
 function takeStart(event) {
     const svg = part("valley");
     const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    changeDescent({ start: [(point.x - 320) / 30, (160 - point.y) / 30], step: STEPS });
+    changeDescent({ start: [(point.x - 320) / 30, (190 - point.y) / 30], step: STEPS });
 }
 
 function beginValley() {

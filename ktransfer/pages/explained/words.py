@@ -29,7 +29,7 @@ VERDICTS = {
     "converges": "Converges in about {steps:,} steps",
     "stays": "Never arrives",
     "diverges": "Diverges",
-    "limit": "Above a rate of 2 (1 + b) / {curvature:g} = {limit:g} it diverges.",
+    "limit": "Above a rate of 2 (1 + b) / {curvature:g} = {limit:.3f} it diverges.",
     "label": "The valley from above, and the path of {steps} steps from the start. {verdict}.",
     "loss_label": "The loss at each step, on a logarithmic scale. {verdict}.",
 }
