@@ -43,8 +43,21 @@ def _environment() -> jinja2.Environment:
     # Data keep the order that they are written in: a saved plan begins with its name.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.globals.update(source=_source, script_hash=_script_hash)
-    environment.filters.update(share=lambda value: f"{100 * value:.1f}")
+    environment.filters.update(share=lambda value: f"{100 * value:.1f}", prose=_prose)
     return environment
+
+
+def _prose(sentence: str) -> Any:
+    """A sentence, what stands between backticks in it as code."""
+    from markupsafe import Markup, escape
+
+    parts = [escape(printable(each)) for each in sentence.split("`")]
+    if len(parts) % 2 == 0:  # an odd backtick is only a character
+        return Markup("`").join(parts)
+    marked = [
+        Markup("<code>{}</code>").format(each) if at % 2 else each for at, each in enumerate(parts)
+    ]
+    return Markup("").join(marked)
 
 
 def _printed(value: Any) -> Any:

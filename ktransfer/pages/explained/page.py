@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ktransfer._version import __version__
 from ktransfer.files.writing import check_new_file, write_file
 from ktransfer.pages.explained import words
 from ktransfer.pages.explained.points import points
@@ -41,7 +42,7 @@ def write_explained(path: str | os.PathLike[str], *, overwrite: bool = False) ->
             written.
     """
     target = check_new_file(path, _WHAT, overwrite=overwrite, ending=".html")
-    page = render("explained/explained.html", {"facts": facts()})
+    page = render("explained/explained.html", {"facts": facts(), "version": __version__})
 
     def write(partial: Path) -> None:
         partial.write_text(page, encoding="utf-8")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ktransfer._version import __version__
 from ktransfer.advisor import Advice, costs, plan_for, sentences, thresholds
 from ktransfer.files.writing import check_new_file, write_file
 from ktransfer.pages.rendering import render
@@ -62,7 +63,7 @@ def write_simulator(
     """
     target = check_new_file(path, _WHAT, overwrite=overwrite, ending=".html")
     shown = anatomies(backbones)
-    page = render("simulator/simulator.html", {"facts": facts(shown)})
+    page = render("simulator/simulator.html", {"facts": facts(shown), "version": __version__})
 
     def write(partial: Path) -> None:
         partial.write_text(page, encoding="utf-8")
