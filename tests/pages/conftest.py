@@ -18,8 +18,8 @@ def browser():
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium: apt-get install chromium")
-    # Its sandbox refuses to run as root, as which CI runs.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # Its sandbox refuses to run as root, as which CI runs; containers have little shared memory.
+    options = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=options)
         yield browser

@@ -97,6 +97,8 @@ function makeStack(row, words, onPressed) {
         const trained = used && number > stack.kept - stack.trained;
         const state = used ? (trained ? "trained" : "frozen") : "left_out";
         const symbol = { trained: "unlocked", frozen: "locked", left_out: "absent" }[state];
+        // A deep network has dozens of blocks, most of which stay as they are.
+        if (button.dataset.state === state) return;
         button.dataset.state = state;
         button.setAttribute("aria-checked", String(trained));
         const label = words.blocks[used ? "block" : "left_out"];
