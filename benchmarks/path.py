@@ -32,7 +32,7 @@ NUM_PICTURES = 150
 #: The functions that are counted, by their qualified names in any version of ours.
 COUNTED = {
     "plans resolved": ("Plan.resolve",),
-    "rule of the textbook": ("advise", "rule_alone"),
+    "rule of the textbook": ("textbook_rule", "advise", "rule_alone"),
     "passes over weights to digest them": ("_digests",),
 }
 _OF_RULE = "rule"

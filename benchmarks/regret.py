@@ -67,7 +67,7 @@ def plans(tuner: FineTuner, num_classes: int, names: list[str]) -> dict[str, Pla
         "last": linear_probe,
         "all blocks": lambda: linear_probe(features="all_blocks"),
         "all blocks and inner": lambda: linear_probe(features="all_blocks_and_inner"),
-        "earlier": lambda: plan_for(tuner.advise(60, num_classes, "different")),
+        "earlier": lambda: plan_for(tuner.textbook_rule(60, num_classes, "different")),
         "last 6 at 1e-4": lambda: last_blocks(6, learning_rate=1e-4),
         "last 6 at 3e-4": lambda: last_blocks(6, learning_rate=3e-4),
         "everything at 1e-4": lambda: lp_ft(learning_rate=1e-4),
@@ -147,7 +147,7 @@ class Measuring:
 
         similarity = "similar" if self.textbook_heads()["chosen"] == "last" else "different"
         classes = len(self.splits.class_names)
-        advice = self.tuner.advise(len(self.splits.train), classes, similarity)
+        advice = self.tuner.textbook_rule(len(self.splits.train), classes, similarity)
         return {**self.fit(plan_for(advice)), "chosen": advice.strategy}
 
     def extraction(self) -> Run:
@@ -159,7 +159,7 @@ class Measuring:
         """What it decides and how long that takes; what comes of it and how long that takes."""
         with empty_cache():
             started = time.perf_counter()
-            advice = self.tuner.plan(self.task["table"], **asked)
+            advice = self.tuner.advise(self.task["table"], **asked)
             deciding = time.perf_counter() - started
         with empty_cache():
             found = self.fit("auto", **asked)

@@ -15,7 +15,7 @@ from ktransfer._lazy import find_moved_modules, lazy_names
 from ktransfer._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from ktransfer.advisor import Advice, advise
+    from ktransfer.advisor import Advice, textbook_rule
     from ktransfer.backbones import Backbone, Block, load_backbone
     from ktransfer.classifier import Classifier, Evaluation, FitResult
     from ktransfer.doctor import examine
@@ -32,7 +32,7 @@ _HOME = {
     "Backbone": "backbones",
     "Block": "backbones",
     "Classifier": "classifier",
-    "Evaluation": "classifier.results",
+    "Evaluation": "classifier.evaluation",
     "ExportResult": "export",
     "FineTuner": "finetuner",
     "FitResult": "classifier.results",
@@ -43,13 +43,13 @@ _HOME = {
     "Predictions": "serving",
     "RunError": "errors",
     "Stage": "plan",
-    "advise": "advisor",
     "auto_rgn": "optimizers",
     "examine": "doctor",
     "grouped": "optimizers",
     "layer_decay": "optimizers",
     "load_backbone": "backbones",
     "recommend_backbones": "recommend",
+    "textbook_rule": "advisor",
 }
 
 __all__ = [
@@ -68,14 +68,16 @@ __all__ = [
     "Predictions",
     "RunError",
     "Stage",
-    "advise",
     "auto_rgn",
     "examine",
     "grouped",
     "layer_decay",
     "load_backbone",
     "recommend_backbones",
+    "textbook_rule",
 ]
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME, ("__version__",))
+__getattr__, __dir__ = lazy_names(
+    __name__, _HOME, ("__version__",), moved={"advise": "ktransfer:textbook_rule"}
+)
 find_moved_modules()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -70,6 +71,22 @@ def moved_names(package: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
         moved: the package that each name lives in now, `package:name` where it is called otherwise.
     """
     return lambda name: _elsewhere(package, moved, name)
+
+
+def moved_method(old: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method under the name that it had in an earlier version: it warns, and is the same.
+
+    Args:
+        old: the class and the name.
+        method: what it is now.
+    """
+
+    @functools.wraps(method)
+    def get(*args: Any, **options: Any) -> Any:
+        _warn(old, f"{old.partition('.')[0]}.{method.__name__}", 3)
+        return method(*args, **options)
+
+    return get
 
 
 def _elsewhere(package: str, moved: Mapping[str, str], name: str) -> Any:

@@ -57,14 +57,14 @@ def main() -> None:
     finetuner = FineTuner(args.backbone, weights=args.weights, verbose=False)
     plans = {
         "last features": linear_probe(),
-        "an earlier block": plan_for(finetuner.advise(300, 10, "different")),
+        "an earlier block": plan_for(finetuner.textbook_rule(300, 10, "different")),
         "all blocks": linear_probe(features="all_blocks"),
         "all, and inside": linear_probe(features="all_blocks_and_inner"),
     }
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or write_digits(Path(scratch), 200 if args.smoke else 600)
         # Before anything trains: the gap, the estimate of each head, and what `fit` would do.
-        print(finetuner.plan(data))
+        print(finetuner.advise(data))
         epochs = 2 if args.smoke else None
         fitted = [finetuner.fit(data, plan=plan, epochs=epochs) for plan in plans.values()]
         scores = [each.test or each.validation for each in fitted]

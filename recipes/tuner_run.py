@@ -44,7 +44,7 @@ def main() -> None:
         folder = Path(args.out or Path(scratch) / "search")
         epochs, deepest = (1, 1) if args.smoke else (10, 4)
         one = FineTuner(args.backbone, weights=args.weights, verbose=False)
-        space = search_space(one.backbone, one.plan(data), max_unfreeze=deepest, epochs=epochs)
+        space = search_space(one.backbone, one.advise(data), max_unfreeze=deepest, epochs=epochs)
         tuner = UnfreezeTuner(
             args.backbone,
             args.weights,

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ktransfer.advisor.deciding import decide
     from ktransfer.advisor.rule import (
         MOBILENETV2_BLOCK_PARAMETERS,
-        advise,
         check_similarity,
         overfitting_risk,
+        textbook_rule,
     )
     from ktransfer.advisor.situation import Situation
     from ktransfer.advisor.trying import FINE_TUNING, check_fine_tuning
@@ -33,7 +33,6 @@ __all__ = [
     "Costs",
     "Situation",
     "Tried",
-    "advise",
     "check_fine_tuning",
     "check_similarity",
     "choose_plan",
@@ -42,6 +41,7 @@ __all__ = [
     "hindsight",
     "overfitting_risk",
     "plan_for",
+    "textbook_rule",
 ]
 
 _HOME = {
@@ -53,7 +53,6 @@ _HOME = {
     "MOBILENETV2_BLOCK_PARAMETERS": "rule",
     "Situation": "situation",
     "Tried": "afterwards",
-    "advise": "rule",
     "check_fine_tuning": "trying",
     "check_similarity": "rule",
     "choose_plan": "choosing",
@@ -62,6 +61,7 @@ _HOME = {
     "hindsight": "afterwards",
     "overfitting_risk": "rule",
     "plan_for": "choosing",
+    "textbook_rule": "rule",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME)
+__getattr__, __dir__ = lazy_names(__name__, _HOME, moved={"advise": "ktransfer:textbook_rule"})

@@ -80,7 +80,7 @@ class Adviser:
 
         Args:
             splits: the images.
-            similarity: as in `advise`.
+            similarity: as in `textbook_rule`.
             fine_tuning: as in `Situation`.
             depths: judge a head on each block, too.
         """

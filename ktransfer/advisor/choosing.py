@@ -53,8 +53,8 @@ def choose_plan(
             unfreezes.
 
     Example:
-        >>> from ktransfer import advise
-        >>> choose_plan("auto", advise(300, 5), 19, unfreeze=2, epochs=4).epochs
+        >>> from ktransfer import textbook_rule
+        >>> choose_plan("auto", textbook_rule(300, 5), 19, unfreeze=2, epochs=4).epochs
         8
     """
     chosen = _named(plan, advice, unfreeze)
@@ -95,7 +95,7 @@ def _with_epochs(stage: Stage, epochs: int) -> Stage:
 
 
 def plan_for(advice: Advice) -> Plan:
-    """The plan that carries out what `advise` said, resolved for the same backbone.
+    """The plan that carries out what `textbook_rule` said, resolved for the same backbone.
 
     Args:
         advice: What the 2x2 rule said.
@@ -108,8 +108,8 @@ def plan_for(advice: Advice) -> Plan:
         InputError: The strategy is unknown, or does not fit its number of blocks.
 
     Example:
-        >>> from ktransfer import advise
-        >>> plan = plan_for(advise(300, 5, "different"))
+        >>> from ktransfer import textbook_rule
+        >>> plan = plan_for(textbook_rule(300, 5, "different"))
         >>> plan.name, plan.num_blocks, [stage.unfreeze for stage in plan.stages]
         ('earlier_linear_probe', 13, [0])
     """

@@ -26,7 +26,7 @@ from ktransfer.advisor.thresholds import (
 )
 from ktransfer.errors import InputError, unknown_name
 
-#: Weights per block of MobileNetV2 1.0 without its classifier: the default of `advise`.
+#: Weights per block of MobileNetV2 1.0 without its classifier: the default of `textbook_rule`.
 MOBILENETV2_BLOCK_PARAMETERS = (
     992, 992, 5_568, 9_456, 10_640, 15_680, 15_680, 21_952, 55_936, 55_936, 55_936, 68_352,
     120_768, 120_768, 157_888, 324_160, 324_160, 478_400, 414_720,
@@ -35,7 +35,7 @@ MOBILENETV2_BLOCK_PARAMETERS = (
 _SIMILARITY_WORDS = {"similar": 1.0, "different": 0.0}
 
 
-def advise(
+def textbook_rule(
     num_images: int,
     num_classes: int,
     similarity: float | str | None = None,
@@ -65,9 +65,9 @@ def advise(
         the words.
 
     Example:
-        >>> advise(300, 5, "similar").strategy
+        >>> textbook_rule(300, 5, "similar").strategy
         'linear_probe'
-        >>> advise(300, 5, "similar", num_features=512).trainable_parameters
+        >>> textbook_rule(300, 5, "similar", num_features=512).trainable_parameters
         2565
     """
     advice = rule_alone(num_images, num_classes, similarity, num_features, block_parameters)
@@ -81,7 +81,7 @@ def rule_alone(
     num_features: int,
     block_parameters: Sequence[int],
 ) -> Advice:
-    """What `advise` says, without a plan that carries it out."""
+    """What `textbook_rule` says, without a plan that carries it out."""
     _check_counts(num_images, num_classes)
     similar, assumption = _is_similar(similarity)
     size = size_of(num_images, num_classes)

@@ -14,7 +14,7 @@ class Situation:
     Attributes:
         num_images: training images.
         num_classes: at least 2.
-        similarity: what the user says of it, as in `advise`; None: nothing.
+        similarity: what the user says of it, as in `textbook_rule`; None: nothing.
         fine_tuning: whether it is tried: `"auto"`, `"on"` or `"off"`.
         costs: of the backbone.
     """

@@ -12,6 +12,7 @@ import ktransfer.cli.startup  # noqa: F401 - before click
 import click
 
 from ktransfer._version import __version__
+from ktransfer.cli.advise import advise
 from ktransfer.cli.backbones import backbones
 from ktransfer.cli.cache import cache
 from ktransfer.cli.demo import demo
@@ -20,10 +21,10 @@ from ktransfer.cli.evaluate import evaluate
 from ktransfer.cli.explain import explain
 from ktransfer.cli.export import export
 from ktransfer.cli.look import look
-from ktransfer.cli.plan import plan
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
 from ktransfer.cli.simulate import simulate
+from ktransfer.cli.runs import runs
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
 
@@ -41,11 +42,12 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
-    plan,
+    advise,
     train,
     tune,
     evaluate,
     predict,
+    runs,
     export,
     doctor,
     look,

@@ -15,18 +15,28 @@ from ktransfer.errors import InputError
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 
+#: Commands of 0.1.0 that are called otherwise now.
+MOVED_COMMANDS = {"plan": "advise"}
+
 
 class Program(click.Group):
     """A group of commands whose errors are one line, and a JSON object where one was asked for."""
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> Any:
-        """Runs a command line and exits with its code."""
+        """Run a command line and exit with its code."""
         given = list(sys.argv[1:] if args is None else args)
         for stream in (sys.stdout, sys.stderr):
             # A file name may hold what the terminal cannot show.
             with contextlib.suppress(AttributeError):
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.exit(self._run(given, *others, **{**extra, "standalone_mode": False}))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Find a command, by the name that it had in an earlier version, too."""
+        now = MOVED_COMMANDS.get(name, name)
+        if now != name:
+            echo(f"note: {name} is {now} now; the old name goes with 0.3", err=True)
+        return super().get_command(context, now)
 
     def _run(self, args: list[str], *others: Any, **extra: Any) -> int:
         try:

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 import keras
 
+from ktransfer._lazy import moved_method
 from ktransfer.advisor import Advice
 from ktransfer.augment.samples import Look, look
 from ktransfer.backbones import Backbone, load_backbone
@@ -61,7 +62,7 @@ class FineTuner:
         jit_compile: whether XLA compiles the training steps; `"auto"`: on an accelerator only.
         gap_backbone: a backbone with batch norm that measures the domain gap where this one cannot
             (VGG, ConvNeXt, ViT); None: one whose ImageNet weights Keras has downloaded before.
-        verbose: show progress on standard error.
+        verbose: show progress on standard error; 2: also how each stage went, and its proof.
         **backbone_options: for the backbone's constructor, for example `alpha=0.35`.
 
     Raises:
@@ -86,7 +87,7 @@ class FineTuner:
         precision: str = "auto",
         jit_compile: bool | str = "auto",
         gap_backbone: Backbone | None = None,
-        verbose: bool = True,
+        verbose: int = True,
         **backbone_options: Any,
     ) -> None:
         check_dropout(dropout)
@@ -147,10 +148,10 @@ class FineTuner:
         return self._classifier.value_range if self._classifier else None
 
     @own_settings()
-    def advise(
+    def textbook_rule(
         self, num_images: int, num_classes: int, similarity: float | str | None = None
     ) -> Advice:
-        """What the 2x2 rule says for this backbone; see `ktransfer.advise`."""
+        """Say what the 2x2 rule says for this backbone: `ktransfer.textbook_rule`."""
         return self._fit({}).rule(num_images, num_classes, similarity)
 
     @own_settings()
@@ -163,10 +164,8 @@ class FineTuner:
 
         Args:
             data: a folder `train/ val/ [test/]` of class folders, or class folders alone, which are
-                split; or any other source of `ktransfer.data.read_data`: a CSV file or DataFrame,
-                `"tfds:NAME"`, `(images, labels)` with images as an array or in a list, a `.npz`
-                file of these, a dataset of (image, label), or a dict of such with the keys train,
-                validation and test.
+                split; or any other source of `ktransfer.data.read_data`, as a CSV file, a
+                DataFrame, `(images, labels)` or a dict of the parts.
             **options: see below.
 
         Returns:
@@ -184,7 +183,7 @@ class FineTuner:
 
     @own_settings()
     @takes(AdviceArguments, own=("depths",))
-    def plan(
+    def advise(
         self, data: Any, *, depths: bool = False, **options: Unpack[AdviceArguments]
     ) -> Advice:
         """Look at the images and decide what to freeze, without training.
@@ -207,7 +206,7 @@ class FineTuner:
         Example:
             >>> images = np.random.default_rng(0).integers(0, 256, (24, 96, 96, 3)).astype("uint8")
             >>> finetuner = FineTuner("MobileNetV2", weights="mini", verbose=False)
-            >>> finetuner.plan((images, np.arange(24) % 2), similarity="different").cell
+            >>> finetuner.advise((images, np.arange(24) % 2), similarity="different").cell
             'small_different'
         """
         fit = self._fit({**options})
@@ -215,15 +214,16 @@ class FineTuner:
         self._pretrained.begin()
         return fit.profile_images(splits, depths=depths).advice
 
+    plan = moved_method("FineTuner.plan", advise)
+
     @own_settings()
     @takes(AdviceArguments, SearchArguments, own=("num_steps",))
     def find_learning_rate(
         self, data: Any, *, num_steps: int = 100, **options: Unpack[SearchArguments]
     ) -> RangeTest:
-        """Search for the learning rate of a plan's last stage, by raising it from step to step.
+        """Search for the learning rate of a plan's last stage: `training.range_test`.
 
         The stages before it are carried out. What `fit` has made is lost, and nothing is saved.
-        `training.range_test` says more.
 
         Args:
             data: as in `fit`.
@@ -239,10 +239,9 @@ class FineTuner:
     def sweep_learning_rates(
         self, data: Any, rates: Sequence[float] = SWEEP_RATES, **options: Unpack[SearchArguments]
     ) -> Sweep:
-        """Train a plan's last stage at several constant learning rates, from the same weights.
+        """Train a plan's last stage at several constant learning rates: `training.sweep`.
 
-        The stages before it are carried out once. What `fit` has made is lost, and nothing is
-        saved. `training.sweep` says more.
+        The stages before it are carried out once. What `fit` made is lost, and nothing is saved.
 
         Args:
             data: as in `fit`.
@@ -257,9 +256,10 @@ class FineTuner:
         return self.classifier.evaluate(data, corruptions=corruptions)
 
     @own_settings()
-    def predict(self, images: Any) -> Predictions:
-        """The class probabilities of images: `Classifier.predict`."""
-        return self.classifier.predict(images)
+    @like(Classifier.predict)
+    def predict(self, images: Any, **options: Any) -> Predictions:
+        """Return the class probabilities of images: `Classifier.predict`."""
+        return self.classifier.predict(images, **options)
 
     @own_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -303,10 +303,7 @@ class FineTuner:
         overwrite: bool = False,
         value_range: str | ValueRange | None = "auto",
     ) -> Look:
-        """Draw a page of training images before and after augmentation: `augment.samples.look`.
-
-        `value_range="auto"` is, after `fit`, what was chosen there.
-        """
+        """Draw training images before and after augmentation: `augment.samples.look`."""
         return look(
             data,
             path,
@@ -339,8 +336,9 @@ class FineTuner:
             callbacks=tuple(chosen.callbacks),
             verbose=self.verbose,
         )
-        own = self._pretrained, self.pooling, settings, chosen, self.gap_backbone, self.verbose
-        return Fit(*own)
+        return Fit(
+            self._pretrained, self.pooling, settings, chosen, self.gap_backbone, self.verbose
+        )
 
     def _training(self, data: Any, options: SearchArguments) -> Training:
         """A training for searches: it is not saved, and leaves no model."""

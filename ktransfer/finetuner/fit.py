@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.advisor import Advice, advise, choose_plan
+from ktransfer.advisor import Advice, choose_plan, textbook_rule
 from ktransfer.advisor.adviser import Adviser, Seen
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
@@ -24,6 +24,7 @@ from ktransfer.errors import InputError, RunError
 from ktransfer.features import RowSource, randomize
 from ktransfer.finetuner.judging import (
     diagnosis_of,
+    familiarity_learnt,
     hindsight_of,
     judge,
     movement_of,
@@ -80,7 +81,7 @@ class Fit:
     settings: Settings
     options: FitOptions
     gap_backbone: Backbone | None = None
-    verbose: bool = True
+    verbose: int = True
 
     def run(self, data: Any) -> Classifier:
         """Read the images, examine them, decide, train and judge; `keep` saves what was made.
@@ -107,7 +108,8 @@ class Fit:
             return self._taken_over(decided)
         training, before = self._trained(decided, seconds)
         with timed(seconds, "score"):
-            scores, temperature = judge(training)
+            scores, temperature, mistakes = judge(training)
+            familiarity = familiarity_learnt(training)
         classifier = self._classifier(decided, training, record_of(data, splits), temperature)
         result = FitResult(
             validation=scores["validation"],
@@ -127,8 +129,9 @@ class Fit:
             total_parameters=int(classifier.model.count_params()),
             seconds=seconds,
             findings=findings,
+            mistakes=mistakes,
         )
-        return dataclasses.replace(classifier, result=result)
+        return dataclasses.replace(classifier, result=result, familiarity=familiarity)
 
     def keep(self, classifier: Classifier) -> None:
         """Save what `run` made where the options say so, unless it lies there already.
@@ -158,7 +161,7 @@ class Fit:
 
     def rule(self, num_images: int, num_classes: int, similarity: Similarity = None) -> Advice:
         """What the 2x2 rule says for the backbone."""
-        return advise(
+        return textbook_rule(
             num_images,
             num_classes,
             similarity,
@@ -252,13 +255,13 @@ class Fit:
             request=decided.request,
             train=splits.train,
             validation=splits.validation,
-            verbose=self.verbose,
+            verbose=bool(self.verbose),
         )
 
     def _taken_over(self, decided: Decided) -> Classifier:
         """What lies in a run that was complete when it was to be resumed."""
         out, splits = str(self.options.out), decided.splits
-        found = Classifier.load(out, verbose=self.verbose)
+        found = Classifier.load(out, verbose=bool(self.verbose))
         check_same(dict(found.request), decided.request, out)
         if found.result is None:
             raise RunError(
@@ -307,7 +310,7 @@ class Fit:
             dtype=self.options.cache_dtype,
             kept=() if isinstance(self.options.cache, str) else tuple(self.options.cache),
             gap_backbone=self.gap_backbone,
-            verbose=self.verbose,
+            verbose=bool(self.verbose),
         )
 
     def _source(self, plan: Plan, splits: Splits, seen: Seen | None) -> RowSource:

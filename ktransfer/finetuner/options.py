@@ -59,7 +59,7 @@ class SearchArguments(AdviceArguments, total=False):
     """Options of training, besides those of looking and deciding.
 
     Attributes:
-        plan: what trains when: `"auto"` (what `plan` decides by looking at the images),
+        plan: what trains when: `"auto"` (what `advise` decides by looking at the images),
             `"textbook"` (what the 2x2 rule says by itself), the name of a plan (`"lp_ft"`,
             `"gradual_unfreeze"`, ...: `ktransfer.plan.PLAN_NAMES`), or a `Plan`.
         unfreeze: how many last blocks train in the end, for the plans that leave it open; with
@@ -187,7 +187,7 @@ class FitOptions:
 def takes(
     *arguments: type, own: Sequence[str] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Has a method `(self, data, **options)` show and describe its options, and refuse others.
+    """Have a method `(self, data, **options)` show and describe its options, and refuse others.
 
     Args:
         *arguments: `AdviceArguments`, `SearchArguments`, `FitArguments`: those that the last one
@@ -197,9 +197,14 @@ def takes(
     names = tuple(arguments[-1].__annotations__)
 
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        kinds = [each.kind for each in inspect.signature(method).parameters.values()]
+        positional = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) > 2  # self and data
+
         @functools.wraps(method)
         def checked(self: Any, data: Any, *others: Any, **options: Any) -> Any:
             refuse_unknown(options, (*names, *own))
+            if others and not positional:
+                raise InputError(_by_position(method.__name__, data, others[0]))
             return method(self, data, *others, **options)
 
         checked.__signature__ = _signature(method, names)  # type: ignore[attr-defined]
@@ -210,7 +215,7 @@ def takes(
 
 
 def like(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Has a method show and describe the parameters of the function that it hands them to."""
+    """Have a method show and describe the parameters of the function that it hands them to."""
 
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         own, shown = inspect.signature(method), inspect.signature(function)
@@ -237,6 +242,15 @@ def refuse_unknown(options: Iterable[str], known: Sequence[str]) -> None:
                 "{'train': ..., 'validation': ...}"
             )
         raise InputError(message)
+
+
+def _by_position(method: str, data: Any, other: Any) -> str:
+    if isinstance(data, int):  # `advise` took these two in 0.1.0
+        return (
+            f"{method} looks at images, got {data!r} and {other!r}; what the 2x2 rule says of two "
+            f"counts: textbook_rule({data!r}, {other!r})"
+        )
+    return f"{method} takes its options by name (plan=..., out=...), got {other!r} after the data"
 
 
 def _signature(method: Callable[..., Any], names: Iterable[str]) -> inspect.Signature:

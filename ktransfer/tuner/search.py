@@ -246,7 +246,7 @@ def _advice(finetuner: Any, splits: Splits, similarity: float | str | None, path
             return Advice.from_dict(noted)
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-    advice: Advice = finetuner.plan(dataclasses.replace(splits, test=None), similarity=similarity)
+    advice: Advice = finetuner.advise(dataclasses.replace(splits, test=None), similarity=similarity)
     write_json(path, json.dumps(advice.to_dict()))
     return advice
 

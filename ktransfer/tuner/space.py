@@ -42,8 +42,9 @@ def search_space(
 
     Args:
         backbone: what is trained.
-        advice: of `FineTuner.plan` or `ktransfer.advise`: its plan is where the search starts, and
-            rates are searched up to ten times above and below its own. None: the library's rates.
+        advice: of `FineTuner.advise` or `ktransfer.textbook_rule`: its plan is where the search
+            starts, and rates are searched up to ten times above and below its own. None: the
+            library's rates.
         max_unfreeze: the most last blocks that train; None: at most 6.
         epochs: most epochs of the stage that unfreezes.
         hyperparameters: take the place of those with the same names: fix one with `Fixed`, narrow

@@ -16,6 +16,7 @@ from ktransfer.data import Splits
 from ktransfer.errors import RunError
 from ktransfer.metrics import Score
 from ktransfer.runs.saving import check_output_folder, holds_model
+from ktransfer.show.progress import working
 from ktransfer.tuner.choice import by_depth, choose, repeated
 from ktransfer.tuner.records import DONE, FAILED, Journal, Record
 from ktransfer.tuner.repetition import Repetition
@@ -36,15 +37,24 @@ class Trials:
         journal: of the search.
         repetition: how plans that may be the best are carried out again.
         say: tells people what became of a training.
+        most: trials.
+        verbose: show on a terminal what runs, and about how long it takes.
     """
 
     def __init__(
-        self, journal: Journal, repetition: Repetition, say: Callable[[Record], None]
+        self,
+        journal: Journal,
+        repetition: Repetition,
+        say: Callable[[Record], None],
+        *,
+        most: int,
+        verbose: bool,
     ) -> None:
         self.journal = journal
         #: What trains, once `training` was entered.
         self.process: TrialProcess | None = None
         self._repetition, self._say = repetition, say
+        self._most, self._verbose = most, verbose
 
     @property
     def best_run(self) -> Path:
@@ -173,7 +183,8 @@ class Trials:
         try:
             record = self.journal.begin(record)
             assert self.process is not None  # only within `training`
-            record = dataclasses.replace(record, **self.process.run(job))
+            with working(self._running(record), shown=self._verbose):
+                record = dataclasses.replace(record, **self.process.run(job))
             if not record.finished:
                 raise RunError(record.reason)
             self.journal.write(record)
@@ -182,6 +193,19 @@ class Trials:
             raise _EndedError(str(error)) from error
         self._say(record)
         return record
+
+    def _running(self, record: Record) -> str:
+        """Say what is being trained, and about how long the trainings that are left take."""
+        done = [each for each in self.journal.all() if each.finished]
+        each_s = sum(one.seconds for one in done) / len(done) if done else 0.0
+        if record.name == FINAL:
+            what, left = "training the chosen plan once more", 1
+        elif record.repeats:
+            what, left = f"training the plan of trial {record.repeats} again", 1
+        else:
+            number = len(self.of_the_oracle)
+            what, left = f"training trial {number} of {self._most}", 1 + self._most - number
+        return f"{what}, about {each_s * left:,.0f} s left" if done else what
 
 
 class _EndedError(FatalError, RunError):

@@ -138,7 +138,9 @@ class UnfreezeTuner(BaseTuner):
         self.result: SearchResult | None = None
         #: How many trials this process has carried out as a worker.
         self.num_carried_out = 0
-        self._trials = Trials(self.journal, self._repetition, self._say)
+        self._trials = Trials(
+            self.journal, self._repetition, self._say, most=max_trials, verbose=self._verbose
+        )
         with without_variables():
             super().__init__(
                 self._search.make(self.space, self._known),

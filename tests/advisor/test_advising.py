@@ -88,7 +88,7 @@ def test_profile_of_a_part_by_itself_is_the_same(folder):
 
 
 def test_heads_are_judged_block_by_block_where_asked_for(folder):
-    advice = tuner_of().plan(folder, depths=True)
+    advice = tuner_of().advise(folder, depths=True)
     profile = look_of(folder).profile
     assert [each.block for each in advice.depths] == [0, 1, 2]
     assert [each.num_features for each in advice.depths] == [4, 5, 6]
@@ -96,7 +96,7 @@ def test_heads_are_judged_block_by_block_where_asked_for(folder):
         expected = probe(profile.features_of_block(each.block), profile.labels)
         assert (each.accuracy, each.interval) == (expected.accuracy, expected.interval)
     assert Advice.from_dict(json.loads(json.dumps(advice.to_dict()))) == advice
-    assert tuner_of().plan(folder).depths == ()
+    assert tuner_of().advise(folder).depths == ()
 
 
 def test_saved_profile_is_plain_data_and_damage_is_told(folder, tmp_path):
@@ -230,7 +230,7 @@ def test_a_resumed_training_keeps_the_plan_that_it_began_with(folder, tmp_path, 
     # On a machine where everything seems to take days, now.
     none = (), "everything would take days"
     monkeypatch.setattr("ktransfer.advisor.deciding.stages_to_try", lambda *known: none)
-    assert len(tuner_of().plan(folder, fine_tuning="on").plan.stages) == 1
+    assert len(tuner_of().advise(folder, fine_tuning="on").plan.stages) == 1
     found = tuner_of()
     result = found.fit(folder, out=tmp_path / "run", resume=True, **how)
     assert [each.unfreeze for each in result.stages] == [0, 1, 3]
@@ -246,7 +246,7 @@ def test_a_resumed_training_keeps_the_plan_that_it_began_with(folder, tmp_path, 
 def test_plan_decides_without_training(folder):
     tuner = tuner_of()
     before = [np.array(each) for each in tuner.backbone.model.weights]
-    advice = tuner.plan(folder)
+    advice = tuner.advise(folder)
     assert tuner.result is None
     assert advice.seconds > 0
     assert advice.plan.num_blocks == 3
@@ -255,9 +255,9 @@ def test_plan_decides_without_training(folder):
     result = tuner.fit(folder, epochs=2)
     assert result.advice.strategy == advice.strategy
     with pytest.raises(InputError, match=r"\[0, 1\].*got -1"):
-        tuner.plan(folder, similarity=-1)
+        tuner.advise(folder, similarity=-1)
     with pytest.raises(InputError, match="unknown fine_tuning 'yes'"):
-        tuner.plan(folder, fine_tuning="yes")
+        tuner.advise(folder, fine_tuning="yes")
 
 
 # The gap.
@@ -338,18 +338,18 @@ def test_64_images_are_enough_for_a_quick_gap():
 
 def test_a_backbone_without_batch_norm_is_measured_with_another(folder):
     plain = tuner_of(three_blocks(batch_norm=False), gap_backbone=None)
-    unknown = plain.plan(folder)
+    unknown = plain.advise(folder)
     assert (unknown.gap, unknown.similar) == (None, None)
     assert "The domain gap is unknown" in unknown.reasons[1]
     assert "Say similarity='similar' or 'different'" in unknown.reasons[1]
     other = load_backbone(three_blocks(), preprocessing="none")
-    measured = tuner_of(three_blocks(batch_norm=False), gap_backbone=other).plan(folder)
+    measured = tuner_of(three_blocks(batch_norm=False), gap_backbone=other).advise(folder)
     assert measured.gap.value == pytest.approx(measure_gap(other, part_of(folder)).value)
     assert f"with that of {other.name}" in measured.reasons[1]
 
 
 def test_too_few_images_leave_the_gap_unknown(tmp_path):
-    few = tuner_of().plan(write_pictures(tmp_path / "few", 6))
+    few = tuner_of().advise(write_pictures(tmp_path / "few", 6))
     assert few.gap is None
     assert "at least 32 images that can be decoded" in few.reasons[1]
 
@@ -371,10 +371,10 @@ def test_downloaded_weights_are_what_others_are_measured_with(shared, tmp_path, 
 def test_photos_read_the_last_features_and_chests_those_of_all_blocks(shared):
     weights = shared / "weights" / "mobilenetv2_0.35_224_notop.weights.h5"
     tuner = FineTuner("MobileNetV2", weights, alpha=0.35, verbose=False)
-    photos = tuner.plan(shared / "data" / "ants_bees")
+    photos = tuner.advise(shared / "data" / "ants_bees")
     assert (photos.similar, photos.plan.features) == (True, "last")
     assert photos.gap.value < 0.04
-    chests = tuner.plan(shared / "data" / "chest_xray")
+    chests = tuner.advise(shared / "data" / "chest_xray")
     assert (chests.similar, chests.plan.features) == (False, "all_blocks_and_inner")
     assert 0.1 < chests.gap.value < 0.2
 
@@ -391,7 +391,7 @@ def test_columns_of_a_backbone_cover_the_widest_set_once():
 
 
 def test_command_plan_prints_the_advice_and_json(folder):
-    command = ["plan", str(folder), "--weights", "mini", "--backbone", "MobileNetV2"]
+    command = ["advise", str(folder), "--weights", "mini", "--backbone", "MobileNetV2"]
     command += ["--similarity", "different"]
     shown = CliRunner().invoke(main, command)
     assert shown.exit_code == 0, shown.output
@@ -415,10 +415,10 @@ def test_command_plan_refuses_at_once_what_is_wrong(folder):
         (["--similarity", "2"], "[0, 1]"),
         (["--weights", "missing.h5"], "no weights file"),
     ):
-        found = CliRunner().invoke(main, ["plan", str(folder), *more])
+        found = CliRunner().invoke(main, ["advise", str(folder), *more])
         assert found.exit_code != 0
         assert said in found.output
-    assert CliRunner().invoke(main, ["plan", "nowhere"]).exit_code != 0
+    assert CliRunner().invoke(main, ["advise", "nowhere"]).exit_code != 0
 
 
 @pytest.mark.parametrize("more", [["nowhere"], ["nowhere", "--similarity", "2"]])
@@ -452,6 +452,6 @@ def test_mini_weights_are_no_photos():
 
 def test_networks_of_the_user_are_measured_by_their_own_statistics(folder):
     model = small_network()
-    assert tuner_of(model).plan(folder).gap is None  # statistics of nothing yet
+    assert tuner_of(model).advise(folder).gap is None  # statistics of nothing yet
     model(np.random.default_rng(0).uniform(0, 255, (64, 16, 16, 3)), training=True)
-    assert tuner_of(model).plan(folder).gap is not None
+    assert tuner_of(model).advise(folder).gap is not None

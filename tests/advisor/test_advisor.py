@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ktransfer import InputError, advise
+from ktransfer import InputError, textbook_rule
 from ktransfer.advisor import MOBILENETV2_BLOCK_PARAMETERS
 
 
@@ -21,41 +21,42 @@ from ktransfer.advisor import MOBILENETV2_BLOCK_PARAMETERS
     ],
 )
 def test_every_cell_of_the_rule(num_images, num_classes, similarity, cell, strategy):
-    advice = advise(num_images, num_classes, similarity)
+    advice = textbook_rule(num_images, num_classes, similarity)
     assert (advice.cell, advice.strategy) == (cell, strategy)
 
 
 def test_head_of_512_features_and_5_classes_has_2565_parameters():
-    assert advise(300, 5, "similar", num_features=512).trainable_parameters == 2_565
+    assert textbook_rule(300, 5, "similar", num_features=512).trainable_parameters == 2_565
 
 
 def test_trainable_parameters_count_the_blocks_that_train():
     blocks, head = (10, 20, 30, 40, 50, 60), 4 * 2 + 2
     probe, full = (
-        advise(each, 2, "similar", num_features=4, block_parameters=blocks) for each in (100, 3_000)
+        textbook_rule(each, 2, "similar", num_features=4, block_parameters=blocks)
+        for each in (100, 3_000)
     )
     assert probe.trainable_parameters == head
     assert full.trainable_parameters == head + sum(blocks)
-    last = advise(1_000, 2, "similar", num_features=4, block_parameters=blocks)
+    last = textbook_rule(1_000, 2, "similar", num_features=4, block_parameters=blocks)
     assert last.trainable_parameters == head + 60
-    last = advise(1_000, 2, "different", num_features=4, block_parameters=blocks)
+    last = textbook_rule(1_000, 2, "different", num_features=4, block_parameters=blocks)
     assert last.trainable_parameters == head + 50 + 60
 
 
 def test_earlier_features_stop_before_the_last_blocks():
-    advice = advise(300, 5, "different")
+    advice = textbook_rule(300, 5, "different")
     assert advice.num_blocks == math.ceil(len(MOBILENETV2_BLOCK_PARAMETERS) * 2 / 3)
     assert advice.num_trainable_blocks == 0
 
 
 def test_reasons_say_when_similarity_was_assumed():
-    assert any("Nobody said" in reason for reason in advise(300, 5).reasons)
-    assert not any("Nobody said" in reason for reason in advise(300, 5, 1.0).reasons)
+    assert any("Nobody said" in reason for reason in textbook_rule(300, 5).reasons)
+    assert not any("Nobody said" in reason for reason in textbook_rule(300, 5, 1.0).reasons)
 
 
 def test_overfitting_risk_grows_with_parameters_per_image():
     def risk(num_images, strategy_features):
-        advice = advise(num_images, 2, "similar", num_features=strategy_features)
+        advice = textbook_rule(num_images, 2, "similar", num_features=strategy_features)
         return advice.overfitting_risk.split(":")[0]
 
     assert risk(400, 100) == "low"
@@ -66,16 +67,16 @@ def test_overfitting_risk_grows_with_parameters_per_image():
 @pytest.mark.parametrize("similarity", [-0.1, 1.1, math.nan])
 def test_similarity_outside_0_to_1_is_refused(similarity):
     with pytest.raises(InputError, match=rf"\[0, 1\].*got {similarity}"):
-        advise(300, 5, similarity)
+        textbook_rule(300, 5, similarity)
 
 
 def test_unknown_similarity_word_names_near_ones():
     with pytest.raises(InputError, match="unknown similarity 'simlar': did you mean similar"):
-        advise(300, 5, "simlar")
+        textbook_rule(300, 5, "simlar")
 
 
 def test_counts_that_make_no_classifier_are_refused():
     with pytest.raises(InputError, match="num_images must be at least 1, got 0"):
-        advise(0, 2)
+        textbook_rule(0, 2)
     with pytest.raises(InputError, match="num_classes must be at least 2, got 1"):
-        advise(10, 1)
+        textbook_rule(10, 1)

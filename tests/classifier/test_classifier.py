@@ -85,10 +85,10 @@ def test_a_disk_that_is_full_loses_nothing_that_was_trained(photos, tmp_path, mo
 
 def test_a_plan_after_a_training_looks_through_the_pretrained_weights(photos):
     finetuner = FineTuner(small_network(), verbose=False)
-    before = finetuner.plan(photos, cache="off").to_dict()
+    before = finetuner.advise(photos, cache="off").to_dict()
     for weight in finetuner.backbone.model.trainable_weights:  # as a training does
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
-    after = finetuner.plan(photos, cache="off").to_dict()
+    after = finetuner.advise(photos, cache="off").to_dict()
     probed = [
         [each["scores"] for each in advice["candidates"] if each["scores"]]
         for advice in (before, after)

@@ -13,9 +13,8 @@ import pytest
 import tensorflow  # noqa: F401 - before click's runner replaces the standard streams
 from click.testing import CliRunner
 
-from ktransfer import FineTuner, cli
+from ktransfer import Evaluation, FineTuner, cli
 from ktransfer.backbones import list_backbones
-from ktransfer.classifier.results import Evaluation
 from ktransfer.cli.resume import resumable
 from ktransfer.cli.terminal import print_json, printable, show
 from ktransfer.demo import draw_demo_photos
@@ -76,17 +75,31 @@ def test_train_ends_with_one_json_object_of_all_it_found(trained, photos):
 
 
 def test_train_prints_the_decision_for_people(photos, tmp_path):
-    result = run("train", photos, *MINI, "--out", tmp_path / "run", "--similarity", "0.9")
+    options = ("--out", tmp_path / "run", "--similarity", "0.9", "-v")
+    result = run("train", photos, *MINI, *options)
     assert result.exit_code == 0, result.stderr
     text = words(result.stdout)
-    assert "linear_probe (small_similar), because: - 20 training images of 5 classes" in text
+    assert "linear_probe, as the images are small and similar: - 20 training images of" in text
     assert "6,405 of 416,613 parameters trained" in text
     assert "95 % interval" in text
     assert "mean over classes" in text
     assert "macro F1 on validation images" in text
     assert "2 files" in text
     assert "bro\\nken.jpg: not an image" in text
-    assert f"ktransfer evaluate {shlex.quote(str(tmp_path / 'run'))}" in text
+    assert f"ktransfer predict {shlex.quote(str(tmp_path / 'run'))}" in text
+
+
+def test_a_first_training_says_at_most_14_lines(photos, tmp_path):
+    out = tmp_path / "run"
+    result = run("train", photos, *MINI, "--out", out, "--similarity", "0.9")
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 14
+    assert lines[0].startswith("Accuracy")
+    assert [line.split()[0] for line in lines[-2:]] == ["Saved", "Next"]
+    assert [name for name in ("Done", "Because", "To look at") if name not in result.stdout] == []
+    assert "unreadable" in result.stderr  # an error in the images is told as soon as it is found
+    quiet = run("train", photos, *MINI, "--out", out, "--similarity", "0.9", "--overwrite", "-q")
+    assert quiet.stdout.splitlines()[0] == lines[0]
 
 
 def test_options_reach_the_fine_tuner(photos, tmp_path):
@@ -138,7 +151,7 @@ def test_figures_of_classes_are_printed_the_worst_first(capsys):
     print(Evaluation(found, "test", (), ()))
     text = words(capsys.readouterr().out)
     assert "83.3% mean over classes, 82.9% macro F1" in text
-    assert "found precise F1 66.7% 100.0% 80.0% bee 100.0% 75.0% 85.7% ant" in text
+    assert "recall precision F1 66.7% 100.0% 80.0% bee 100.0% 75.0% 85.7% ant" in text
     assert "cat" not in text
 
 
@@ -149,20 +162,23 @@ def test_predict_csv_holds_what_the_fine_tuner_predicts(trained, tuner, photos, 
     with file.open(newline="") as stream:
         header, *rows = csv.reader(stream)
     expected = tuner.predict(photos / "test")
-    assert header == ["path", "label", "probability", *expected.classes]
+    assert header == ["path", "label", "probability", *expected.classes, "unfamiliar"]
     assert [row[0] for row in rows] == list(expected.paths)
     assert [row[1] for row in rows] == expected.labels
-    shares = np.array([row[3:] for row in rows], np.float32)
+    shares = np.array([row[3:-1] for row in rows], np.float32)
+    far = [row[-1] == "true" for row in rows]
+    assert far == expected.unfamiliar.tolist()
     np.testing.assert_array_equal(shares, expected.probabilities)
     np.testing.assert_array_equal(np.array([row[2] for row in rows], np.float32), shares.max(1))
     assert os.listdir(tmp_path) == ["predictions.csv"]
-    assert len(result.stdout.splitlines()) == len(expected)
+    assert "Wrote" in result.stdout
 
 
 def test_predict_json_names_what_was_skipped(trained, photos):
     found = last_json(run("predict", trained[0], photos / "train" / "rose", "--json"))
     assert len(found["predictions"]) == 4
-    assert found["predictions"][0].keys() == {"path", "label", "probability"}
+    of_each = {"path", "label", "probability", "probabilities", "top", "unsure", "unfamiliar"}
+    assert found["predictions"][0].keys() == of_each
     assert len(found["skipped"]) == 2
 
 

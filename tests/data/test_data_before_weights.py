@@ -25,7 +25,7 @@ def no_images(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("method", ["fit", "plan", "find_learning_rate", "sweep_learning_rates"])
+@pytest.mark.parametrize("method", ["fit", "advise", "find_learning_rate", "sweep_learning_rates"])
 def test_data_is_read_before_the_weights_are_downloaded(no_images, method):
     tuner = FineTuner("MobileNetV2", alpha=0.35, verbose=False)
     with pytest.raises(InputError, match=r"data.*(no|none|not)"):
@@ -44,7 +44,7 @@ def test_a_search_reads_the_data_first(no_images, tmp_path):
         tuner.search(no_images)
 
 
-@pytest.mark.parametrize("command", ["train", "plan", "tune"])
+@pytest.mark.parametrize("command", ["train", "advise", "tune"])
 def test_commands_read_the_data_first(no_images, tmp_path, capsys, command):
     out = [] if command == "plan" else ["--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as ended:

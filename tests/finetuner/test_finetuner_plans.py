@@ -9,6 +9,7 @@ import pytest
 from conftest import write_pictures
 from training_networks import make_plan, make_stage, three_blocks, without_seconds
 
+import ktransfer
 from ktransfer import FineTuner, InputError
 from ktransfer.classifier.results import FitResult
 from ktransfer.finetuner.options import FitArguments, FitOptions, SearchArguments
@@ -296,9 +297,32 @@ def test_an_unknown_option_of_fit_names_near_ones(folder, option, message):
         tuner_of().fit(folder, **option)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((300, 5), r"advise looks at images, got 300 and 5; .*textbook_rule\(300, 5\)"),
+        (("photos", "different"), r"takes its options by name .*got 'different' after the data"),
+    ],
+)
+def test_what_is_given_by_position_says_how_it_is_given(given, message):
+    with pytest.raises(InputError, match=message):
+        tuner_of().advise(*given)
+
+
+def test_old_names_of_the_decision_warn_and_do_the_same(folder):
+    finetuner = tuner_of()
+    with pytest.warns(FutureWarning, match="FineTuner.plan is FineTuner.advise now") as said:
+        advice = finetuner.plan(folder, similarity="different")
+    assert said[0].filename == __file__
+    assert advice.cell == finetuner.advise(folder, similarity="different").cell
+    with pytest.warns(FutureWarning, match="ktransfer.advise is ktransfer.textbook_rule now"):
+        from ktransfer import advise
+    assert advise is ktransfer.textbook_rule
+
+
 def test_a_similarity_that_is_none_is_refused_before_the_images_are_looked_at(folder, monkeypatch):
     monkeypatch.setattr("ktransfer.finetuner.fit.read_data", None)
-    for ask in (tuner_of().fit, tuner_of().plan):
+    for ask in (tuner_of().fit, tuner_of().advise):
         with pytest.raises(InputError, match="similarity"):
             ask(folder, similarity="similiar")
 

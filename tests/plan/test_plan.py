@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from ktransfer import InputError, advise
+from ktransfer import InputError, textbook_rule
 from ktransfer.advisor import MOBILENETV2_BLOCK_PARAMETERS, choose_plan, plan_for
 from ktransfer.plan import (
     PLAN_NAMES,
@@ -110,7 +110,7 @@ def test_from_scratch_starts_from_random_weights():
 @pytest.mark.parametrize("num_images", [100, 300, 1_500, 9_000, 30_000])
 @pytest.mark.parametrize("similarity", ["similar", "different"])
 def test_every_cell_of_the_rule_has_a_plan_that_trains_as_many_weights(num_images, similarity):
-    advice = advise(num_images, 2, similarity)
+    advice = textbook_rule(num_images, 2, similarity)
     plan = plan_for(advice)
     assert plan.name == advice.strategy
     kept = MOBILENETV2_BLOCK_PARAMETERS[: plan.num_blocks]
@@ -121,7 +121,7 @@ def test_every_cell_of_the_rule_has_a_plan_that_trains_as_many_weights(num_image
 
 def test_the_cells_lead_to_different_plans():
     cases = [(300, 1.0), (300, 0.0), (800, 1.0), (9_000, 1.0), (30_000, 0.0)]
-    plans = [plan_for(advise(num_images, 2, similarity)) for num_images, similarity in cases]
+    plans = [plan_for(textbook_rule(num_images, 2, similarity)) for num_images, similarity in cases]
     assert [plan.name for plan in plans] == [
         "linear_probe",
         "earlier_linear_probe",
@@ -134,7 +134,7 @@ def test_the_cells_lead_to_different_plans():
 
 
 def test_unknown_strategy_names_near_ones():
-    advice = dataclasses.replace(advise(300, 5), strategy="last_block")
+    advice = dataclasses.replace(textbook_rule(300, 5), strategy="last_block")
     with pytest.raises(InputError, match="unknown strategy 'last_block': did you mean last_blocks"):
         plan_for(advice)
 
@@ -174,11 +174,17 @@ def test_named_plan_refuses(name, options, message):
 
 
 def few():
-    return advise(300, 5)
+    return textbook_rule(300, 5)
 
 
 def test_auto_is_what_was_advised():
-    for advice in (few(), advise(300, 5, "different"), advise(3_000, 5), advise(30_000, 5)):
+    told = (
+        few(),
+        textbook_rule(300, 5, "different"),
+        textbook_rule(3_000, 5),
+        textbook_rule(30_000, 5),
+    )
+    for advice in told:
         assert choose_plan("auto", advice, 19) == plan_for(advice).resolve(19)
 
 

@@ -4,7 +4,7 @@ import keras_tuner
 import pytest
 from training_networks import three_blocks
 
-from ktransfer import InputError, Plan, advise
+from ktransfer import InputError, Plan, textbook_rule
 from ktransfer.advisor import Advice
 from ktransfer.backbones import load_backbone
 from ktransfer.plan import last_blocks, linear_probe, lp_ft
@@ -38,7 +38,7 @@ def at(space, **values):
 
 
 def advised(plan, **fields):
-    return dataclasses.replace(advise(300, 3, 0.5), plan=plan, **fields)
+    return dataclasses.replace(textbook_rule(300, 3, 0.5), plan=plan, **fields)
 
 
 def test_every_part_of_the_issue_is_in_the_space(backbone):
