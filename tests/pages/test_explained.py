@@ -112,6 +112,9 @@ def test_at_the_limit_a_descent_neither_arrives_nor_leaves(page):
     assert said(page, "verdict") == "Never arrives"
     assert "neither comes nearer nor leaves" in said(page, "across")
     assert "Above a rate of 2 (1 + b) / 10 = 0.200 it diverges." in said(page, "across")
+    page.evaluate("changeDescent({ rate: 0.3, momentum: 0.5, narrow: 10 })")
+    assert said(page, "verdict") == "Never arrives"
+    assert "= 0.300 it diverges." in said(page, "across")
 
 
 @browser_test

@@ -9,7 +9,7 @@ import pytest
 from pages.looks import DESKTOP, PHONE, colours, findings, sideways_px
 
 from ktransfer import Plan
-from ktransfer.advisor import Costs, advise
+from ktransfer.advisor import Costs, textbook_rule
 from ktransfer.advisor.rule import overfitting_risk
 from ktransfer.pages import write_simulator
 from ktransfer.pages.simulator.anatomy import anatomies
@@ -51,9 +51,9 @@ def locks(page):
 def advised(anatomy, images, classes, similarity):
     """What Python says, told how wide the features are that its head reads."""
     sizes = [each.parameters for each in anatomy.blocks]
-    kept = advise(images, classes, similarity, block_parameters=sizes).num_blocks
+    kept = textbook_rule(images, classes, similarity, block_parameters=sizes).num_blocks
     width = anatomy.blocks[kept - 1].output[-1]
-    return advise(images, classes, similarity, num_features=width, block_parameters=sizes)
+    return textbook_rule(images, classes, similarity, num_features=width, block_parameters=sizes)
 
 
 def test_the_page_advises_what_python_does(page):

@@ -44,7 +44,7 @@ def write_simulator(
 ) -> tuple[Anatomy, ...]:
     """Write the freeze simulator: one page to try out what to freeze, for a browser.
 
-    It reckons with the textbook's 2x2 rule (`advise`) and the costs of the library, asks nothing
+    It reckons with the 2x2 rule (`textbook_rule`) and the costs of the library, asks nothing
     of a network, and saves what was tried as a plan that `train` takes.
 
     Args:

@@ -1,6 +1,6 @@
 """How soon the pages answer, and how large they are.
 
-    python benchmarks/pages.py [--repeats 100]
+    python benchmarks/html_pages.py [--repeats 100]
 
 Writes both pages and opens them in Debian's Chromium, without a window. In each, the same things
 are done again and again, and the page itself measures (`performance.now`) how long it takes from
@@ -169,7 +169,7 @@ def main() -> None:
         found = {name: measure_page(chromium, name, file, repeats) for name, file in files.items()}
         version = chromium.version
     out = results_folder(arguments.out, smoke=arguments.smoke)
-    write_results(out, "pages", text_of(found, version), found)
+    write_results(out, "html_pages", text_of(found, version), found)
 
 
 if __name__ == "__main__":
