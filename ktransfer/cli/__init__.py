@@ -23,8 +23,8 @@ from ktransfer.cli.export import export
 from ktransfer.cli.look import look
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
-from ktransfer.cli.simulate import simulate
 from ktransfer.cli.runs import runs
+from ktransfer.cli.simulate import simulate
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
 
