@@ -103,7 +103,7 @@ def measured(page: Any, backbone: str | None, action: str, repeats: int) -> dict
     if backbone:
         page.locator("#network").select_option(backbone)
     times = page.evaluate(MEASURE, [action, repeats])
-    laid, framed = (sorted(each) for each in zip(*times, strict=True))
+    laid, framed = (sorted(round(ms, 1) for ms in each) for each in zip(*times, strict=True))
     return {"laid_ms": laid, "frame_ms": framed}
 
 
