@@ -68,8 +68,14 @@ function showRings(narrow) {
     valley.rings.replaceChildren(...rings);
 }
 
+/** A path to where it has left the valley for good. */
+function inSight(path) {
+    const gone = path.findIndex(({ w }) => Math.abs(w[0]) > 12 || Math.abs(w[1]) > 12);
+    return gone < 0 ? path : path.slice(0, gone + 1);
+}
+
 function showPath(path) {
-    const pixels = path.map(({ w }) => [plane.x(w[0]), plane.y(w[1])]);
+    const pixels = inSight(path).map(({ w }) => [plane.x(w[0]), plane.y(w[1])]);
     const gone = pixels.slice(0, descent.step + 1);
     valley.ahead.setAttribute("points", through(pixels));
     valley.path.setAttribute("points", through(gone));
