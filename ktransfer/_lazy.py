@@ -38,7 +38,7 @@ def lazy_names(
     *,
     moved: Mapping[str, str] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The `__getattr__` and the `__dir__` of a package.
+    """Return the `__getattr__` and the `__dir__` of a package.
 
     Args:
         package: its `__name__`.
@@ -64,7 +64,9 @@ def lazy_names(
 
 
 def moved_names(package: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that some names have left: they are found, with a warning.
+    """Return the `__getattr__` of a package that some names have left.
+
+    They are found, with a warning.
 
     Args:
         package: its `__name__`.
@@ -74,7 +76,7 @@ def moved_names(package: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def moved_method(old: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method under the name that it had in an earlier version: it warns, and is the same.
+    """Return a method under the name that it had in an earlier version: it warns, and is the same.
 
     Args:
         old: the class and the name.
@@ -103,7 +105,7 @@ class MovedModules(MetaPathFinder, Loader):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A module that hands on what is asked of it; None for all that never moved."""
+        """Return a module that hands on what is asked of it; None for all that never moved."""
         place = _place_now(name)
         if place is None or importlib.util.find_spec(place) is None:
             return None

@@ -40,7 +40,7 @@ class Score:
     num_images: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             "accuracy": self.accuracy,
             "interval": list(self.interval),
@@ -55,7 +55,7 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Score:
-        """The reverse of `to_dict`."""
+        """Return the reverse of `to_dict`."""
         arrays = {"interval": tuple(data["interval"]), "confusion": np.array(data["confusion"])}
         return cls(**{**data, **arrays})
 
@@ -95,7 +95,7 @@ def score(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str])
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (Wilson 1927); it stays within [0, 1]."""
+    """Return the 95 % score interval of a proportion (Wilson 1927); it stays within [0, 1]."""
     z = 1.959963984540054
     share = successes / trials
     centre = share + z * z / (2 * trials)

@@ -106,7 +106,7 @@ class Advice(Printed):
         return next((each for each in self.candidates if each.name == name), None)
 
     def table(self) -> str:
-        """The candidates as aligned text; the head that is advised is marked with `*`."""
+        """Return the candidates as aligned text; the head that is advised is marked with `*`."""
         rows = [_cells(each, chosen=each is self.expected) for each in self.candidates]
         return "\n".join(aligned([_COLUMNS, *rows], ruled=True))
 
@@ -117,7 +117,7 @@ class Advice(Printed):
         yield Row("", self.reasons, bullet=True)
 
     def printed(self, backbone: str = "") -> Iterator[Row]:
-        """What is advised and why, what else could be done, and whether more images would help.
+        """Say what is advised and why, what else could be done, and whether more images would help.
 
         Args:
             backbone: name of the backbone, which the advice does not know.
@@ -148,7 +148,7 @@ class Advice(Printed):
             yield Row("Scores", tuple(table), verbatim=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             **{each.name: getattr(self, each.name) for each in fields(self)},
             "reasons": list(self.reasons),
@@ -163,7 +163,7 @@ class Advice(Printed):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Advice:
-        """The reverse of `to_dict`. What an earlier version did not write has its default.
+        """Return the reverse of `to_dict`. What an earlier version did not write has its default.
 
         Raises:
             KeyError, TypeError, ValueError: a field is missing, or is not what it should be.
@@ -182,7 +182,7 @@ class Advice(Printed):
 
 
 def head_name(features: str) -> str:
-    """What a head on a feature set is called among the candidates."""
+    """Say what a head on a feature set is called among the candidates."""
     return "linear_probe" if features == "last" else f"{features}_probe"
 
 

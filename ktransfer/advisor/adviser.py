@@ -111,7 +111,10 @@ class Adviser:
         *,
         sampled: bool = False,
     ) -> RowSource:
-        """The rows of the images for a head that reads a feature set; `sampled`: of some images."""
+        """Return the rows of the images for a head that reads a feature set.
+
+        `sampled`: of some images.
+        """
         return RowSource(
             self.network(splits, features, num_blocks),
             splits,
@@ -124,7 +127,7 @@ class Adviser:
         )
 
     def network(self, splits: Splits, features: str, num_blocks: int | None = None) -> Network:
-        """The backbone with a new head."""
+        """Return the backbone with a new head."""
         return Network(
             self.backbone,
             num_blocks or len(self.backbone.blocks),
@@ -140,7 +143,7 @@ class Adviser:
         return columns_of(self.backbone, self.pooling)
 
     def _takes_all(self, num_images: int) -> bool:
-        """Whether the features of all blocks are computed of all images."""
+        """Tell whether the features of all blocks are computed of all images."""
         width = self._columns[1][WIDEST]
         return num_images <= min(MOST_WHOLE_IMAGES, MOST_WHOLE_MB * 2**20 // (4 * width))
 
@@ -168,7 +171,7 @@ class Adviser:
 
 
 def _sampled(splits: Splits) -> Splits:
-    """Some of the training images; of the other parts nothing is looked at."""
+    """Take some of the training images; of the other parts nothing is looked at."""
     train = splits.train.select(even_sample(splits.train.labels, MOST_IMAGES))
     no_validation = dataclasses.replace(train.select([0]), name="validation")
     return dataclasses.replace(splits, train=train, validation=no_validation, test=None)

@@ -24,7 +24,7 @@ def candidates_of(
     tries: Sequence[Stage],
     why: str,
 ) -> tuple[Candidate, ...]:
-    """All of them, from simple to costly.
+    """Return all of them, from simple to costly.
 
     Args:
         profile: of the training images.
@@ -68,7 +68,7 @@ def _head(
 
 
 def _earlier(profile: Profile, situation: Situation, *, judged: bool) -> list[Candidate]:
-    """The textbook's head on an earlier block: shown, and not chosen."""
+    """Return the textbook's head on an earlier block: shown, and not chosen."""
     kept = earlier_block(situation.num_blocks)
     try:
         features = profile.features_of_block(kept - 1)

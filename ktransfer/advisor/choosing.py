@@ -36,17 +36,17 @@ def choose_plan(
     epochs: int | None = None,
     **settings: Any,
 ) -> Plan:
-    """The plan that the user means, resolved for a backbone.
+    """Return the plan that the user means, resolved for a backbone.
 
     Args:
         plan: A `Plan`, a name of `PLAN_NAMES`, or what was advised: "auto", or "textbook", where
             that is what the 2x2 rule says by itself.
-        advice: What was advised.
-        num_blocks: How many blocks the backbone has.
-        unfreeze: How many last blocks train in the end, for "auto" and the named plans that leave
+        advice: what was advised.
+        num_blocks: how many blocks the backbone has.
+        unfreeze: how many last blocks train in the end, for "auto" and the named plans that leave
             it open.
-        epochs: Most epochs of every stage; a warm-up shrinks or grows with them.
-        **settings: Other settings of every stage; None leaves the plan's.
+        epochs: most epochs of every stage; a warm-up shrinks or grows with them.
+        **settings: other settings of every stage; None leaves the plan's.
 
     Raises:
         InputError: The plan is unknown or does not fit the backbone, or says itself what it
@@ -95,10 +95,10 @@ def _with_epochs(stage: Stage, epochs: int) -> Stage:
 
 
 def plan_for(advice: Advice) -> Plan:
-    """The plan that carries out what `textbook_rule` said, resolved for the same backbone.
+    """Return the plan that carries out what `textbook_rule` said, resolved for the same backbone.
 
     Args:
-        advice: What the 2x2 rule said.
+        advice: what the 2x2 rule said.
 
     Returns:
         A plan that keeps `advice.num_blocks` blocks and trains at most

@@ -66,7 +66,7 @@ def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
 
 
 def _prior(profile: Profile, situation: Situation) -> Advice:
-    """The cell of the rule, and how similar the images are by what was said or measured."""
+    """Return the cell of the rule, and how similar the images are by what was said or measured."""
     said, gap = situation.similarity, profile.gap
     measured = gap.similar if gap else None
     given = said if said is not None or measured is None else float(measured)
@@ -105,7 +105,7 @@ def _gap_reason(profile: Profile) -> str:
 
 
 def _probes(profile: Profile) -> tuple[dict[str, Probe], str]:
-    """A probe of each feature set, or none and why."""
+    """Return a probe of each feature set, or none and why."""
     counts = np.bincount(profile.labels)
     counts = counts[counts > 0]
     if len(profile) < 3 or len(counts) < 2 or counts.max() < _LEAST_OF_A_CLASS:

@@ -32,7 +32,7 @@ def check_fine_tuning(fine_tuning: str) -> None:
 
 
 def stages_to_try(situation: Situation, mistakes: float | None) -> tuple[tuple[Stage, ...], str]:
-    """The stages that are tried, and why these, in a sentence."""
+    """Return the stages that are tried, and why these, in a sentence."""
     every = every_stage(situation)
     if situation.fine_tuning == "off":
         return (), "Fine-tuning is not tried: it was switched off."
@@ -74,7 +74,7 @@ def _left_out(every: Sequence[Stage], short: Sequence[Stage], situation: Situati
 
 
 def every_stage(situation: Situation) -> tuple[Stage, ...]:
-    """What may be tried: the last third, from the cache and cheap, then everything."""
+    """Say what may be tried: the last third, from the cache and cheap, then everything."""
     blocks = situation.num_blocks
     tuning = lp_ft(last_first=max(1, blocks // 3)).stages[1:]
     return tuple(replace(each, unfreeze=each.num_trainable_blocks(blocks)) for each in tuning)

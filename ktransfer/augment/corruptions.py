@@ -38,7 +38,7 @@ _SEED_BIT = 2**62
 
 
 def grey(image: tf.Tensor, strength: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Mixes the image with its luma: a third of it for each strength, all of it at 3.
+    """Mix the image with its luma: a third of it for each strength, all of it at 3.
 
     Args:
         image: uint8 `(height, width, 3)`.
@@ -139,7 +139,7 @@ CORRUPTIONS: dict[str, Callable[[tf.Tensor, Any, tf.Tensor], tf.Tensor]] = {
 
 @tf.autograph.experimental.do_not_convert
 def corrupt(image: tf.Tensor, name: str, strength: Any, seed: tf.Tensor) -> tf.Tensor:
-    """One of `CORRUPTIONS`, by name, in eager code or in a graph (`tf.data.Dataset.map`).
+    """Return one of `CORRUPTIONS`, by name, in eager code or in a graph (`tf.data.Dataset.map`).
 
     Args:
         image: uint8 `(height, width, 3)`.
@@ -175,7 +175,7 @@ def corrupt(image: tf.Tensor, name: str, strength: Any, seed: tf.Tensor) -> tf.T
 
 
 def _gaussian(deviation: tf.Tensor) -> tf.Tensor:
-    """Weights of a Gaussian at whole pixels, float32 `(2 radius + 1,)`; their sum is 1."""
+    """Weight of a Gaussian at whole pixels, float32 `(2 radius + 1,)`; their sum is 1."""
     radius = tf.cast(_TRUNCATE * deviation + 0.5, tf.int32)
     places = tf.cast(tf.range(-radius, radius + 1), tf.float32)
     # With no blur at all there is one place, 0, and its weight is 1 whatever it is divided by.

@@ -17,7 +17,7 @@ CROP_DRAWS = 2 * TRIES + 2
 
 
 def random_crop(image: tf.Tensor, draws: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """A random part of an image at the size wanted.
+    """Return a random part of an image at the size wanted.
 
     Args:
         image: uint8 `(height, width, 3)`.
@@ -32,7 +32,7 @@ def random_crop(image: tf.Tensor, draws: tf.Tensor, size: tuple[int, int]) -> tf
 
 
 def crop_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Draws the part: its area uniform, its aspect log-uniform, its place uniform.
+    """Draw the part: its area uniform, its aspect log-uniform, its place uniform.
 
     The first of 10 tries that fits inside the image counts. Where none does, it is the largest
     centred part of an allowed aspect.
@@ -52,7 +52,7 @@ def crop_box(size: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 def drawn_box(
     size: tf.Tensor, draws: tf.Tensor, area_shares: Range, aspects: Range
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The first of 10 boxes that fits inside an image.
+    """Return the first of 10 boxes that fits inside an image.
 
     Args:
         size: int32 `(2,)`, the height and width of the image in pixels.

@@ -17,7 +17,7 @@ ERASING_DRAWS = 2 * TRIES + 3
 
 
 def random_erase(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """The image, in a tenth of the views with a rectangle painted over.
+    """Return the image, in a tenth of the views with a rectangle painted over.
 
     Args:
         image: uint8 `(height, width, 3)`.
@@ -34,7 +34,7 @@ def random_erase(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
 
 
 def erased(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """The image with a rectangle painted over; `draws` as for `drawn_box`."""
+    """Return the image with a rectangle painted over; `draws` as for `drawn_box`."""
     size = tf.shape(image)[:2]
     box, fits = drawn_box(size, draws, AREA_SHARES, ASPECTS)
     top, left, height, width = tf.unstack(tf.where(fits, box, 0))

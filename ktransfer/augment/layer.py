@@ -64,14 +64,14 @@ class Augmentation(keras.layers.Layer):
         self.supports_jit = False
 
     def __call__(self, images: Any, **options: Any) -> Any:
-        """The views; see `call`."""
+        """Return the views; see `call`."""
         if keras.backend.backend() != "tensorflow" and _all_of_tensorflow(images):
             # In `Dataset.map` another backend would make its own tensors of TensorFlow's.
             return self.call(images, **options)
         return super().__call__(images, **options)
 
     def call(self, images: Any, seeds: Any = None, training: bool | None = None) -> Any:
-        """Views of images.
+        """View of images.
 
         Args:
             images: RGB in [0, 255], `(batch, height, width, 3)` or one `(height, width, 3)`; or a
@@ -99,7 +99,7 @@ class Augmentation(keras.layers.Layer):
         return views[0] if single else views
 
     def _batch(self, batch: dict[str, Any], seeds: Any, *, training: bool) -> dict[str, Any]:
-        """A batch with labels."""
+        """Return a batch with labels."""
         images = batch["images"]
         if training and seeds is None:
             seeds = self._new_seeds(images)
@@ -122,19 +122,19 @@ class Augmentation(keras.layers.Layer):
         )
 
     def _new_seeds(self, images: Any) -> tf.Tensor:
-        """A seed for every row: of this layer, the row, and the number of the call."""
+        """Return a seed for every row: of this layer, the row, and the number of the call."""
         count = tf.cast(self.seed_generator.next(), tf.int64)[1]
         return view_seed(self.seed, tf.range(tf.shape(images)[0]), count)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the views."""
+        """Return the shape of the views."""
         if isinstance(input_shape, dict):
             return {**input_shape, "images": self.compute_output_shape(input_shape["images"])}
         size = self.input_size or input_shape[-3:-1]
         return (*input_shape[:-3], *size, input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, as plain data."""
+        """Return the arguments, as plain data."""
         own = {"augmentation": self.augmentation, "seed": self.seed, "input_size": self.input_size}
         return {**super().get_config(), **own}
 

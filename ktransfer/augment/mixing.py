@@ -13,7 +13,7 @@ MIXUP_ALPHA = 0.2
 # Nothing here is Python control flow over tensors; to look for it would slow down the tracing.
 @tf.autograph.experimental.do_not_convert
 def mix(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes every image of a batch with the one after it.
+    """Mix every image of a batch with the one after it.
 
     In half of the batches by MixUp, where both shine through, in the others by CutMix, where a
     rectangle is the other's. A pure function: the same batch and seed give the same pixels. The
@@ -68,7 +68,7 @@ def mix(images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tenso
 
 
 def mixed_up(images: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Each image shining through the one after it.
+    """Return each image shining through the one after it.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -83,7 +83,7 @@ def mixed_up(images: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 
 
 def cut_mixed(images: tf.Tensor, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Each image with a rectangle of the one after it, of the image's aspect, cut at its edges.
+    """Give each image a rectangle of the next one, of its aspect, cut at its edges.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -120,7 +120,7 @@ def _uniform(batch: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _beta(batch: tf.Tensor, seed: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Shares of MixUp: of two gamma variates, the first's part of both."""
+    """Share of MixUp: of two gamma variates, the first's part of both."""
     one, two = (
         tf.random.stateless_gamma((batch,), each, MIXUP_ALPHA, dtype=tf.float64)
         for each in (seed, other)

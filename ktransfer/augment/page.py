@@ -49,7 +49,7 @@ class Page:
 
 
 def check_target(path: str | os.PathLike[str], data: Any, *, overwrite: bool = False) -> str:
-    """The path as a string.
+    """Return the path as a string.
 
     Args:
         path: where the page is to lie.
@@ -82,7 +82,7 @@ def write_page(page: Page, path: str, *, overwrite: bool = False) -> tuple[int, 
 
 
 def draw_page(page: Page) -> Image.Image:
-    """The page as an RGB image."""
+    """Return the page as an RGB image."""
     columns = max(len(block.columns) for block in page.blocks)
     width = 2 * _MARGIN + columns * _CELL + (columns - 1) * _GAP
     height = 2 * _MARGIN + 58 + sum(map(_block_height, page.blocks))
@@ -139,7 +139,7 @@ def _draw_cell(picture: Image.Image, cell: Cell, left: int, top: int) -> None:
 
 
 def _scaled(pixels: np.ndarray) -> Image.Image:
-    """An image of any shape, as large as fits into a cell; of one pixel in width at least."""
+    """Scale an image of any shape into a cell; it stays at least one pixel wide."""
     height, width = pixels.shape[:2]
     scale = _CELL / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -148,7 +148,7 @@ def _scaled(pixels: np.ndarray) -> Image.Image:
 
 
 def fitted(text: str, size: int, width: int) -> str:
-    """The text on one line that is at most `width` pixels wide, cut where it has to be.
+    """Return the text on one line that is at most `width` pixels wide, cut where it has to be.
 
     Pillow's own font has hardly more than ASCII: accents are left out, and what else it lacks, or
     what cannot be printed, is written as Python escapes it, which tells names apart where the
@@ -166,7 +166,7 @@ def fitted(text: str, size: int, width: int) -> str:
 
 @functools.cache
 def _drawn(character: str) -> str:
-    """The character as the font can draw it."""
+    """Return the character as the font can draw it."""
     if character.isprintable():
         for each in (character, unicodedata.normalize("NFKD", character)[0]):
             if _is_drawn(each):
@@ -175,7 +175,7 @@ def _drawn(character: str) -> str:
 
 
 def _is_drawn(character: str) -> bool:
-    """Whether the font has the character: what it lacks is drawn as the same box."""
+    """Tell whether the font has the character: what it lacks is drawn as the same box."""
     font = _font(20)
     return character == " " or bytes(font.getmask(character)) != bytes(font.getmask("\uffff"))
 

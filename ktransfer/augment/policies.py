@@ -12,10 +12,10 @@ class Policy:
     """What an augmentation is made of.
 
     Attributes:
-        summary: In a line.
-        crops: Whether it takes a random part, and so wants more pixels than the input has.
-        mirrors: Whether half of its views are mirrored.
-        mixes: Whether it mixes the images and labels of a batch.
+        summary: in a line.
+        crops: whether it takes a random part, and so wants more pixels than the input has.
+        mirrors: whether half of its views are mirrored.
+        mixes: whether it mixes the images and labels of a batch.
     """
 
     summary: str
@@ -43,7 +43,7 @@ AUGMENTATIONS = tuple(POLICIES)
 
 
 def policy_of(augmentation: str) -> Policy:
-    """The policy of a name.
+    """Return the policy of a name.
 
     Raises:
         InputError: it is none of `AUGMENTATIONS`.

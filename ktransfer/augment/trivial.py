@@ -31,7 +31,7 @@ class Operation:
         apply: `apply(image, magnitude)`: uint8 `(height, width, 3)` and a float64 scalar to an
             image of the same shape.
         magnitudes: `NUM_LEVELS` strengths, the weakest first.
-        signed: Whether half of the views take the negative of the magnitude.
+        signed: whether half of the views take the negative of the magnitude.
     """
 
     apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -40,7 +40,7 @@ class Operation:
 
 
 def trivial_augment(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """One operation of `OPERATIONS`, at one of its levels.
+    """Return one operation of `OPERATIONS`, at one of its levels.
 
     Args:
         image: uint8 `(height, width, 3)`.
@@ -139,13 +139,13 @@ def _equalize(image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
 
 
 def _histograms(image: tf.Tensor) -> tf.Tensor:
-    """How many pixels have each level, int32 `(3, 256)`."""
+    """Say how many pixels have each level, int32 `(3, 256)`."""
     places = tf.reshape(_table_places(image), (-1,))
     return tf.reshape(tf.math.bincount(places, minlength=768, maxlength=768), (3, 256))
 
 
 def _looked_up(image: tf.Tensor, tables: tf.Tensor) -> tf.Tensor:
-    """The image with each level replaced by that of its channel's table `(3, 256)`."""
+    """Return the image with each level replaced by that of its channel's table `(3, 256)`."""
     flat = tf.reshape(tf.cast(tables, tf.uint8), (-1,))
     return tf.gather(flat, _table_places(image))
 
@@ -185,7 +185,7 @@ def _truncated(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _moved(image: tf.Tensor, to_x: tuple[float, ...], to_y: tuple[float, ...]) -> tf.Tensor:
-    """Fills the place (x, y) from (a x + b y + c, d x + e y + f), `to_x` being (a, b, c).
+    """Fill the place (x, y) from (a x + b y + c, d x + e y + f), `to_x` being (a, b, c).
 
     In Pillow's fixed point, because TensorFlow's own transform, in floating point, takes other
     pixels where two are about equally near: up to 2 % of them.
@@ -200,7 +200,7 @@ def _moved(image: tf.Tensor, to_x: tuple[float, ...], to_y: tuple[float, ...]) -
 
 
 def _fixed_point(row: tuple[float, ...], x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """The whole part of `a x + b y + c` at the centres of pixels, int32."""
+    """Return the whole part of `a x + b y + c` at the centres of pixels, int32."""
     a, b, c = (tf.cast(each, tf.float64) for each in row)
     scaled = tf.floor(tf.stack([a, b, c + a * 0.5 + b * 0.5]) * 65536.0 + 0.5)
     a, b, c = tf.unstack(tf.cast(scaled, tf.int32))

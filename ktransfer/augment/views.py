@@ -26,7 +26,7 @@ _DRAWS = (1, CROP_DRAWS, TRIVIAL_DRAWS, ERASING_DRAWS)
 
 
 def source_size(augmentation: str, input_size: tuple[int, int]) -> tuple[int, int]:
-    """The size at which to decode images that are to be augmented.
+    """Return the size at which to decode images that are to be augmented.
 
     For "standard" and "strong" it is 1.5 times the input, in whole pairs of pixels: a crop of 44 %
     (1 / 1.5^2) of the area still has as many pixels as the input, smaller ones are enlarged. It
@@ -58,7 +58,7 @@ def source_size(augmentation: str, input_size: tuple[int, int]) -> tuple[int, in
 def augment(
     image: tf.Tensor, seed: tf.Tensor, augmentation: str, input_size: tuple[int, int]
 ) -> tf.Tensor:
-    """One random view of one image, in eager code or in a graph (`tf.data.Dataset.map`).
+    """Return one random view of one image, in eager code or in a graph (`tf.data.Dataset.map`).
 
     "none" changes nothing. "light" mirrors half of the views. "standard" resizes a random part of
     the image, 8 to 100 % of its area, and mirrors. "strong" then applies one of 14 operations, from
@@ -111,7 +111,7 @@ def augment(
 
 
 def view_seed(seed: int, rows: Any, view: Any) -> tf.Tensor:
-    """The seeds of the views of some images: no two of (seed, row, view) share one.
+    """Return the seeds of the views of some images: no two of (seed, row, view) share one.
 
     The three numbers are written side by side into the two of the result, so it depends on nothing
     else; seeds may be neighbours, because TensorFlow scrambles them before it draws.
@@ -169,7 +169,7 @@ def _checked_tensors(image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.T
 
 
 def checked_seed(seed: int) -> int:
-    """The seed as an integer from 0, below 2^31; `InputError` if it is none."""
+    """Return the seed as an integer from 0, below 2^31; `InputError` if it is none."""
     try:
         number = operator.index(seed)
     except TypeError:

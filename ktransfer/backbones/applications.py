@@ -39,7 +39,7 @@ _OURS = {
 
 
 def check_application(name: str, size: tuple[int, int] | None, options: Mapping[str, Any]) -> None:
-    """Raises what `load_application` raises of these arguments, as far as nothing need be built."""
+    """Raise what `load_application` raises of these arguments, as far as nothing need be built."""
     name = _canonical(name)
     _check_options(name, getattr(keras.applications, name), options)
     _size_of(name, size)
@@ -48,13 +48,13 @@ def check_application(name: str, size: tuple[int, int] | None, options: Mapping[
 def load_application(
     name: str, weights: Any, size: tuple[int, int] | None, options: Mapping[str, Any]
 ) -> Backbone:
-    """Loads a network of keras.applications.
+    """Load a network of keras.applications.
 
     Args:
-        name: The constructor, upper and lower case equal.
-        weights: As in `load_backbone`.
-        size: Height and width of the images; None: what its ImageNet weights were trained at.
-        options: Of the constructor.
+        name: the constructor, upper and lower case equal.
+        weights: as in `load_backbone`.
+        size: height and width of the images; None: what its ImageNet weights were trained at.
+        options: of the constructor.
 
     Raises:
         InputError: As `load_backbone`.
@@ -87,7 +87,7 @@ def load_application(
 
 
 def _size_of(name: str, size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size of images for a constructor; its own by default."""
+    """Return the size of images for a constructor; its own by default."""
     family = FAMILY_OF[name]
     height, width = size or (family.sizes_px[name],) * 2
     if min(height, width) < family.minimum_px:
@@ -105,7 +105,7 @@ _ALPHAS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 def _fitting_alpha(
     constructor: Any, shape: tuple[int, int, int], options: Mapping[str, Any], path: Path
 ) -> float | None:
-    """The width that a file's weights are of, if it is another one than was asked for."""
+    """Return the width that a file's weights are of, if it is another one than was asked for."""
     if "alpha" not in inspect.signature(constructor).parameters:
         return None
     for alpha in _ALPHAS:
@@ -124,7 +124,7 @@ def _description(source: Path | str | None) -> str | None:
 
 
 def _mend_efficientnet(network: keras.Model) -> None:
-    """Gives EfficientNet the scaling that Keras adds for "imagenet" but not for the same file.
+    """Give EfficientNet the scaling that Keras adds for "imagenet" but not for the same file.
 
     keras.applications.EfficientNet divides once more by the root of ImageNet's deviation
     (https://github.com/tensorflow/tensorflow/issues/49930). Here that factor goes into the variance
@@ -194,7 +194,7 @@ def _limited_silence() -> Iterator[None]:
 
 
 def _mini(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that the mini weights need."""
+    """Return the options that the mini weights need."""
     if name != "MobileNetV2":
         raise InputError(f"weights='mini' exist for MobileNetV2 only, got {name}")
     alpha = options.get("alpha", MINI_ALPHA)

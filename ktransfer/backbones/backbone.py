@@ -22,20 +22,20 @@ class Backbone:
     """A network from RGB images in [0, 255] to features, as a row of blocks.
 
     Attributes:
-        name: The constructor of keras.applications, the preset of KerasHub ("hub:..."), or the
+        name: the constructor of keras.applications, the preset of KerasHub ("hub:..."), or the
             model's own name.
-        model: Images `(batch, height, width, 3)`, RGB in [0, 255], uint8 or float, to features:
+        model: images `(batch, height, width, 3)`, RGB in [0, 255], uint8 or float, to features:
             `(batch, height, width, channels)`, or `(batch, tokens, channels)` for a vision
             transformer.
-        blocks: The blocks in order. All weights of the model are in them, but for the statistics of
+        blocks: the blocks in order. All weights of the model are in them, but for the statistics of
             a `keras.layers.Normalization` that belongs to the preprocessing (EfficientNet).
-        input_size: Height and width of the images.
-        weights: Where the weights came from: "imagenet", "mini", the name of a file, "own" for a
+        input_size: height and width of the images.
+        weights: where the weights came from: "imagenet", "mini", the name of a file, "own" for a
             model of your own, or None for
             random ones.
-        options: The options that the constructor was given.
-        preprocessed: The cut before the first block: the images behind the preprocessing.
-        notes: What was decided when it was loaded and is not evident from its name.
+        options: the options that the constructor was given.
+        preprocessed: the cut before the first block: the images behind the preprocessing.
+        notes: what was decided when it was loaded and is not evident from its name.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Backbone:
         return int(self.model.count_params())
 
     def check_keeping(self) -> None:
-        """Proves that models of this backbone can be saved and loaded again.
+        """Prove that models of this backbone can be saved and loaded again.
 
         Raises:
             InputError: They cannot: a layer of one's own is not registered with Keras, say.
@@ -61,10 +61,10 @@ class Backbone:
         check_keeping(self.model, self.name)
 
     def prefix(self, num_blocks: int) -> keras.Model:
-        """The preprocessing and the first blocks as a model that shares this backbone's weights.
+        """Make a model of the preprocessing and the first blocks, sharing the weights.
 
         Args:
-            num_blocks: How many blocks, from 0 (only the preprocessing) to all.
+            num_blocks: how many blocks, from 0 (only the preprocessing) to all.
 
         Returns:
             A model from images `(batch, height, width, 3)` to the cut: one tensor, or a list of two
@@ -80,12 +80,12 @@ class Backbone:
         )
 
     def suffix(self, num_blocks: int) -> keras.Model:
-        """What follows `prefix(num_blocks)`, as a model that shares this backbone's weights.
+        """Say what follows `prefix(num_blocks)`, as a model that shares this backbone's weights.
 
         Training it changes the backbone, and with it every prefix that shares a layer.
 
         Args:
-            num_blocks: How many blocks are left out at the start, from 0 to all.
+            num_blocks: how many blocks are left out at the start, from 0 to all.
 
         Returns:
             A model from the cut to the features: `suffix(n)(prefix(n)(images))` equals
@@ -116,7 +116,7 @@ _CLASS_TOKEN = re.compile(r"cls|class_?(token|embed)")
 
 
 def has_class_token(backbone: Backbone) -> bool:
-    """Whether a transformer's first token stands for the whole image.
+    """Tell whether a transformer's first token stands for the whole image.
 
     Args:
         backbone: from images to `(batch, tokens, channels)`.
@@ -143,15 +143,15 @@ def build_backbone(
     options: Mapping[str, Any] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Backbone:
-    """Divides a network that contains its preprocessing into blocks.
+    """Divide a network that contains its preprocessing into blocks.
 
     Args:
-        network: The functional network from images of a fixed size, without its head. Its layers
+        network: the functional network from images of a fixed size, without its head. Its layers
             are shared, not copied; nested models are taken apart.
-        name: The backbone's name.
-        weights: The description of the weights.
-        options: The options that the constructor was given.
-        notes: As in `Backbone`.
+        name: the backbone's name.
+        weights: the description of the weights.
+        options: the options that the constructor was given.
+        notes: as in `Backbone`.
 
     Returns:
         The backbone.
@@ -179,13 +179,13 @@ def build_backbone(
 
 
 def check_no_nan(model: keras.Model, name: str) -> None:
-    """Raises an `InputError` that names the layer where a weight is NaN: nothing can be learned.
+    """Raise an `InputError` that names the layer where a weight is NaN: nothing can be learned.
 
     Infinite ones are let through: masks of attention may be so.
 
     Args:
-        model: The model.
-        name: What it is called.
+        model: the model.
+        name: what it is called.
     """
     for weight in model.weights:
         values = np.asarray(keras.ops.convert_to_numpy(weight))
@@ -199,7 +199,7 @@ def check_no_nan(model: keras.Model, name: str) -> None:
 
 
 def count_preprocessing(spans: Sequence[Span]) -> int:
-    """How many spans at the start only scale or augment the images."""
+    """Say how many spans at the start only scale or augment the images."""
     return next((at for at, span in enumerate(spans) if not _prepares(span)), len(spans))
 
 

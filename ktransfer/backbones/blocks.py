@@ -39,11 +39,11 @@ class Block:
     """The span of a backbone between two cuts, which is frozen or trained as a whole.
 
     Attributes:
-        index: The position in the row, from 0 (next to the images).
-        name: The name of the operation whose output ends the block.
-        layers: The layers with weights, in order.
-        outputs: The cut after the block: one tensor, two for NASNet.
-        calls: Every operation of the block with its tensors, in an order in which they can run. The
+        index: the position in the row, from 0 (next to the images).
+        name: the name of the operation whose output ends the block.
+        layers: the layers with weights, in order.
+        outputs: the cut after the block: one tensor, two for NASNet.
+        calls: every operation of the block with its tensors, in an order in which they can run. The
             tensors belong to the graph of `Backbone.model`, so `keras.Model(backbone.model.input,
             call.outputs[0])` taps one.
     """
@@ -61,7 +61,7 @@ class Block:
 
 
 def find_blocks(spans: Sequence[Span]) -> tuple[Block, ...]:
-    """Joins the spans between neighbouring cuts to blocks.
+    """Join the spans between neighbouring cuts to blocks.
 
     A merge (residual addition, concatenation) is a block from its fork on; what follows it without
     weights belongs to it. A gate (squeeze-and-excite, hard swish) is not a block. In plain chains a
@@ -69,7 +69,7 @@ def find_blocks(spans: Sequence[Span]) -> tuple[Block, ...]:
     depthwise convolution that starts a new unit.
 
     Args:
-        spans: The spans of the backbone without its preprocessing, in order.
+        spans: the spans of the backbone without its preprocessing, in order.
 
     Returns:
         The blocks in order. Every layer with weights is in exactly one of them.
@@ -85,7 +85,7 @@ def _block(index: int, piece: Sequence[Span]) -> Block:
 
 
 def _ends(spans: Sequence[Span]) -> set[int]:
-    """The positions of the spans after which a block ends."""
+    """Return the positions of the spans after which a block ends."""
     ends: set[int] = set()
     spatial = False  # the block so far has a convolution over space: the next unit may begin
     for position, span in enumerate(spans):
@@ -115,7 +115,10 @@ def _is_op(span: Span, name: str) -> bool:
 
 
 def _is_composed(span: Span) -> bool:
-    """A layer of someone's own, such as a transformer block of KerasHub: a block by itself."""
+    """Return a layer of someone's own, such as a transformer block of KerasHub.
+
+    A block by itself.
+    """
     return bool(_weights(span)) and not type(span.last).__module__.startswith("keras.")
 
 
@@ -153,7 +156,10 @@ def _is_bottleneck(spans: Sequence[Span], position: int) -> bool:
 
 
 def _behind_merge(spans: Sequence[Span], position: int) -> int:
-    """The last of the spans after a merge that belong to it: activation, pooling, dropout."""
+    """Return the last of the spans after a merge that belong to it.
+
+    Activation, pooling, dropout.
+    """
     while position + 1 < len(spans):
         following = spans[position + 1]
         if len(following.calls) > 1 or _weights(following) or _is_padding(following):
@@ -163,7 +169,7 @@ def _behind_merge(spans: Sequence[Span], position: int) -> int:
 
 
 def _before_padding(spans: Sequence[Span], position: int) -> int:
-    """The last position before the convolution at `position` and the padding that goes with it."""
+    """Find the last position before the convolution at `position` and its padding."""
     while position > 0 and _is_padding(spans[position - 1]):
         position -= 1
     return position - 1
@@ -194,7 +200,7 @@ def _join_weightless(pieces: list[list[Span]]) -> list[list[Span]]:
 
 
 def _join_norms(pieces: list[list[Span]]) -> list[list[Span]]:
-    """A normalisation between merges opens a block if it is activated (ResNetV2), else ends one."""
+    """Have a normalisation between merges open a block if activated, else end one."""
     joined: list[list[Span]] = []
     opening: list[Span] = []
     for number, piece in enumerate(pieces):

@@ -20,10 +20,10 @@ class BackboneInfo:
     """What a backbone with its default options is, without building it.
 
     Attributes:
-        name: The name for `load_backbone`.
-        parameters: How many numbers its weights hold, without a classifier.
-        blocks: How many blocks it has.
-        input_size: Height and width in pixels that its ImageNet weights were trained at.
+        name: the name for `load_backbone`.
+        parameters: how many numbers its weights hold, without a classifier.
+        blocks: how many blocks it has.
+        input_size: height and width in pixels that its ImageNet weights were trained at.
     """
 
     name: str
@@ -33,7 +33,7 @@ class BackboneInfo:
 
 
 def list_backbones() -> tuple[BackboneInfo, ...]:
-    """The backbones of keras.applications, by name.
+    """Return the backbones of keras.applications, by name.
 
     Reads a table that ships with ktransfer; neither keras nor TensorFlow is imported.
 
@@ -50,7 +50,7 @@ def list_backbones() -> tuple[BackboneInfo, ...]:
 
 
 def measure(name: str) -> BackboneInfo:
-    """Builds a backbone with random weights and describes it.
+    """Build a backbone with random weights and describes it.
 
     Args:
         name: A constructor of keras.applications.
@@ -65,7 +65,7 @@ def measure(name: str) -> BackboneInfo:
 
 
 def main() -> None:
-    """Writes the table anew."""
+    """Write the table anew."""
     import keras
 
     rows = []

@@ -13,12 +13,12 @@ class Family:
     """The facts that the constructors of one module of keras.applications share.
 
     Attributes:
-        module: The module of keras.applications, which also holds the family's `preprocess_input`.
-        preprocessing: How the weights want RGB in [0, 255] to be scaled: "tf" to [-1, 1], "caffe"
+        module: the module of keras.applications, which also holds the family's `preprocess_input`.
+        preprocessing: how the weights want RGB in [0, 255] to be scaled: "tf" to [-1, 1], "caffe"
             BGR minus the mean colour, "torch" mean and standard deviation, "in_model" if the
             network does it itself.
-        sizes_px: The input height and width of each constructor that the weights were trained at.
-        minimum_px: The smallest input height and width.
+        sizes_px: the input height and width of each constructor that the weights were trained at.
+        minimum_px: the smallest input height and width.
     """
 
     module: str

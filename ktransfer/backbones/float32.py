@@ -13,7 +13,7 @@ _OTHER_FLOATS = frozenset({"float16", "bfloat16", "float64", "mixed_float16", "m
 
 
 def check_formats(model: keras.Model) -> None:
-    """Raises an `InputError` for a model whose layers put channels first, or are quantised."""
+    """Raise an `InputError` for a model whose layers put channels first, or are quantised."""
     for layer in model._flatten_layers(include_self=False):
         if getattr(layer, "data_format", None) == "channels_first":
             raise InputError(
@@ -39,12 +39,15 @@ def clone_in_float32(model: keras.Model) -> keras.Model:
 
 
 def _layer_in_float32(layer: keras.Layer) -> keras.Layer:
-    """The same layer, new, which holds and computes float32; what lies inside it likewise."""
+    """Return the same layer, new, which holds and computes float32.
+
+    What lies inside it likewise.
+    """
     return type(layer).from_config(config_in_float32(layer.get_config()))
 
 
 def config_in_float32(config: Any) -> Any:
-    """A configuration without other numbers than float32; integers stay what they are."""
+    """Return a configuration without other numbers than float32; integers stay what they are."""
     if isinstance(config, dict):
         return {
             key: "float32" if key == "dtype" and _is_other(value) else config_in_float32(value)

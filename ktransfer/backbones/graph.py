@@ -26,9 +26,9 @@ class Call:
     """One call of an operation in a graph; a shared layer has several.
 
     Attributes:
-        operation: The `keras.Operation`: a layer, or one of `keras.ops`.
-        inputs: The tensors that it was called on.
-        outputs: The tensors that it returned.
+        operation: the `keras.Operation`: a layer, or one of `keras.ops`.
+        inputs: the tensors that it was called on.
+        outputs: the tensors that it returned.
     """
 
     operation: Any
@@ -41,8 +41,8 @@ class Span:
     """The calls between two neighbouring cuts.
 
     Attributes:
-        calls: The calls, in an order in which they can run; the last one ends the span.
-        outputs: The cut after the span: all tensors that a later call still needs, one or (NASNet)
+        calls: the calls, in an order in which they can run; the last one ends the span.
+        outputs: the cut after the span: all tensors that a later call still needs, one or (NASNet)
             two.
     """
 
@@ -56,7 +56,7 @@ class Span:
 
 
 def is_nested(operation: Any) -> bool:
-    """Whether `operation` is a functional or sequential model, whose own graph can be walked."""
+    """Tell whether `operation` is a model, functional or sequential, with a graph to walk."""
     if isinstance(operation, keras.Sequential):
         return type(operation).call is keras.Sequential.call
     # A functional model of a subclass that overrides call() does more than its graph says.
@@ -69,7 +69,7 @@ def _inherits_call(cls: type) -> bool:
 
 
 def trace(model: keras.Model, inputs: Sequence[Any]) -> tuple[tuple[Call, ...], tuple[Any, ...]]:
-    """Records every call of `model` when it is applied to `inputs`, nested models taken apart.
+    """Record every call of `model` when it is applied to `inputs`, nested models taken apart.
 
     No weight is copied: the calls use the model's own layers. A call that the graph of `inputs`
     already contains is taken as it is, so a model that is traced on its own inputs keeps its own
@@ -77,7 +77,7 @@ def trace(model: keras.Model, inputs: Sequence[Any]) -> tuple[tuple[Call, ...], 
 
     Args:
         model: A functional or (built) sequential model.
-        inputs: One KerasTensor for each input of the model.
+        inputs: one KerasTensor for each input of the model.
 
     Returns:
         The calls in an order in which they can run, and the model's outputs.
@@ -134,7 +134,7 @@ class _Recorder:
         return outputs
 
     def _reuse(self, operation: Any, inputs: list[Any]) -> Any:
-        """The outputs of the operation's first call if that was on these tensors, else None."""
+        """Return the outputs of the first call if that was on these tensors, else None."""
         if id(operation) in self._reused:
             return None
         try:
@@ -155,7 +155,7 @@ def _tensors(structure: Any) -> list[Any]:
 
 
 def layers_with_weights(calls: Iterable[Call]) -> tuple[Any, ...]:
-    """The layers among `calls` that have weights, each once, in order."""
+    """Return the layers among `calls` that have weights, each once, in order."""
     layers = {
         id(call.operation): call.operation
         for call in calls
@@ -165,20 +165,20 @@ def layers_with_weights(calls: Iterable[Call]) -> tuple[Any, ...]:
 
 
 def count_parameters(calls: Iterable[Call]) -> int:
-    """How many numbers the weights of the layers among `calls` hold."""
+    """Say how many numbers the weights of the layers among `calls` hold."""
     return sum(int(layer.count_params()) for layer in layers_with_weights(calls))
 
 
 def find_spans(calls: Sequence[Call], output: Any) -> tuple[Span, ...]:
-    """Divides a graph at its cuts.
+    """Divide a graph at its cuts.
 
     A cut is a place that every path from the input to the output passes: there exactly one tensor
     is alive. Where one span between such cuts holds more than half of all weights, two-tensor cuts
     after merges divide it further.
 
     Args:
-        calls: All calls of the graph, in an order in which they can run.
-        output: The graph's one output tensor.
+        calls: all calls of the graph, in an order in which they can run.
+        output: the graph's one output tensor.
 
     Returns:
         The spans in order; joined they are `calls`.
@@ -235,7 +235,7 @@ def _one_tensor_spans(calls: Sequence[Call], needed: _Needed) -> list[Span]:
 
 
 def _two_tensor_spans(span: Span, calls: Sequence[Call], needed: _Needed) -> list[Span]:
-    """Divides `span` after each merge behind which only two tensors are alive."""
+    """Divide `span` after each merge behind which only two tensors are alive."""
     first = next(position for position, call in enumerate(calls) if call is span.calls[0])
     members = range(first, first + len(span.calls))
     before = set(range(first))
@@ -255,7 +255,7 @@ def _two_tensor_spans(span: Span, calls: Sequence[Call], needed: _Needed) -> lis
 
 
 def _ends_cell(position: int, calls: Sequence[Call], needed: _Needed) -> bool:
-    """Whether a merge ends a cell; NASNet's factorised reductions merge inside one."""
+    """Tell whether a merge ends a cell; NASNet's factorised reductions merge inside one."""
     if len(calls[position].inputs) < 2:
         return False
     users = [
@@ -271,7 +271,7 @@ def _inputs_of(span: Span) -> list[Any]:
 
 
 def _ancestors(position: int, calls: Sequence[Call], needed: _Needed, first: int) -> set[int]:
-    """The positions from `first` on that the call at `position` depends on, itself included."""
+    """Return the positions from `first` on that the one at `position` depends on, with it."""
     found, waiting = set(), [position]
     while waiting:
         each = waiting.pop()

@@ -58,14 +58,14 @@ _PREPROCESSING = {"ResNetBackbone": "torch", "ViTBackbone": "tf"}
 def load_hub_backbone(
     name: str, weights: Path | str | None, size: tuple[int, int] | None, options: Mapping[str, Any]
 ) -> Backbone:
-    """Loads a KerasHub preset by its name.
+    """Load a KerasHub preset by its name.
 
     Args:
         name: "hub:" and the name of a preset, such as "hub:resnet_18_imagenet".
         weights: "imagenet" (the preset's own weights, downloaded by KerasHub once), the path of a
             weights file, or None for random weights.
-        size: Height and width in pixels; 224 by default.
-        options: Options of the constructor that replace those of the preset; not with the preset's
+        size: height and width in pixels; 224 by default.
+        options: options of the constructor that replace those of the preset; not with the preset's
             weights.
 
     Returns:
@@ -92,12 +92,12 @@ def load_hub_backbone(
 def load_hub_instance(
     model: keras.Model, size: tuple[int, int] | None, preprocessing: str
 ) -> Backbone:
-    """Takes a KerasHub backbone that someone else built.
+    """Take a KerasHub backbone that someone else built.
 
     Args:
         model: A `keras_hub.models.Backbone` for images.
-        size: Height and width in pixels; the model's own, or 224, by default.
-        preprocessing: How RGB in [0, 255] must be scaled: "none", "tf", "caffe" or "torch".
+        size: height and width in pixels; the model's own, or 224, by default.
+        preprocessing: how RGB in [0, 255] must be scaled: "none", "tf", "caffe" or "torch".
 
     Returns:
         The backbone; it shares the model's weights.
@@ -131,7 +131,7 @@ def _keras_hub(name: str) -> ModuleType:
 
 
 def check_hub_preset(name: str, options: Mapping[str, Any]) -> None:
-    """Raises an `InputError` for a preset that there is not, or that takes no options."""
+    """Raise an `InputError` for a preset that there is not, or that takes no options."""
     known = sorted(_keras_hub(name).models.Backbone.presets)
     if options:
         raise InputError(
@@ -173,7 +173,7 @@ def _load_preset(
 def _build(
     hub: ModuleType, preset: str, size: tuple[int, int] | None, options: Mapping[str, Any]
 ) -> tuple[keras.Model, str]:
-    """The network of a preset with random weights, and its preprocessing."""
+    """Return the network of a preset with random weights, and its preprocessing."""
     if preset not in _CONFIGURATIONS:
         near = ", ".join(near_names(preset, _CONFIGURATIONS))
         raise InputError(

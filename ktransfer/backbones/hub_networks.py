@@ -12,7 +12,7 @@ from ktransfer.errors import InputError
 
 
 def expanded(network: keras.Model) -> keras.Model:
-    """The same network with its blocks in a row instead of inside one layer.
+    """Return the same network with its blocks in a row instead of inside one layer.
 
     Args:
         network: a backbone of KerasHub; its layers are used where their names allow it.
@@ -40,7 +40,7 @@ def expanded(network: keras.Model) -> keras.Model:
 
 
 def _expanded_deit(network: keras.Model, encoder: Any) -> keras.Model:
-    """Its blocks return None beside the tokens, which no graph can hold: their layers can."""
+    """Expand DeiT's blocks: they return None beside the tokens, which no graph can hold."""
     tokens = encoder.input
     for block in encoder.encoder_layers:
 
@@ -58,7 +58,7 @@ def _expanded_deit(network: keras.Model, encoder: Any) -> keras.Model:
 
 
 def _expanded_swin(network: keras.Model) -> keras.Model:
-    """Its embedding and its stages write configurations with classes in them, which none reads."""
+    """Expand Swin's embedding and stages: their configurations hold classes, which none reads."""
     embedding, images = network.patch_embedding, network.inputs[0]
     tokens = keras.layers.Reshape((-1, embedding.embed_dim))(embedding.proj(images))
     if embedding.norm:
@@ -95,7 +95,7 @@ def _expanded_dinov2(network: keras.Model) -> keras.Model:
 
 
 def _with_own_grid(embedding: Any, images: Any) -> Any:
-    """Calls a copy of DINOv2's embedding whose positions are for images of the size they have.
+    """Call a copy of DINOv2's embedding whose positions are for images of the size they have.
 
     What it saves are the positions for 518 px, to which it resizes what it has learned for another
     size, and back when they are loaded: both lose some.
@@ -111,7 +111,7 @@ def _with_own_grid(embedding: Any, images: Any) -> Any:
 
 
 def _again(layer: Any, name: str, *tensors: Any, **options: Any) -> Any:
-    """Calls a copy of a layer under another name: in a graph, names must differ."""
+    """Call a copy of a layer under another name: in a graph, names must differ."""
     mend_saving([layer])
     copy = type(layer).from_config({**layer.get_config(), "name": name})
     called = copy(*tensors, **options)
@@ -120,7 +120,7 @@ def _again(layer: Any, name: str, *tensors: Any, **options: Any) -> Any:
 
 
 def deepest(outputs: Any, images: Any, name: str) -> tuple[Any, tuple[str, ...]]:
-    """The output of a backbone that features are read of: of several maps the coarsest.
+    """Return the output of a backbone that features are read of: of several maps the coarsest.
 
     Args:
         outputs: one tensor, or a dict of feature maps (HGNetV2, RetinaNet).

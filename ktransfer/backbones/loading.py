@@ -33,7 +33,7 @@ def load_backbone(
     preprocessing: str = "auto",
     **options: Any,
 ) -> Backbone:
-    """Loads a network as a row of blocks, with its preprocessing inside.
+    """Load a network as a row of blocks, with its preprocessing inside.
 
     Args:
         name_or_model: A constructor of keras.applications ("MobileNetV2", upper and lower case
@@ -44,13 +44,13 @@ def load_backbone(
         weights: "imagenet" (downloaded by Keras once), the path of a `.weights.h5` or `.h5` file,
             "mini" (shipped with ktransfer, for MobileNetV2 with alpha 0.35), or None for random
             weights. A model of your own keeps the weights that it has; leave this out.
-        input_size: Height and width of the images in pixels; an int means a square. Defaults to the
+        input_size: height and width of the images in pixels; an int means a square. Defaults to the
             size that the weights were trained at.
-        preprocessing: Only for a model of your own, how RGB in [0, 255] must be scaled for it:
+        preprocessing: only for a model of your own, how RGB in [0, 255] must be scaled for it:
             "none" (it does that itself, or needs nothing), "tf" (to [-1, 1]), "caffe" (BGR minus
             ImageNet's mean) or "torch" (ImageNet's mean and deviation). "auto" takes what the
             model's structure proves, and refuses to guess.
-        **options: Options of the constructor, such as `alpha=0.35`.
+        **options: options of the constructor, such as `alpha=0.35`.
 
     Returns:
         The backbone. Its model takes RGB images in [0, 255], uint8 or float.
@@ -119,7 +119,7 @@ def _load_instance(
 def check_named(
     name: str, input_size: Any = None, *, preprocessing: str = "auto", **options: Any
 ) -> None:
-    """Raises what `load_backbone` raises of these arguments, as far as nothing need be built."""
+    """Raise what `load_backbone` raises of these arguments, as far as nothing need be built."""
     _check_preprocessing(name, preprocessing)
     size = _checked_size(input_size)
     if name.startswith(HUB_PREFIX):
@@ -129,7 +129,7 @@ def check_named(
 
 
 def restore_backbone(body: keras.Model, described: Mapping[str, Any]) -> Backbone:
-    """The backbone of a saved run.
+    """Return the backbone of a saved run.
 
     Args:
         body: the saved network, from images to features.
@@ -152,7 +152,7 @@ def restore_backbone(body: keras.Model, described: Mapping[str, Any]) -> Backbon
 
 
 def _copied(model: keras.Model) -> keras.Model:
-    """The same network with weights of its own: training must not reach the user's model."""
+    """Return the same network with weights of its own: training must not reach the user's model."""
     check_formats(model)
     mend_saving(model.layers)  # of a loaded run, say
     try:

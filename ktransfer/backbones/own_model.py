@@ -49,15 +49,15 @@ _TOP_STARTS = (
 def load_own_model(
     model: keras.Model, size: tuple[int, int] | None, preprocessing: str
 ) -> Backbone:
-    """Takes a functional or sequential model as a backbone.
+    """Take a functional or sequential model as a backbone.
 
     The backbone uses the model's own layers: give a copy of what must not be frozen or trained.
 
     Args:
         model: A model, passed by `check_graph`, from images `(batch, height, width, 3)` to a
             feature map, or with a classifier behind it, which is left out.
-        size: Height and width in pixels; the model's own by default.
-        preprocessing: How RGB in [0, 255] must be scaled for it, or "auto".
+        size: height and width in pixels; the model's own by default.
+        preprocessing: how RGB in [0, 255] must be scaled for it, or "auto".
 
     Returns:
         The backbone.
@@ -79,7 +79,7 @@ def load_own_model(
 
 
 def check_graph(model: keras.Model) -> None:
-    """Raises an `InputError` if `model` has no graph from one image to one output."""
+    """Raise an `InputError` if `model` has no graph from one image to one output."""
     if not is_nested(model):
         raise InputError(
             f"{model.name!r} is a {type(model).__name__} with a call() of its own: blocks can be "
@@ -148,7 +148,7 @@ def _known_mode(model: keras.Model) -> str | None:
 
 
 def _whole(model: keras.Model, size: tuple[int, int], mode: str) -> keras.Model:
-    """The model behind the preprocessing, for images of a fixed size."""
+    """Return the model behind the preprocessing, for images of a fixed size."""
     if mode == "none" and tuple(model.inputs[0].shape[1:3]) == size:
         return model
     images = keras.Input((*size, 3), name="images")
@@ -162,7 +162,7 @@ def _whole(model: keras.Model, size: tuple[int, int], mode: str) -> keras.Model:
 
 
 def _features(spans: Sequence[Span], name: str) -> Any:
-    """The last feature map, before a classifier if there is one."""
+    """Return the last feature map, before a classifier if there is one."""
     output = spans[-1].outputs[0]
     if len(output.shape) in (3, 4):
         return output

@@ -23,7 +23,7 @@ MODES = ("none", "tf", "caffe", "torch")
 
 
 def apply_preprocessing(mode: str, images: Any) -> Any:
-    """Scales RGB images in [0, 255] the way the weights of a family expect it.
+    """Scale RGB images in [0, 255] the way the weights of a family expect it.
 
     Args:
         mode: "tf" (to [-1, 1]), "caffe" (BGR, minus ImageNet's mean colour), "torch" (minus the
@@ -53,10 +53,10 @@ def apply_preprocessing(mode: str, images: Any) -> Any:
 
 
 def check_rgb_range(images: np.ndarray) -> None:
-    """Checks that a batch is RGB in [0, 255], as every backbone of this package expects it.
+    """Check that a batch is RGB in [0, 255], as every backbone of this package expects it.
 
     Args:
-        images: An array `(batch, height, width, 3)`, uint8 or float. An all-black batch passes, for
+        images: an array `(batch, height, width, 3)`, uint8 or float. An all-black batch passes, for
             it looks the same in every scale.
 
     Raises:

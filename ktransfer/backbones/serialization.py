@@ -28,7 +28,7 @@ _PLAIN = ("keras.src.layers.", "keras.src.ops.", "keras.src.models.")
 
 @contextlib.contextmanager
 def without_hub_warnings() -> Iterator[None]:
-    """Hides what Keras says of KerasHub's layers: nobody who loads them can do anything."""
+    """Hide what Keras says of KerasHub's layers: nobody who loads them can do anything."""
     with warnings.catch_warnings():
         # Many of them have no build().
         warnings.filterwarnings("ignore", message=r"`build\(\)` was called on layer")
@@ -38,7 +38,7 @@ def without_hub_warnings() -> Iterator[None]:
 
 
 def mend_saving(layers: Iterable[Any]) -> None:
-    """Makes the layers of KerasHub write configurations that their constructors can read.
+    """Make the layers of KerasHub write configurations that their constructors can read.
 
     Some write derived numbers that the constructor refuses (ViT, DeiT), leave out arguments that it
     was given (ViT, MiT, Swin), or fail (all of them keras-hub 0.32). KerasHub does not
@@ -71,11 +71,11 @@ def _save_positions(layer: Any, store: Any) -> None:
 
 
 def _no_build_config() -> None:
-    """What Keras leaves out of what it writes."""
+    """Say what Keras leaves out of what it writes."""
 
 
 def _readable_config(layer: Any) -> dict[str, Any]:
-    """What the layer writes, less what its constructor refuses, and what it was given besides."""
+    """Give what the layer writes without what its constructor refuses, and what it was given."""
     cls = type(layer)
     try:
         written = cls.get_config(layer)
@@ -88,7 +88,7 @@ def _readable_config(layer: Any) -> dict[str, Any]:
 
 
 def _given(layer: Any) -> dict[str, Any]:
-    """What its constructor was given, as far as that can be told afterwards."""
+    """Say what its constructor was given, as far as that can be told afterwards."""
     # Keras keeps the arguments where all of them are plain; else most layers keep theirs by name.
     recorded = getattr(layer, "_auto_config", None)
     if recorded is not None:
@@ -104,7 +104,7 @@ def _given(layer: Any) -> dict[str, Any]:
 
 
 def _parameters(cls: type) -> set[str]:
-    """All that a constructor takes, also what it hands on to those above it."""
+    """Return all that a constructor takes, also what it hands on to those above it."""
     found: set[str] = set()
     for each in cls.__mro__:
         if "__init__" not in vars(each):
@@ -122,7 +122,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def check_keeping(network: keras.Model, name: str) -> None:
-    """Proves that a network can be saved and read back, by its configuration alone.
+    """Prove that a network can be saved and read back, by its configuration alone.
 
     Args:
         network: functional.
@@ -167,7 +167,7 @@ def _prove(network: keras.Model) -> None:
 
 
 def without_values(config: str, most_bytes: float = math.inf) -> keras.Model | None:
-    """The network of a configuration, with weights that have a shape and take no memory.
+    """Return the network of a configuration, with weights that have a shape and take no memory.
 
     Args:
         config: what `serialize_keras_object` says of it, as JSON.
@@ -209,7 +209,7 @@ class _Shapes(keras.StatelessScope):
         self._left = most_bytes
 
     def get_current_value(self, variable: Any) -> Any:
-        """A value that was assigned; None: Keras draws one."""
+        """Return a value that was assigned; None: Keras draws one."""
         self.count([variable])
         return super().get_current_value(variable)
 
@@ -221,7 +221,7 @@ class _Shapes(keras.StatelessScope):
 
 
 def _has_own_layers(config: Any) -> bool:
-    """Whether some class of a configuration is registered by neither Keras nor KerasHub."""
+    """Tell whether some class of a configuration is registered by neither Keras nor KerasHub."""
     if isinstance(config, list):
         return any(map(_has_own_layers, config))
     if not isinstance(config, dict):

@@ -16,7 +16,7 @@ _Shape = tuple[int | None, ...]
 
 
 def trace_truly(network: keras.Model, images: Any) -> tuple[Any, tuple[Call, ...], tuple[Any, ...]]:
-    """Traces a network with the shapes that a forward pass has.
+    """Trace a network with the shapes that a forward pass has.
 
     SigLIP's embedding declares one token more than it returns (keras-hub 0.32). Whoever makes room
     for rows by what is declared finds out in the middle of a training.
@@ -49,7 +49,7 @@ def _always(shape: _Shape) -> Callable[[Any], _Shape]:
 
 
 def _first_misdeclared(images: Any, calls: Sequence[Call]) -> tuple[Call, _Shape] | None:
-    """The first call of a layer, not of Keras, that returns another shape than it declares."""
+    """Find the first call of a layer, not of Keras, that returns a shape it does not declare."""
     foreign = [
         call
         for call in calls

@@ -75,7 +75,7 @@ class Draft:
         return Entry(self.values, indices, record["about"])
 
     def _write(self, record: dict[str, Any], indices: np.ndarray) -> None:
-        """Everything on the disk, so that a power cut after the rename leaves a whole entry."""
+        """Flush everything, so that a power cut after the rename leaves a whole entry."""
         self.values.flush()  # type: ignore[attr-defined]
         self._file.truncate(math.prod(record["shape"]) * self.values.itemsize)
         (self._folder / INDICES_FILE).write_bytes(indices.tobytes())

@@ -50,7 +50,7 @@ class Entry:
 
 
 def new_record(key: str, shape: Any, dtype: Any, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What `entry.json` will say, still without checksums."""
+    """Say what `entry.json` will say, still without checksums."""
     try:
         name, sizes = np.dtype(dtype).name, [operator.index(size) for size in shape]
     except TypeError:
@@ -82,14 +82,14 @@ def _is_shape(sizes: Any) -> bool:
 
 
 def sealed(record: dict[str, Any]) -> bytes:
-    """The bytes of `entry.json`: the record with the checksum of its own text."""
+    """Return the bytes of `entry.json`: the record with the checksum of its own text."""
     text = json.dumps(record, sort_keys=True, indent=1, allow_nan=False)
     sealed = {**record, "record_crc32": zlib.crc32(text.encode("ascii"))}
     return json.dumps(sealed, sort_keys=True, indent=1, allow_nan=False).encode("ascii")
 
 
 def read_entry(folder: Path, key: str, most_bytes: float) -> Entry:
-    """The entry in a folder, every byte checked; values of more bytes are memory-mapped.
+    """Return the entry in a folder, every byte checked; values of more bytes are memory-mapped.
 
     Raises:
         DamageError: it is not what was stored under this key.
@@ -153,7 +153,7 @@ def _read_array(
 
 
 def _read_checked(file: io.FileIO, num_bytes: int, array: np.ndarray | None) -> int:
-    """The checksum of a file's bytes, which are read into `array` if there is one.
+    """Return the checksum of a file's bytes, which are read into `array` if there is one.
 
     Read, not mapped: a bad disk or a file cut short is then an error and not SIGBUS. CRC-32 (4.2
     GB/s where SHA-256 made 1.8 and BLAKE2b 0.9) finds every damage of up to 32 bits in a row and
@@ -173,7 +173,7 @@ def _read_checked(file: io.FileIO, num_bytes: int, array: np.ndarray | None) -> 
 
 
 def _open(path: Path) -> io.FileIO:
-    """A file of an entry, to read without a buffer; links and devices are not followed."""
+    """Return a file of an entry, to read without a buffer; links and devices are not followed."""
     try:
         if stat.S_ISREG(path.lstat().st_mode):
             return path.open("rb", buffering=0)

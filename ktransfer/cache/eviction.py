@@ -42,7 +42,7 @@ def mark_used(folder: Path) -> None:
 
 
 def size_mb(store: Path) -> float:
-    """The megabytes of all entries."""
+    """Return the megabytes of all entries."""
     return sum(size for _, _, size in entries_in(store)) / MB
 
 
@@ -56,7 +56,7 @@ def keep_to_limit(store: Path, limit_mb: float, *, keep: str) -> None:
 
 
 def make_room(store: Path, needed_mb: float) -> bool:
-    """Whether the disk has so many megabytes free, after evictions if it must be.
+    """Tell whether the disk has so many megabytes free, after evictions if it must be.
 
     If all entries together would not make the room, none is evicted.
     """

@@ -16,7 +16,7 @@ KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def content_key(**parts: Any) -> str:
-    """The key of what these parts decide: the SHA-256 of their canonical JSON, in hex.
+    """Return the key of what these parts decide: the SHA-256 of their canonical JSON, in hex.
 
     Args:
         parts: all that the values depend on, as plain data: None, booleans, finite numbers, text,
@@ -40,7 +40,7 @@ def content_key(**parts: Any) -> str:
 
 
 def check_key(key: str) -> str:
-    """The key itself; InputError if it is none."""
+    """Return the key itself; InputError if it is none."""
     if not isinstance(key, str) or not KEY.fullmatch(key):
         raise InputError(f"a cache key is 64 hexadecimal digits, from content_key; got {key!r}")
     return key

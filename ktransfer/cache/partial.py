@@ -21,7 +21,7 @@ _PARTIAL = re.compile(r"\.partial-[0-9a-f]{16}")
 
 
 def new_partial(folder: Path) -> tuple[Path, BinaryIO]:
-    """A new hidden folder and the locked file of values in it."""
+    """Return a new hidden folder and the locked file of values in it."""
     return locked_folder(folder, _PARTIAL_NAME, VALUES_FILE, 0o777)
 
 
@@ -63,7 +63,7 @@ def sweep(folder: Path) -> None:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether something lies there that is not a folder with nothing but files of ours in it."""
+    """Tell whether something lies there that is no folder of files of ours alone."""
     names = (VALUES_FILE, INDICES_FILE, RECORD_FILE)
     try:
         if not stat.S_ISDIR(path.lstat().st_mode):

@@ -37,7 +37,7 @@ def default_folder() -> Path:
 
 
 def megabytes(name: str, given: Any) -> float:
-    """What was given, as a number; InputError with its name if it is no number from 0."""
+    """Say what was given, as a number; InputError with its name if it is no number from 0."""
     try:
         number = float(given)
     except (TypeError, ValueError):
@@ -53,10 +53,10 @@ def budget_bytes(budget_mb: float) -> float:
 
 
 def existing(folder: Path) -> Path:
-    """The folder itself or the nearest one above it that exists."""
+    """Return the folder itself or the nearest one above it that exists."""
     return next(each for each in (folder, *folder.parents) if os.path.exists(each))
 
 
 def disk_free_mb(folder: Path) -> float:
-    """The megabytes the disk of an existing folder has free for this user."""
+    """Return the megabytes the disk of an existing folder has free for this user."""
     return shutil.disk_usage(folder).free / MB

@@ -81,7 +81,7 @@ class Store:
         self.remarks: list[str] = []
 
     def load(self, key: str, *, budget_mb: float) -> Entry | None:
-        """The entry of a key, every byte of it checked, or None if there is none.
+        """Return the entry of a key, every byte of it checked, or None if there is none.
 
         A damaged entry is deleted and counts as none; `remarks` says why. The entry is marked as
         used.
@@ -109,7 +109,7 @@ class Store:
         return entry
 
     def has(self, key: str) -> bool:
-        """Whether there is an entry of a key, whole or not; none of it is read.
+        """Tell whether there is an entry of a key, whole or not; none of it is read.
 
         Raises:
             InputError: `key` is no key.
@@ -200,7 +200,7 @@ class Store:
             remove(partial)  # no longer there after a commit
 
     def free_mb(self) -> float:
-        """The megabytes that `create` could take, at most the limit.
+        """Return the megabytes that `create` could take, at most the limit.
 
         They are what the disk has free and what evicting all entries would set free.
         """
@@ -225,7 +225,7 @@ class Store:
 
     @contextlib.contextmanager
     def _finishing(self, partial: Path, key: str, num_bytes: int) -> Iterator[None]:
-        """What the body makes whole is put in place after it."""
+        """Say what the body makes whole is put in place after it."""
         with self._explained(num_bytes):
             yield
             put_in_place(partial, self.folder / key)
@@ -276,7 +276,7 @@ class Store:
 
 
 def _identity(folder: Path) -> tuple[int, ...] | None:
-    """Tells an entry from another that takes its place; None where there is nothing."""
+    """Tell an entry from another that takes its place; None where there is nothing."""
     try:
         found = folder.lstat()
     except OSError:  # also where the store cannot be looked into; `create` says so

@@ -131,7 +131,7 @@ class Evaluation(Printed):
         yield Row("", (f"{mean:.1%} on average, {self.accuracy:.1%} as they are",))
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             **self.score.to_dict(),
             "part": self.part,
@@ -145,7 +145,7 @@ class Evaluation(Printed):
 
 
 def _rows(corruptions: Mapping[str, tuple[Score, ...]]) -> dict[str, list[dict[str, Any]]]:
-    """The figures of each strength, the weakest first, without their confusion matrices."""
+    """Return the figures of each strength, the weakest first, without their confusion matrices."""
     return {
         name: [
             {

@@ -20,7 +20,7 @@ def probabilities_of(
     *,
     on_progress: OnProgress,
 ) -> Probabilities:
-    """Class probabilities, the index of the image of each row, and the images that have none.
+    """Return probabilities, the index of the image of each row, and images that have none.
 
     Args:
         forward: from `compile_forward`, from images to probabilities.

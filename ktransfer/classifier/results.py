@@ -122,7 +122,10 @@ class FitResult(Printed):
         return any(stage.interrupted for stage in self.stages)
 
     def history_table(self, *, every: bool = False) -> str:
-        """The history as text, the kept epoch marked; `every` epoch, or a long one thinned."""
+        """Write the history as text, the kept epoch marked.
+
+        `every` epoch, or a long one thinned.
+        """
         rows = [{**row, "epoch": number} for number, row in enumerate(self.history, 1)]
         return history_table(rows, self.best_epoch or None, every=every)
 
@@ -191,7 +194,7 @@ class FitResult(Printed):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON: the fields of `ktransfer train --json`."""
+        """Return the same as plain data, ready for JSON: the fields of `ktransfer train --json`."""
         return {
             "val_accuracy": self.val_accuracy,
             "val_interval": list(self.validation.interval),
@@ -229,7 +232,7 @@ class FitResult(Printed):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FitResult:
-        """The reverse of `to_dict`.
+        """Return the reverse of `to_dict`.
 
         Raises:
             KeyError, TypeError, ValueError: a field is missing, or is not what it should be.

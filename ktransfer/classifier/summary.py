@@ -50,7 +50,7 @@ class Summary(PrintedLines):
 def summary_of(
     blocks: Sequence[tuple[str, int, int]], num_parameters: int, num_of_head: int
 ) -> Summary:
-    """The summary of a model.
+    """Return the summary of a model.
 
     Args:
         blocks: as in `Classifier`.

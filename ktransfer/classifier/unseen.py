@@ -33,7 +33,7 @@ class Apart:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON; notes are left to the evaluation."""
+        """Return the same as plain data, ready for JSON; notes are left to the evaluation."""
         return {
             "seen_in_training": self.seen_in_training,
             "seen_in_validation": self.seen_in_validation,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from ktransfer.files.formulas import cell_of, path_cell
 from ktransfer.files.writing import aside
-from ktransfer.show.formulas import cell_of, path_cell
 
 if TYPE_CHECKING:
     from ktransfer.serving import Predictions

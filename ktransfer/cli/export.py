@@ -80,7 +80,7 @@ def export(
 def _check(
     run: str, out: str, format_name: str | None, opset: int, options: dict[str, Any]
 ) -> None:
-    """Raises the error of `export` for all that can be seen before the run is loaded."""
+    """Raise the error of `export` for all that can be seen before the run is loaded."""
     from ktransfer.export import Request, check_calibration, check_images
     from ktransfer.runs.record import read_record
 

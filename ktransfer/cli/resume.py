@@ -22,7 +22,7 @@ from ktransfer.errors import InputError, RunError
 
 
 def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Checked options of the tuner and the data, for a later run in another folder."""
+    """Keep checked options and the data, for a later run in another folder."""
     check_backbone(options["backbone"])
     own = checked_weights(options["weights"])
     return {
@@ -34,7 +34,7 @@ def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def command_to_resume(command: dict[str, Any], data: str | None, folder: str) -> dict[str, Any]:
-    """A command that was noted, checked, with the data where it is now.
+    """Return a command that was noted, checked, with the data where it is now.
 
     Raises:
         RunError: what every command says is missing, or of another kind.
@@ -64,7 +64,7 @@ def command_to_resume(command: dict[str, Any], data: str | None, folder: str) ->
 
 
 def check_only_resume(context: click.Context) -> None:
-    """Refuses options beside --resume, which takes all of them from the run."""
+    """Refuse options beside --resume, which takes all of them from the run."""
     given = [
         each.opts[0]
         for each in context.command.params
@@ -84,7 +84,7 @@ def resumable(
     *,
     resumed: bool = False,
 ) -> Iterator[None]:
-    """Leaves nothing of work that could not begin; says how to go on with what did.
+    """Leave nothing of work that could not begin; says how to go on with what did.
 
     Args:
         command: its name.
@@ -106,7 +106,7 @@ def resumable(
 
 
 def _absolute(data: str) -> str:
-    """A path from the root, for a later run in another folder; a TFDS name as it is."""
+    """Return a path from the root, for a later run in another folder; a TFDS name as it is."""
     from ktransfer.data.reading.layout import TFDS_PREFIX
 
     return data if data.startswith(TFDS_PREFIX) else os.path.abspath(data)

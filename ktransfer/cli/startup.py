@@ -41,7 +41,7 @@ _CHATTER = re.compile(
 
 
 def elapsed() -> float:
-    """Seconds since the program began."""
+    """Return seconds since the program began."""
     return time.perf_counter() - _STARTED
 
 
@@ -52,7 +52,7 @@ def at_work(
     *,
     quiet: bool = False,
 ) -> Iterator[None]:
-    """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
+    """Import what is slow, and keeps standard output for results: Keras reports downloads."""
     from ktransfer.errors.keras import check_keras
     from ktransfer.show.progress import working
     from ktransfer.show.timing import timed
@@ -69,7 +69,7 @@ def at_work(
 def classifier_of(
     run: str, seconds: dict[str, float], *, quiet: bool = False
 ) -> Iterator[Classifier]:
-    """A saved run, for commands that do not train it."""
+    """Load a saved run, for commands that do not train it."""
     with at_work(seconds, "ktransfer.classifier.classifier", quiet=quiet):
         from ktransfer.classifier import Classifier
         from ktransfer.show.timing import timed

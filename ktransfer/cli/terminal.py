@@ -16,7 +16,7 @@ from ktransfer.show.results import Bold, Figure, Row, width
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """One line of ASCII: bytes of file names that are not UTF-8 are escaped, NaN is null."""
+    """Return one line of ASCII: bytes of file names that are not UTF-8 are escaped, NaN is null."""
     click.echo(json.dumps(_finite(data), allow_nan=False))
 
 
@@ -61,7 +61,7 @@ def show_lines(lines: Iterable[str]) -> None:
 
 
 def print_row(label: str, text: str) -> None:
-    """A paragraph behind a label."""
+    """Return a paragraph behind a label."""
     show([Row(label, (text,))])
 
 
@@ -77,13 +77,13 @@ def print_next(*commands: Sequence[str]) -> None:
 
 
 def print_note(text: str) -> None:
-    """A paragraph."""
+    """Return a paragraph."""
     for line in textwrap.wrap(printable(text), width()):
         echo(line)
 
 
 def heading(text: str) -> None:
-    """A line in bold, apart from what stands above."""
+    """Return a line in bold, apart from what stands above."""
     echo()
     echo(Bold(text))
 

@@ -19,7 +19,7 @@ _DRAWING = "SVG image"  # which no source reads, and which the library draws its
 def check_not_read(
     target: str | os.PathLike[str], what: str, *images: Any, models: Iterable[str] = ()
 ) -> None:
-    """Raises an `InputError` if a file to be written is one that is read.
+    """Raise an `InputError` if a file to be written is one that is read.
 
     It is one under every name that leads to it: another spelling of its path, a link, a second
     name of the same file. What is not there yet costs nothing, be the sources ever so large.
@@ -54,7 +54,7 @@ def _refuse(target: str | os.PathLike[str], what: str, path: str) -> NoReturn:
 
 
 def _whole(path: str) -> Iterator[str]:
-    """A file, or all files of a folder."""
+    """Yield a file, or all files of a folder."""
     if not os.path.isdir(path):
         yield path
     for folder, _, names in os.walk(path):
@@ -69,7 +69,7 @@ def _is_same(path: str, state: os.stat_result) -> bool:
 
 
 def _is_image(path: str) -> bool:
-    """Whether it may be an image; of what cannot be told it is taken to be one."""
+    """Tell whether it may be an image; of what cannot be told it is taken to be one."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(512)

@@ -28,22 +28,22 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What an image is called in messages."""
+        """Say what an image is called in messages."""
 
     def kind(self, index: int) -> str:
         """Who decodes an image, "tensorflow" or "pillow"; "pixels" where it is held as such."""
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of an encoded image; a `ChangedError` if `digests` has seen others."""
+        """Return the bytes of an encoded image; a `ChangedError` if `digests` has seen others."""
 
     def changed(self, index: int) -> str | None:
-        """How an image differs from what `digests` saw, in words; None if it does not."""
+        """Say how an image differs from what `digests` saw, in words; None if it does not."""
 
     def full_size(self, index: int) -> np.ndarray:
-        """An image as it is, uint8 `(height, width, 3)`."""
+        """Return an image as it is, uint8 `(height, width, 3)`."""
 
     def fault(self, index: int) -> str | None:
-        """Why an image cannot be decoded, in words; None if it can."""
+        """Say why an image cannot be decoded, in words; None if it can."""
 
     def digests(self) -> np.ndarray:
         """Of each image's content and how it is read, uint8 `(n, 16)`."""
@@ -82,7 +82,7 @@ class Part:
         raise InputError(f"the {self.name} part has no files: its images come from memory")
 
     def select(self, indices: Iterable[int]) -> Part:
-        """The part made of the images at `indices`, in that order."""
+        """Return the part made of the images at `indices`, in that order."""
         chosen = np.asarray(indices if isinstance(indices, np.ndarray) else list(indices), np.int64)
         return Part(self.name, self.images.select(chosen), self.labels[chosen])
 
@@ -92,11 +92,11 @@ class Part:
         return self.images.value_range
 
     def with_range(self, value_range: ValueRange | None) -> Part:
-        """The same part, read by another `value_range`."""
+        """Return the same part, read by another `value_range`."""
         return replace(self, images=self.images.with_range(value_range))
 
     def fingerprint(self) -> str:
-        """Tells whether a part is made of the same images.
+        """Tell whether a part is made of the same images.
 
         Of files the SHA-256 of the sorted paths from the folder that all of them share, wherever it
         lies now; else of the images, in any order.
@@ -109,7 +109,7 @@ class Part:
         return hashlib.sha256(b"".join(hashed)).hexdigest()
 
     def content_digest(self) -> str:
-        """The SHA-256 of what the images hold and how they are read, in order; names do not count.
+        """Digest what the images hold and how they are read, in order; names do not count.
 
         It costs about as long as reading the files. One that cannot be read counts as empty.
         """
@@ -117,14 +117,14 @@ class Part:
 
 
 def contents_digest(parts: Sequence[Part]) -> str:
-    """The SHA-256 of what the images of some parts hold, together and in any order."""
+    """Return the SHA-256 of what the images of some parts hold, together and in any order."""
     every = np.concatenate([part.images.digests() for part in parts])
     order = np.lexsort(every.T[::-1])
     return hashlib.sha256(every[order].tobytes()).hexdigest()
 
 
 def joined(parts: Sequence[Part]) -> Part:
-    """All images of several parts of one kind, one part after the other."""
+    """Return all images of several parts of one kind, one part after the other."""
     labels = np.concatenate([part.labels for part in parts])
     held = [part.images for part in parts if not isinstance(part.images, ImageFiles)]
     if len(held) == len(parts):
@@ -169,7 +169,7 @@ class Splits:
         return self.train.value_range
 
     def with_parts(self, parts: Sequence[Part], failed: Sequence[Skipped]) -> Splits:
-        """The same with other `parts` (in the order of `parts`) and more files skipped."""
+        """Return the same with other `parts` (in the order of `parts`) and more files skipped."""
         train, validation, *test = parts
         return replace(
             self,

@@ -49,7 +49,10 @@ class Demo:
     seconds: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON: the result's fields and what follows it."""
+        """Return the same as plain data, ready for JSON.
+
+        The result's fields and what follows it.
+        """
         return {
             **self.result.to_dict(),
             "generated": True,
@@ -65,7 +68,7 @@ def draw_flowers(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Draws pictures of five species of flowers into class folders.
+    """Draw pictures of five species of flowers into class folders.
 
     Args:
         folder: made if it does not exist.
@@ -109,7 +112,7 @@ def draw_flowers(
 
 
 def draw_demo_photos(folder: Path, *, share: float = 1.0) -> Path:
-    """Draws `train/`, `val/` and `test/`, each from a seed of its own.
+    """Draw `train/`, `val/` and `test/`, each from a seed of its own.
 
     Args:
         folder: made if it does not exist.
@@ -121,7 +124,7 @@ def draw_demo_photos(folder: Path, *, share: float = 1.0) -> Path:
 
 
 def train_on(photos: Path, *, verbose: bool = True) -> Demo:
-    """Trains on the drawn pictures as anybody would, and looks at those held back.
+    """Train on the drawn pictures as anybody would, and looks at those held back.
 
     Args:
         photos: from `draw_demo_photos`.

@@ -37,7 +37,7 @@ _BROWN = (84, 52, 26)
 
 
 def draw_flower_picture(species: str, size: tuple[int, int], random: Generator) -> Image.Image:
-    """One picture of a species.
+    """Return one picture of a species.
 
     Args:
         species: one of `SPECIES`.
@@ -61,7 +61,7 @@ def draw_flower_picture(species: str, size: tuple[int, int], random: Generator) 
 
 
 def _places(count: int, random: Generator) -> list[tuple[np.ndarray, float]]:
-    """Centres in shares of the picture and radii in shares of its shorter side, far ones first."""
+    """Centre in shares of the picture and radii in shares of its shorter side, far ones first."""
     if count == 1:
         return [(random.uniform(0.38, 0.62, 2), random.uniform(0.38, 0.49))]
     order = random.permutation(4)[:count]
@@ -164,7 +164,7 @@ def _bluebell(pen: Pen) -> None:
 
 
 def _bell(pen: Pen, top: np.ndarray, length: float, lean: float, colour: Colour) -> None:
-    """A hanging tube with six curled tips, of which three are seen."""
+    """Return a hanging tube with six curled tips, of which three are seen."""
     down = np.array([0.0, 0.12, 0.45, 0.8, 1.0, 0.9, 1.02, 0.9, 1.0, 0.8, 0.45, 0.12])
     across = np.array([0.1, 0.22, 0.27, 0.33, 0.52, 0.17, 0.0, -0.17, -0.52, -0.33, -0.27, -0.22])
     for share, light in ((1.0, 0.72), (0.86, 1.0), (0.42, 1.13)):
@@ -189,7 +189,7 @@ def _ring(
 
 
 def _seeds(pen: Pen, radius: float, colour: Colour, count: int) -> None:
-    """A disc of florets, in the spiral of Vogel 1979 (doi 10.1016/0025-5564(79)90080-4)."""
+    """Return a disc of florets, in the spiral of Vogel 1979 (doi 10.1016/0025-5564(79)90080-4)."""
     pen.dot(np.array([0.0, 0.02]), radius * 1.04, colour * 0.62)
     pen.dot(np.zeros(2), radius, colour * 0.85)
     index = np.arange(count) + 0.5
@@ -201,7 +201,7 @@ def _seeds(pen: Pen, radius: float, colour: Colour, count: int) -> None:
 
 
 def _stem(pen: Pen, thickness: float = 0.07, start: float = 0.0) -> None:
-    """A stem downwards out of the picture, with a leaf at times; pictures from above show none."""
+    """Paint a stem out of the picture, with a leaf at times; from above there is none."""
     random = pen.random
     if start == 0.0 and random.random() < 0.3:
         return

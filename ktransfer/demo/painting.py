@@ -28,22 +28,22 @@ class Pen:
     tilt: float = 1.0
 
     def polygon(self, points: np.ndarray, colour: Colour) -> None:
-        """Fills the polygon with corners `points`, `(n, 2)`."""
+        """Fill the polygon with corners `points`, `(n, 2)`."""
         self.draw.polygon(self._placed(points), fill=_fill(colour))
 
     def line(self, points: np.ndarray, colour: Colour, width: float) -> None:
-        """Draws a line of a width in flower radii."""
+        """Draw a line of a width in flower radii."""
         pixels = max(1, round(width * self.radius))
         self.draw.line(self._placed(points), fill=_fill(colour), width=pixels, joint="curve")
 
     def dot(self, centre: np.ndarray, radius: float, colour: Colour) -> None:
-        """Fills a circle, which the tilt makes an ellipse."""
+        """Fill a circle, which the tilt makes an ellipse."""
         self.polygon(centre + radius * _CIRCLE, colour)
 
     def petal(
         self, angle: float, start: float, outline: np.ndarray, colour: Colour, edge: float = 0.8
     ) -> None:
-        """Fills a petal that lies along the x axis, turned by `angle`; darker where it begins."""
+        """Fill a petal that lies along the x axis, turned by `angle`; darker where it begins."""
         shade = self.random.uniform(0.9, 1.06)
         for share, light in ((1.0, edge), (0.96, 1.0), (0.7, 0.93), (0.4, 0.84)):
             # The same outline, shorter and narrower: a shadow at the edge, then towards the base.
@@ -56,7 +56,10 @@ class Pen:
 
 
 def outline_of(length: float, width: float, *, widest: float, point: float) -> np.ndarray:
-    """A petal's contour along the x axis, `(n, 2)`: pointed for `point` near 1, round below."""
+    """Return a petal's contour along the x axis, `(n, 2)`.
+
+    Pointed for `point` near 1, round below.
+    """
     along = np.linspace(0, 1, 16)
     half = width / 2 * np.sin(np.pi * along ** (np.log(0.5) / np.log(widest))).clip(0) ** point
     there, back = np.stack([along, half], 1), np.stack([along, -half], 1)[::-1]
@@ -64,18 +67,18 @@ def outline_of(length: float, width: float, *, widest: float, point: float) -> n
 
 
 def direction(angles: np.ndarray) -> np.ndarray:
-    """Unit vectors, `(n, 2)`."""
+    """Return unit vectors, `(n, 2)`."""
     return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 def rotated(points: np.ndarray, angle: float) -> np.ndarray:
-    """The points `(n, 2)` turned about the origin."""
+    """Return the points `(n, 2)` turned about the origin."""
     cos, sin = np.cos(angle), np.sin(angle)
     return points @ np.array([[cos, sin], [-sin, cos]])
 
 
 def colour_of(random: Generator, choices: Sequence[tuple[int, int, int]]) -> Colour:
-    """One of the colours, a little off."""
+    """Return one of the colours, a little off."""
     base = np.array(choices[int(random.integers(len(choices)))], np.float64)
     return base * random.uniform(0.85, 1.08) + random.normal(0, 6, 3)
 

@@ -14,13 +14,13 @@ MOST_IMAGES = 10_000
 
 
 def check_name(check: str) -> None:
-    """Raises an `InputError` unless `check` is `"auto"` or `"off"`."""
+    """Raise an `InputError` unless `check` is `"auto"` or `"off"`."""
     if check not in CHECKS:
         raise unknown_name("check", str(check), CHECKS)
 
 
 def preflight(splits: Splits, check: str = "auto", *, verbose: int = True) -> tuple[Finding, ...]:
-    """What is wrong with images that are about to be trained on.
+    """Say what is wrong with images that are about to be trained on.
 
     Args:
         splits: the images, divided as they will be used.

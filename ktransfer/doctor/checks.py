@@ -21,7 +21,7 @@ from ktransfer.doctor.unusable import unusable_findings
 def check_all(
     subject: Subject, records: np.ndarray, faults: Mapping[int, str], same: Sameness
 ) -> list[Finding]:
-    """All findings, in no order.
+    """Return all findings, in no order.
 
     Args:
         subject: the images.

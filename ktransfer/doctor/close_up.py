@@ -18,7 +18,9 @@ from ktransfer.doctor.inspection import opened, upright
 
 
 def close_ups_of(images: ImageFiles | HeldImages) -> Callable[[np.ndarray], np.ndarray]:
-    """What decodes some of the images, in threads: it did so before, so that none is a surprise.
+    """Say what decodes some of the images, in threads.
+
+    It did so before, so that none is a surprise.
 
     Returns:
         A function from positions `(n,)` to what `closer.agreements` compares: uint8

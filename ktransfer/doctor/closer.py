@@ -45,7 +45,7 @@ _STIFFNESS = 100.0
 
 
 def agreements(images: np.ndarray, pairs: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """How well pairs agree, float32 `(n,)`: 1 for the same pixels, 0 for nothing in common.
+    """Say how well pairs agree, float32 `(n,)`: 1 for the same pixels, 0 for nothing in common.
 
     Args:
         images: grey, uint8 `(m, CLOSE_PX, CLOSE_PX)`.
@@ -83,7 +83,7 @@ def _halved(images: np.ndarray) -> np.ndarray:
 
 
 def _cut(images: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """What is left of each without its edges, stretched to the same size."""
+    """Say what is left of each without its edges, stretched to the same size."""
     rows = _stretched(images, crops[:, 0], crops[:, 1])
     columns = _stretched(rows.transpose(0, 2, 1), crops[:, 2], crops[:, 3])
     return columns.transpose(0, 2, 1)
@@ -121,7 +121,7 @@ def _step(one: np.ndarray, other: np.ndarray, crops: np.ndarray) -> np.ndarray:
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The mean over all places where either shows something; 1 where there are none."""
+    """Return the mean over all places where either shows something; 1 where there are none."""
     mean_one, mean_other = _around(one), _around(other)
     variance_one = np.maximum(_around(one * one) - mean_one**2, 0)
     variance_other = np.maximum(_around(other * other) - mean_other**2, 0)
@@ -134,7 +134,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _around(images: np.ndarray) -> np.ndarray:
-    """The mean around each of some places, which are not at the edges."""
+    """Return the mean around each of some places, which are not at the edges."""
     windows = _windows(images.shape[1])
     return np.matmul(windows, images @ windows.T)
 

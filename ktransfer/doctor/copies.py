@@ -15,7 +15,7 @@ BYTES, SIGHT = "same bytes", "near duplicates"
 
 
 def copy_findings(subject: Subject, same: Sameness) -> Iterator[Finding]:
-    """One group may be in several findings: for each of its sins."""
+    """Yield one group may be in several findings: for each of its sins."""
     yield from _leaks(subject, same)
     yield from _contradictions(subject, same)
     if same.near:
@@ -41,12 +41,12 @@ def copy_findings(subject: Subject, same: Sameness) -> Iterator[Finding]:
 
 
 def leaking(subject: Subject, same: Sameness) -> list[np.ndarray]:
-    """Groups that lie in two parts."""
+    """Find groups that lie in two parts."""
     return [group for group in same.groups if len(np.unique(subject.part[group])) > 1]
 
 
 def contradicting(subject: Subject, same: Sameness) -> list[np.ndarray]:
-    """Groups that have two labels."""
+    """Find groups that have two labels."""
     return [group for group in same.groups if len(np.unique(subject.label[group])) > 1]
 
 
@@ -97,7 +97,7 @@ def _contradictions(subject: Subject, same: Sameness) -> Iterator[Finding]:
 
 
 def _severity(how: Sequence[str]) -> str:
-    """The same bytes are certain; what only looks the same is for people to judge."""
+    """Return the same bytes are certain; what only looks the same is for people to judge."""
     return "error" if BYTES in how else "warning"
 
 
@@ -106,7 +106,7 @@ def _parts(subject: Subject, group: np.ndarray) -> str:
 
 
 def _how(same: Sameness, sides: np.ndarray, group: np.ndarray) -> str:
-    """Whether the same bytes lie on two sides, or only what looks the same."""
+    """Tell whether the same bytes lie on two sides, or only what looks the same."""
     pairs = set(zip(same.content[group].tolist(), sides[group].tolist(), strict=True))
     contents = [content for content, _ in pairs]
     return BYTES if len(set(contents)) < len(contents) else SIGHT

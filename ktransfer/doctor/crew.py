@@ -37,7 +37,7 @@ def inspect_all(
     progress: Callable[[int, int], None] = lambda done, of: None,
     value_range: ValueRange | None = None,
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Inspects every file.
+    """Inspect every file.
 
     Args:
         paths: regular files.
@@ -105,7 +105,7 @@ def inspect_in_threads(
 def in_threads(
     decode: Callable[[Item, Callable[[], None]], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
-    """What becomes of each item, in order; decoded in threads of this process.
+    """Say what becomes of each item, in order; decoded in threads of this process.
 
     Args:
         decode: gets an item, and what it calls before it decodes a big image.
@@ -142,7 +142,7 @@ class _Watched:
     def inspect(
         self, paths: Sequence[str], chunk: range, note: Callable[[int, bytes | str], None]
     ) -> None:
-        """Has all of a chunk looked at; the rest of it anew after a file that ended the process."""
+        """Have a chunk looked at; what is left of it anew after a file that ended the process."""
         rest = list(chunk)
         while rest:
             worker = self._worker = self._worker or self._start()
@@ -159,7 +159,7 @@ class _Watched:
                 self.close()
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         if self._worker is not None:
             self._worker.close()
             self._worker = None

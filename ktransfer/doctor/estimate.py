@@ -22,7 +22,7 @@ _SAMPLE = 16
 
 
 def estimate(subject: Subject, records: np.ndarray) -> Iterator[Finding]:
-    """A forecast for MobileNetV2, from decoding some of these images at full size."""
+    """Yield a forecast for MobileNetV2, from decoding some of these images at full size."""
     seen = np.flatnonzero(records["seen"])
     per_image_s = _decoding_s(subject, records, seen)
     if per_image_s is None:
@@ -54,7 +54,10 @@ def estimate(subject: Subject, records: np.ndarray) -> Iterator[Finding]:
 
 
 def _decoding_s(subject: Subject, records: np.ndarray, seen: np.ndarray) -> float | None:
-    """Seconds to decode an image at full size, the mean over a sample; None without images."""
+    """Return seconds to decode an image at full size, the mean over a sample.
+
+    None without images.
+    """
     pixels = records["width"][seen].astype(np.int64) * records["height"][seen]
     usual = seen[pixels <= BIG_PIXELS]
     if not len(usual) or not isinstance(subject.files, ImageFiles):

@@ -21,7 +21,7 @@ _NO_DIFFERENCE = 0.01
 
 
 def copies_among(pairs: np.ndarray, differences: np.ndarray, num_images: int) -> np.ndarray:
-    """Which of the pairs that are alike from afar are copies, bool `(n,)`.
+    """Say which of the pairs that are alike from afar are copies, bool `(n,)`.
 
     How alike images are that are not the same depends on the set: X-rays of one patient differ as
     little as photos do that were coloured anew. So where many pairs are alike and no clear copies,
@@ -51,7 +51,7 @@ def _much_less(differences: np.ndarray) -> float:
 
 
 def _chains(pairs: np.ndarray) -> Iterator[np.ndarray]:
-    """The images of each connected group in which nobody agrees with all others."""
+    """Yield the images of each connected group in which nobody agrees with all others."""
     numbers = defaultdict(list)
     home = {each: at for at, group in enumerate(components(pairs.tolist())) for each in group}
     for at, (one, _) in enumerate(pairs.tolist()):
@@ -63,7 +63,7 @@ def _chains(pairs: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def around_centres(pairs: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Groups that hold all pairs, each sorted; every member agrees with one of its group.
+    """Group all pairs, each group sorted; every member agrees with one of its group.
 
     An image may be in several, where those that it agrees with do not agree with one another.
 
@@ -81,7 +81,7 @@ def around_centres(pairs: Sequence[Sequence[int]]) -> list[list[int]]:
 
 
 def _of_one(joined: Iterable[int], agrees: dict[int, set[int]]) -> Iterator[list[int]]:
-    """The groups of a connected one: each time around the one that agrees with most."""
+    """Yield the groups of a connected one: each time around the one that agrees with most."""
     left = {each: set(agrees[each]) for each in joined}
     while left:
         centre = max(left, key=lambda each: len(left[each]))
@@ -94,7 +94,7 @@ def _of_one(joined: Iterable[int], agrees: dict[int, set[int]]) -> Iterator[list
 
 
 def components(pairs: Iterable[Sequence[int]]) -> list[list[int]]:
-    """The groups that pairs join, each sorted.
+    """Return the groups that pairs join, each sorted.
 
     Example:
         >>> components([(1, 2), (5, 6), (2, 3)])

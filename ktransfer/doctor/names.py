@@ -64,7 +64,7 @@ def _lying(subject: Subject) -> Iterator[Finding]:
 
 
 def _oddness(path: str, root: str | None) -> str | None:
-    """What is odd about a name below the root, in words; None if nothing is."""
+    """Say what is odd about a name below the root, in words; None if nothing is."""
     # Only below the root: where a data set lies is not its fault.
     name = os.path.relpath(path, root) if root else path
     if any(each != each.strip(" ") for each in name.split(os.sep)):

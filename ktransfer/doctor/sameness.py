@@ -41,7 +41,7 @@ class Sameness:
 def find_same(
     records: np.ndarray, *, near: bool = True, closer: Callable[[np.ndarray], np.ndarray]
 ) -> Sameness:
-    """Finds images that are the same.
+    """Find images that are the same.
 
     Args:
         records: `RECORD` `(n,)`.
@@ -83,7 +83,7 @@ def _agreeing(
 
 
 def _blocks(pairs: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Where blocks of pairs begin and end whose images fit in memory."""
+    """Say where blocks of pairs begin and end whose images fit in memory."""
     if len(np.unique(pairs)) <= _MOST_IMAGES:
         yield 0, len(pairs)
         return

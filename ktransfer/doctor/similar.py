@@ -65,7 +65,7 @@ class Similar(NamedTuple):
 
 
 def near_pairs(hashes: np.ndarray, thumbnails: np.ndarray) -> Similar:
-    """Finds near duplicates.
+    """Find near duplicates.
 
     The time grows with the square of the number of images, 3 s for each thousand million pairs.
 
@@ -142,7 +142,7 @@ def _worth_it(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _blocks(pairs: np.ndarray) -> Iterator[np.ndarray]:
-    """The pairs in blocks of at most about 2,000 images each, whose crops fit in memory."""
+    """Yield the pairs in blocks of at most about 2,000 images each, whose crops fit in memory."""
     if len(np.unique(pairs)) <= 2 * _BLOCK:
         yield pairs
         return
@@ -190,7 +190,7 @@ def _agree(
 
 
 def _detail(images: np.ndarray) -> np.ndarray:
-    """Each pixel less the mean of the window around it, without the outermost pixels."""
+    """Return each pixel less the mean of the window around it, without the outermost pixels."""
     smooth = _resampled(images, _WINDOW_MEAN, _WINDOW_MEAN)
     return (images - smooth)[:, 1:-1, 1:-1]
 
@@ -223,7 +223,10 @@ def _crop_matrix(low: float, high: float) -> np.ndarray:
 
 
 def _window_mean() -> np.ndarray:
-    """The mean over the window around each pixel of a row; the ends are repeated beyond it."""
+    """Return the mean over the window around each pixel of a row.
+
+    The ends are repeated beyond it.
+    """
     size, reach = THUMBNAIL_PX, _DETAIL_WINDOW // 2
     matrix = np.zeros((size, size), np.float32)
     for at in range(size):

@@ -57,20 +57,20 @@ class Subject:
         return len(self.files)
 
     def paths(self, indices: Sequence[int] | np.ndarray) -> tuple[str, ...]:
-        """The paths of some images."""
+        """Return the paths of some images."""
         return tuple(self.files.name(int(index)) for index in indices)
 
     def measured_as(self, value_range: ValueRange) -> Subject:
-        """The same, read by a range that was measured."""
+        """Return the same, read by a range that was measured."""
         return replace(self, files=self.files.with_range(value_range), measured=True)
 
     def all_paths(self) -> Iterator[str]:
-        """The paths of all images and of all that was skipped."""
+        """Yield the paths of all images and of all that was skipped."""
         yield from (self.files.name(index) for index in range(len(self)))
         yield from (each.path for each in self.skipped)
 
     def place(self, part: str, name: str) -> str:
-        """The folder of a class in a part, or its name where there are no folders."""
+        """Return the folder of a class in a part, or its name where there are no folders."""
         return self.places.get((part, name), name)
 
     def counts(self, usable: np.ndarray) -> dict[str, dict[str, int]]:
@@ -86,7 +86,7 @@ class Subject:
 
 
 def of_listing(listing: Listing) -> Subject:
-    """What a folder or a table holds."""
+    """Say what a folder or a table holds."""
     parts = tuple(listing.parts)
     classes = tuple(sorted({name for each in listing.parts.values() for name in each.by_class}))
     rows = [
@@ -125,7 +125,7 @@ def _joined(splits: Splits) -> ImageFiles | HeldImages:
 
 
 def of_splits(splits: Splits) -> Subject:
-    """What is about to be trained on, divided as it is."""
+    """Say what is about to be trained on, divided as it is."""
     lengths = [len(part) for part in splits.parts]
     return Subject(
         files=_joined(splits),

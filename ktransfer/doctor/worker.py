@@ -16,7 +16,7 @@ BIG = b"big"
 
 
 def main(read_end: int, write_end: int) -> None:
-    """Answers paths and the `value_range` to read them by with a look and a fault for each path.
+    """Answer paths and the `value_range` to read them by with a look and a fault for each path.
 
     The bytes of a look are followed by the fault, if there is one.
     """

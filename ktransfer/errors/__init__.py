@@ -23,7 +23,7 @@ class DownloadError(InputError):
 
 
 def near_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The `count` known names most like `name`, best first; case does not matter."""
+    """Return the `count` known names most like `name`, best first; case does not matter."""
     by_folded = {each.casefold(): each for each in known}
     # cutoff 0: the nearest names are shown even for a far miss; an empty hint helps nobody.
     folded = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.0)
@@ -31,13 +31,13 @@ def near_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str]) -> InputError:
-    """The error for a `name` that is none of `known`, with the three nearest names."""
+    """Return the error for a `name` that is none of `known`, with the three nearest names."""
     nearest = ", ".join(near_names(name, known))
     return InputError(f"unknown {kind} {name!r}: did you mean {nearest}?")
 
 
 def check_pixel_range(low: float, high: float, integers: bool) -> None:
-    """Raises an `InputError` if images are not RGB in [0, 255], or evidently scaled already.
+    """Raise an `InputError` if images are not RGB in [0, 255], or evidently scaled already.
 
     Args:
         low: the smallest value.

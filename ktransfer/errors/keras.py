@@ -21,7 +21,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def keras_fault() -> InputError | None:
-    """What `check_keras` raises; None if it raises nothing."""
+    """Say what `check_keras` raises; None if it raises nothing."""
     try:
         check_keras()
     except InputError as error:
@@ -30,7 +30,7 @@ def keras_fault() -> InputError | None:
 
 
 def check_keras() -> None:
-    """Raises an `InputError` if Keras cannot be imported here, or runs on what we do not.
+    """Raise an `InputError` if Keras cannot be imported here, or runs on what we do not.
 
     Without importing it: so it is said at once, in one line.
     """
@@ -59,7 +59,7 @@ def _check_backend(name: Any, said: str) -> None:
 
 
 def _settings_file() -> Path:
-    """Where Keras looks for its settings."""
+    """Say where Keras looks for its settings."""
     home = os.path.expanduser("~")
     folder = os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
     folder = os.environ.get("KERAS_HOME", folder)

@@ -68,12 +68,12 @@ class Agreement:
     model_ms_per_image: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Agreement:
-        """The reverse of `to_dict`."""
+        """Return the reverse of `to_dict`."""
         return cls(**{each.name: data[each.name] for each in fields(cls)})
 
 
@@ -104,7 +104,7 @@ class Expected:
             yield (image if small else resize_on_host(image, self.input_size))[np.newaxis]
 
     def in_full(self) -> np.ndarray:
-        """The images as most other programs decode them, of the network's size."""
+        """Return the images as most other programs decode them, of the network's size."""
         rows = range(len(self.part))
         return _fit((self.part.images.full_size(row) for row in rows), self.input_size)
 
@@ -186,7 +186,10 @@ def compare(
 
 
 def _resized(part: Part, row: int, input_size: tuple[int, int]) -> np.ndarray | None:
-    """An image at the network's size; None where Pillow cannot read what TensorFlow has read."""
+    """Return an image at the network's size.
+
+    None where Pillow cannot read what TensorFlow has read.
+    """
     try:
         part.images.full_size(row)
         return resize_on_host(decode_on_host(part.images, row, input_size), input_size)
@@ -199,12 +202,12 @@ def _fit(images: Iterable[np.ndarray], input_size: tuple[int, int]) -> np.ndarra
 
 
 def batches(images: np.ndarray) -> Iterator[np.ndarray]:
-    """The images, `BATCH_SIZE` at a time."""
+    """Return the images, `BATCH_SIZE` at a time."""
     return (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
 
 
 def _timed_rows(predict: Predict, several: Iterable[np.ndarray]) -> tuple[np.ndarray, float]:
-    """All probabilities, and the seconds of the calls; the first, which compiles, is made twice."""
+    """Return all probabilities and the seconds of calls; the first, which compiles, runs twice."""
     rows: list[np.ndarray] = []
     seconds = 0.0
     for images in several:

@@ -29,7 +29,7 @@ _HOW = (
 
 
 def calibration_images(classifier: Classifier, calibration: Any) -> np.ndarray:
-    """A sample of at most `MOST_IMAGES` images, as many of each class as there are.
+    """Return a sample of at most `MOST_IMAGES` images, as many of each class as there are.
 
     Args:
         classifier: whose export is to be quantised.
@@ -56,7 +56,7 @@ def calibration_images(classifier: Classifier, calibration: Any) -> np.ndarray:
 
 
 def check_calibration(calibration: Any, record: Mapping[str, Any]) -> None:
-    """Raises the `InputError` of `calibration_images` for a loaded model, without TensorFlow."""
+    """Raise the `InputError` of `calibration_images` for a loaded model, without TensorFlow."""
     if calibration is None:
         recorded_source(record, InputError, _HOW)
 

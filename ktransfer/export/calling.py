@@ -11,7 +11,7 @@ _PILLOW = "from PIL import Image, ImageOps"
 
 
 def example(name: str, format: str, input_size: tuple[int, int]) -> list[str]:
-    """The lines: imports, then five that classify `photo.jpg`.
+    """Return the lines: imports, then five that classify `photo.jpg`.
 
     Args:
         name: of the file or folder.
@@ -24,7 +24,7 @@ def example(name: str, format: str, input_size: tuple[int, int]) -> list[str]:
 
 
 def packages(format: str) -> str:
-    """What is to be installed for it."""
+    """Say what is to be installed for it."""
     return {
         "onnx": "onnxruntime pillow",
         "litert": "ai-edge-litert pillow",

@@ -25,7 +25,7 @@ _MOST_CLASSES = 12
 
 
 def write_card(classifier: Classifier, export: ExportResult, metadata: Mapping[str, Any]) -> str:
-    """The card of an export.
+    """Return the card of an export.
 
     Args:
         classifier: the model and what is known of it.
@@ -190,7 +190,7 @@ def _data(classifier: Classifier, metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _seen(learnt: Mapping[str, Any]) -> str:
-    """Which images say nothing about how good it is."""
+    """Say which images say nothing about how good it is."""
     seen = f"{learnt['train']:,} trained on, {learnt['validation']:,} chosen by"
     if not learnt["digests"]:
         return (

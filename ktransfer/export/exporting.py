@@ -166,7 +166,7 @@ def _moves(request: Request, written: Path) -> tuple[dict[Path, Path], list[Path
 def _wanted(
     classifier: Classifier, request: Request, compared: ComparisonImages
 ) -> tuple[Expected, tuple[str, ...]]:
-    """What the export must say, and notes."""
+    """Say what the export must say, and notes."""
     wanted = expected(
         classifier.forward, compared.part, compared.probabilities, classifier.input_size
     )
@@ -186,7 +186,7 @@ def _compared(
 def _in_float32(
     model: keras.Model, wanted: Expected, notes: tuple[str, ...]
 ) -> tuple[Expected, tuple[str, ...]]:
-    """What a model of mixed precision would say in float32, in which it is exported."""
+    """Say what a model of mixed precision would say in float32, in which it is exported."""
     other = {layer.compute_dtype for layer in model._flatten_layers()} - {"float32"}
     if not other:
         return wanted, notes

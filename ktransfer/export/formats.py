@@ -55,7 +55,7 @@ FORMATS = {
 
 
 def choose_format(path: str | os.PathLike[str], name: str | None = None) -> Format:
-    """The format that is named, or else the one that the path's ending says.
+    """Return the format that is named, or else the one that the path's ending says.
 
     Raises:
         InputError: it is unknown, or the ending is that of another one.
@@ -81,7 +81,7 @@ def choose_format(path: str | os.PathLike[str], name: str | None = None) -> Form
 
 
 def check_extra(chosen: Format) -> None:
-    """Raises an `InputError` that says what to install where something is missing."""
+    """Raise an `InputError` that says what to install where something is missing."""
     missing = [name for name in chosen.modules if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
@@ -91,7 +91,7 @@ def check_extra(chosen: Format) -> None:
 
 
 def check_opset(opset: int) -> None:
-    """Raises an `InputError` if it is no opset that is written."""
+    """Raise an `InputError` if it is no opset that is written."""
     if isinstance(opset, bool) or not isinstance(opset, int) or opset not in OPSETS:
         raise InputError(
             f"opset must be a whole number from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}"
@@ -99,7 +99,7 @@ def check_opset(opset: int) -> None:
 
 
 def card_path(path: str | os.PathLike[str]) -> Path:
-    """Where the model card of an export lies: `NAME.card.md` beside it."""
+    """Say where the model card of an export lies: `NAME.card.md` beside it."""
     target = Path(path)
     return target.with_name(f"{target.name}.card.md")
 
@@ -112,7 +112,7 @@ def check_target(
     images: Any = (),
     models: Sequence[str] = (),
 ) -> Path:
-    """The path; nothing is made.
+    """Return the path; nothing is made.
 
     Args:
         path: of the file or folder.
@@ -194,7 +194,7 @@ class Request:
         images: Any = (),
         models: Sequence[str] = (),
     ) -> Request:
-        """Everything that can be found wrong before any slow work; TensorFlow is not needed.
+        """Return everything that can be found wrong before any slow work; TensorFlow is not needed.
 
         Raises:
             InputError: the format, the opset or the quantisation is unknown, they do not go

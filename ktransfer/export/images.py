@@ -75,7 +75,7 @@ def images_to_compare(
 
 
 def check_images(validation: Any, record: Mapping[str, Any]) -> None:
-    """Raises the `RunError` of `images_to_compare` for a loaded model, without TensorFlow."""
+    """Raise the `RunError` of `images_to_compare` for a loaded model, without TensorFlow."""
     if validation is None:
         recorded_source(record, RunError, _HOW)
 
@@ -110,7 +110,7 @@ def _of_record(
 
 
 def recorded_source(record: Mapping[str, Any], error: type[InputError], how: str) -> str:
-    """The source of the training's images, as `read_data` takes it.
+    """Return the source of the training's images, as `read_data` takes it.
 
     Args:
         record: of `runs.seen.record_of`.

@@ -19,7 +19,9 @@ def text(words: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> list[str]:
-    """A table whose last columns, `numbers` of them, are set to the right; cells are escaped.
+    """Return a table whose last columns, `numbers` of them, are set to the right.
+
+    Cells are escaped.
 
     It is aligned in the source, too, for those who read it there.
     """
@@ -41,10 +43,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 
 
 
 def bullets(lines: Iterable[str]) -> list[str]:
-    """A list; its lines are Markdown already."""
+    """Return a list; its lines are Markdown already."""
     return [f"- {each}" for each in lines]
 
 
 def code(lines: Iterable[str], language: str) -> list[str]:
-    """A block of code."""
+    """Return a block of code."""
     return [f"```{language}", *lines, "```"]

@@ -30,7 +30,7 @@ def metadata_of(
     sealed: bool = False,
     value_range: ValueRange | None = None,
 ) -> dict[str, Any]:
-    """The metadata, as plain data.
+    """Return the metadata, as plain data.
 
     Args:
         class_names: one for each column of the probabilities.
@@ -64,7 +64,7 @@ def metadata_of(
 
 
 def _described(learnt: Learnt | None) -> dict[str, Any] | None:
-    """How many images it learnt from, and which, unless these are too many to carry along."""
+    """Say how many images it learnt from, and which, unless these are too many to carry along."""
     if learnt is None:
         return None
     train, validation = len(learnt.train), len(learnt.validation)
@@ -74,5 +74,5 @@ def _described(learnt: Learnt | None) -> dict[str, Any] | None:
 
 
 def as_json(metadata: dict[str, Any]) -> str:
-    """One line of ASCII, so that bytes of a class name that are not UTF-8 survive any format."""
+    """Write one line of ASCII, so that class names that are not UTF-8 survive any format."""
     return json.dumps(metadata)

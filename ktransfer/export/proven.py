@@ -7,7 +7,7 @@ from ktransfer.export.result import ExportResult
 
 
 def how_it_agrees(export: ExportResult) -> list[str]:
-    """How far the export predicts the same as the model, in lines of Markdown."""
+    """Say how far the export predicts the same as the model, in lines of Markdown."""
     found = export.agreement
     rows = [
         ["the same class", f"{found.top1_agreement:.1%}"],
@@ -42,7 +42,7 @@ def how_it_agrees(export: ExportResult) -> list[str]:
 
 
 def what_it_cost(export: ExportResult) -> list[str]:
-    """What quantisation cost and brought, in lines of Markdown; none without it."""
+    """Say what quantisation cost and brought, in lines of Markdown; none without it."""
     judged, found = export.quantised, export.agreement
     if judged is None:
         return []

@@ -26,7 +26,7 @@ _ROUNDING = 1e-9
 
 
 def check_quantise(format: str, opset: int, quantise: str | None, max_loss: float) -> None:
-    """Raises an `InputError` if the quantisation is unknown, or does not suit the format.
+    """Raise an `InputError` if the quantisation is unknown, or does not suit the format.
 
     Args:
         format: name of the format.
@@ -80,12 +80,12 @@ class Quantised:
     float32: Agreement
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**own, "float32": self.float32.to_dict()}
 
     def sentence(self, found: Agreement) -> str:
-        """What was lost, in words."""
+        """Say what was lost, in words."""
         allowed = f"at most {100 * self.max_loss:.3g} points may be lost"
         if self.max_loss == 0.01:
             allowed = "at most 1 point may be lost"

@@ -64,7 +64,7 @@ class ExportResult(Printed):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
             **own,
@@ -79,7 +79,7 @@ class ExportResult(Printed):
         }
 
     def rows(self) -> list[tuple[str, str]]:
-        """What is printed: a label and a sentence each."""
+        """Say what is printed: a label and a sentence each."""
         found = self.agreement
         height, width = self.input_size
         takes = "any size" if self.any_size else f"{height} x {width} pixels only"
@@ -119,5 +119,5 @@ class ExportResult(Printed):
         return rows
 
     def printed(self) -> Iterator[Row]:
-        """Where the export lies, and how it was proven."""
+        """Say where the export lies, and how it was proven."""
         return (Row(label, (text,)) for label, text in self.rows())

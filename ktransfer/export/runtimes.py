@@ -14,7 +14,7 @@ from ktransfer.serving.session import Session
 
 
 def load_export(path: Path, name: str) -> Predict:
-    """A function from uint8 images `(batch, height, width, 3)` to float32 `(batch, classes)`.
+    """Load a function from uint8 `(batch, height, width, 3)` to float32 `(batch, classes)`.
 
     Args:
         path: of the export.

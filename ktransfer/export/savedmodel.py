@@ -60,7 +60,7 @@ def write_savedmodel(
 
 
 def replacing(written: Path, target: Path) -> tuple[dict[Path, Path], list[Path]]:
-    """What `put_in_place` is to do for a SavedModel to take the place of an earlier one.
+    """Say what `put_in_place` is to do for a SavedModel to take the place of an earlier one.
 
     A folder with nothing else in it is replaced as a whole. In one with notes or a `.git` these
     stay as they are: the files of the model are replaced one by one.

@@ -16,7 +16,7 @@ INPUT_NAME, OUTPUT_NAME = "images", "probabilities"
 
 
 def servable(model: keras.Model, input_size: tuple[int, int]) -> Any:
-    """The model with the resizing in front of it, as one function of TensorFlow.
+    """Return the model with the resizing in front of it, as one function of TensorFlow.
 
     It computes in inference mode and in float32, whatever precision the model was trained in.
 
@@ -42,7 +42,7 @@ def servable(model: keras.Model, input_size: tuple[int, int]) -> Any:
 
 
 def resized(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """The same pixels as `data.crop_and_resize`, by operations that other runtimes have.
+    """Return the same pixels as `data.crop_and_resize`, by operations that other runtimes have.
 
     There are no branches in it, and no operator for resizing: runtimes differ in theirs by the last
     bit, which rounding makes a whole grey level.
@@ -73,7 +73,7 @@ def _swapped(images: tf.Tensor) -> tf.Tensor:
 
 
 def _sums(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """The sum of each `factor` rows; of one row it is the row."""
+    """Return the sum of each `factor` rows; of one row it is the row."""
     rows, columns = tf.shape(images)[1] // factor, tf.shape(images)[2]
     strips = tf.reshape(images, tf.stack([-1, factor, columns * 3]))
     return tf.reshape(tf.reduce_sum(strips, axis=1), tf.stack([-1, rows, columns, 3]))

@@ -16,7 +16,7 @@ from ktransfer.files.writing import flush_to_disk
 
 @contextlib.contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """A folder on the file system of `target` to work in; it is gone after the `with` block.
+    """Make a folder on the file system of `target`; it is gone after the `with` block.
 
     Folders above `target` that are missing are made, and unmade where nothing came of them.
 

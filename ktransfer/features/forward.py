@@ -59,7 +59,7 @@ class Features:
 
 @own_settings()
 def compile_forward(model: keras.Model) -> Forward:
-    """A fast inference function of a network whose weights will not change.
+    """Return a fast inference function of a network whose weights will not change.
 
     The weights are copied into the traced program as constants: a constant can be folded (batch
     norm into the convolutions before it), which made MobileNetV2 about a fifth faster on a CPU than
@@ -249,7 +249,7 @@ def allocate(
     budget_mb: float = DEFAULT_BUDGET_MB,
     directory: str | os.PathLike[str] | None = None,
 ) -> np.ndarray:
-    """An array in memory, or mapped from an unnamed file when it is over the budget.
+    """Return an array in memory, or mapped from an unnamed file when it is over the budget.
 
     Raises:
         NoSpaceError: it does not fit on the disk.

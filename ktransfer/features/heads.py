@@ -13,7 +13,7 @@ POOLINGS = ("avg", "max", "avgmax", "token")
 
 @own_settings()
 def pool(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
-    """The feature vector of a backbone's output.
+    """Return the feature vector of a backbone's output.
 
     Args:
         tensor: `(batch, height, width, channels)` of a convolutional backbone, `(batch, tokens,
@@ -72,7 +72,7 @@ def check_pooling(pooling: str, backbone: Backbone) -> None:
 def build_classifier(
     num_features: int, num_classes: int, *, dropout: float = 0.0, seed: int = 0
 ) -> keras.Model:
-    """A head without its pooling: optional dropout and a dense layer, features to logits.
+    """Return a head without its pooling: optional dropout and a dense layer, features to logits.
 
     The dense layer starts at zero: the loss is convex, and random weights would only add noise to
     it.

@@ -75,7 +75,7 @@ class Network:
         return self.backbone.blocks[: self.num_blocks]
 
     def cut_of(self, unfreeze: int) -> int:
-        """How many first blocks are frozen where `unfreeze` last ones train."""
+        """Say how many first blocks are frozen where `unfreeze` last ones train."""
         return self.num_blocks - unfreeze
 
     def prefix(self, cut: int) -> keras.Model:
@@ -91,14 +91,16 @@ class Network:
         return keras.Model(rows, bridge(_unpacked(rows, tensors)))
 
     def row_shape(self, cut: int) -> tuple[int, ...]:
-        """The shape of a row at a cut, without the batch."""
+        """Return the shape of a row at a cut, without the batch."""
         tensors = self._tensors_at(cut)
         if len(tensors) == 1:
             return tuple(tensors[0].shape[1:])
         return (sum(math.prod(each.shape[1:]) for each in tensors),)
 
     def trainee(self, cut: int, *, dropout: float, cached: bool, start: int = 0) -> keras.Model:
-        """The model of a stage: from rows at a cut to logits, or from images past a frozen prefix.
+        """Return the model of a stage.
+
+        From rows at a cut to logits, or from images past a frozen prefix.
 
         Args:
             cut: how many first blocks the stage leaves frozen.
@@ -133,7 +135,7 @@ class Network:
         self.feature_scale, self.feature_offset = scale, offset
 
     def _weights_on_features(self) -> list[np.ndarray]:
-        """The head's kernel and bias for features as they are."""
+        """Return the head's kernel and bias for features as they are."""
         kernel, bias = self.head.get_weights()
         return [kernel * _column(self.feature_scale), bias + _sum_of(self.feature_offset, kernel)]
 
@@ -142,12 +144,12 @@ class Network:
         self.head.set_weights([each / np.float32(temperature) for each in self.head.get_weights()])
 
     def variables_from(self, cut: int) -> list[Any]:
-        """The weights of the blocks behind a cut, then those of the head."""
+        """Return the weights of the blocks behind a cut, then those of the head."""
         layers = [layer for block in self.blocks[cut:] for layer in block.layers]
         return [weight for layer in (*layers, self.head) for weight in layer.weights]
 
     def rows_digest(self, cut: int, known: dict[int, str] | None = None) -> str:
-        """Tells whether rows at a cut would be the same: the structure, and the weights now.
+        """Tell whether rows at a cut would be the same: the structure, and the weights now.
 
         Args:
             cut: as in `row_shape`.
@@ -172,7 +174,10 @@ class Network:
         return _packed(self._tensors_at(cut))
 
     def _tensors_at(self, cut: int) -> list[Any]:
-        """The tensors of the graph that rows at a cut are: all that is needed to go on from it."""
+        """Return the tensors of the graph that rows at a cut are.
+
+        All that is needed to go on from it.
+        """
         if cut == 0:
             return [self.backbone.model.inputs[0]]
         if cut == self.num_blocks:
@@ -184,7 +189,7 @@ class Network:
         return list(tensors.values())
 
     def _rows_as_input(self, cut: int) -> tuple[Any, list[Any]]:
-        """A new input of rows, and the tensors of the graph that these rows are."""
+        """Return a new input of rows, and the tensors of the graph that these rows are."""
         return keras.Input(self.row_shape(cut), name="rows"), self._tensors_at(cut)
 
     def _suffix(self, cut: int, dropout: float) -> keras.Model:
@@ -218,14 +223,14 @@ class _Frozen(keras.layers.Layer):
         self.network = network
 
     def call(self, images: Any) -> Any:
-        """What the network says of the images."""
+        """Say what the network says of the images."""
         return self.network(images, training=False)
 
 
 def body(
     backbone: Backbone, num_blocks: int, *, features: str = "last", pooling: str = "avg"
 ) -> keras.Model:
-    """The first blocks, from images to what the head reads of them, before it is pooled.
+    """Return the first blocks, from images to what the head reads of them, before it is pooled.
 
     Other features than "last" come from all blocks, and pooled: `(batch, features)`.
     """
@@ -271,12 +276,12 @@ def _python_seed(seed: int) -> Iterator[None]:
 
 
 def _column(scale: np.ndarray | float) -> np.ndarray:
-    """A factor for each row of a kernel, or one for all."""
+    """Return a factor for each row of a kernel, or one for all."""
     return np.reshape(np.float32(scale), (-1, 1))
 
 
 def _sum_of(offset: np.ndarray | float, kernel: np.ndarray) -> np.ndarray:
-    """What an offset of the features adds to the logits."""
+    """Say what an offset of the features adds to the logits."""
     return np.broadcast_to(np.float32(offset), kernel.shape[:1]) @ kernel
 
 
@@ -296,7 +301,7 @@ def _packed(tensors: Sequence[Any]) -> Any:
 
 
 def _unpacked(rows: Any, tensors: Sequence[Any]) -> Any:
-    """The tensors that rows are made of: the reverse of `_packed`."""
+    """Return the tensors that rows are made of: the reverse of `_packed`."""
     if len(tensors) == 1:
         return rows
     found, start = [], 0
@@ -312,7 +317,7 @@ _NO_STRUCTURE = ("build_config", "trainable")
 
 
 def _nameless(config: Any) -> Any:
-    """A model's configuration without the names that Keras makes up, which differ by process."""
+    """Strip a model's configuration of names that Keras makes up: they differ by process."""
     names: dict[str, str] = {}
     for number, layer in enumerate(config["layers"]):
         names[layer["name"]] = f"#{number}"

@@ -25,11 +25,11 @@ class ReadableParts:
         self._indices: dict[str, np.ndarray] = {}
 
     def part(self, name: str) -> Part:
-        """A part without the images that are known to be unreadable."""
+        """Return a part without the images that are known to be unreadable."""
         return _named(self.splits, name)
 
     def indices(self, name: str) -> np.ndarray | None:
-        """The positions of the readable images in the whole part; None: they are not yet known."""
+        """Return the positions of readable images in the whole part; None: not yet known."""
         return self._indices.get(name)
 
     def narrow(self, name: str, indices: np.ndarray) -> None:
@@ -50,7 +50,7 @@ class ReadableParts:
         self.splits = self.splits.with_parts(list(parts.values()), failed)
 
     def why_incomplete(self, name: str, indices: np.ndarray, size: tuple[int, int]) -> str:
-        """What is wrong with rows of these images alone: others of the part can be read; or "".
+        """Say what is wrong with rows of these images alone: others of the part can be read; or "".
 
         Args:
             name: of the part.

@@ -22,7 +22,10 @@ class RowTarget:
     def of(
         cls, draft: Draft | None, shape: tuple[int, ...], dtype: str, *, budget_mb: float
     ) -> RowTarget:
-        """The array of an entry of the store; None: one that is kept for this process only."""
+        """Return the array of an entry of the store.
+
+        None: one that is kept for this process only.
+        """
         if draft is None:
             held = allocate(shape, dtype, budget_mb=budget_mb)
             return cls(held, lambda rows, indices: rows)

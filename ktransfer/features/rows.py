@@ -124,7 +124,7 @@ class RowSource:
             self._digests = outer
 
     def rows(self, part_name: str, cut: int, views: Views = PLAIN) -> Rows:
-        """The rows of a part at a cut.
+        """Return the rows of a part at a cut.
 
         Args:
             part_name: "train", "validation" or "test".
@@ -156,12 +156,12 @@ class RowSource:
                 yield rows
 
     def has(self, part_name: str, cut: int) -> bool:
-        """Whether the rows of a part at a cut were computed before, here or in an earlier run."""
+        """Tell whether the rows of a part at a cut were computed, here or in an earlier run."""
         asked, key = (part_name, cut, PLAIN), self._key(part_name, cut, PLAIN)
         return self._holds(asked, key) or (self._store is not None and self._store.has(key))
 
     def narrowed(self, network: Network) -> RowSource:
-        """The same images for a network whose head reads the first of these features, or others.
+        """Give the same images to a network whose head reads the first of these features.
 
         Rows behind all blocks are the first columns of the rows here, and not computed again.
 
@@ -183,7 +183,7 @@ class RowSource:
         return source
 
     def seconds_per_image(self, cut: int) -> float:
-        """How long the blocks before a cut take for an image; black ones do."""
+        """Say how long the blocks before a cut take for an image; black ones do."""
         if self._wider and cut == self.network.num_blocks:
             return self._wider.seconds_per_image(cut)
         forward = self.forward(0, cut)
@@ -194,7 +194,7 @@ class RowSource:
         return (time.perf_counter() - started) / _TRIED
 
     def sources(self, part_name: str, augmentation: str) -> Rows:
-        """The images that an augmentation begins with, uint8; larger ones where it crops."""
+        """Return the images that an augmentation begins with, uint8; larger ones where it crops."""
         size = source_size(augmentation, self.network.backbone.input_size)
         if size == self.network.backbone.input_size:
             return self.rows(part_name, 0)
@@ -330,7 +330,7 @@ class RowSource:
         return values
 
     def _read_size(self, cut: int, views: Views) -> tuple[int, int]:
-        """The size at which the files are decoded for some rows."""
+        """Return the size at which the files are decoded for some rows."""
         if cut == 0:
             height, width, _ = self._stored_shape(cut, views)
             return height, width
@@ -360,7 +360,7 @@ class RowSource:
         return dataset, self.forward(before, cut)
 
     def _nearest(self, part_name: str, cut: int, views: Views) -> int | None:
-        """The last cut before `cut` at which rows are held and still true, or are to be kept."""
+        """Find the last cut before `cut` at which rows are held and true, or are to be kept."""
         # Only of what is held: to digest a hundred layers for every cut would take seconds.
         asked = [(at, (part_name, at, views)) for at in range(cut - 1, -1, -1)]
         held = ((at, each) for at, each in asked if each in self._held)
@@ -372,7 +372,7 @@ class RowSource:
         return asked in self._held and self._held[asked][0] == key
 
     def forward(self, cut: int, later_cut: int) -> Forward:
-        """The network between two cuts, compiled with its weights as they are now."""
+        """Return the network between two cuts, compiled with its weights as they are now."""
         key = f"{cut} to {self.network.rows_digest(later_cut, self._digests)}"
         if key not in self._forwards:
             if len(self._forwards) > len(self._kept_cuts):

@@ -42,7 +42,7 @@ class Tap:
 
 
 def taps_of(backbone: Backbone, features: str, pooling: str = "avg") -> tuple[Tap, ...]:
-    """Where the head of a feature set reads a backbone, in order.
+    """Say where the head of a feature set reads a backbone, in order.
 
     "last" is the end of the last block. "all_blocks" adds the ends of the others. The inner places
     are what the last convolution or dense layer behind another operation of its block reads: in
@@ -70,7 +70,7 @@ def taps_of(backbone: Backbone, features: str, pooling: str = "avg") -> tuple[Ta
 
 
 def concatenated(taps: Sequence[Tap]) -> Any:
-    """What some taps say, side by side: `(batch, features)`."""
+    """Say what some taps say, side by side: `(batch, features)`."""
     if len(taps) == 1:
         return taps[0].tensor
     return keras.layers.Concatenate()([tap.tensor for tap in taps])

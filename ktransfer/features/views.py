@@ -32,7 +32,7 @@ class Views:
 
     @classmethod
     def of_images(cls, size: tuple[int, int]) -> Views:
-        """The images themselves, at another size than the network's: what augmentation crops."""
+        """Return the images themselves, at the size that augmentation crops from."""
         return cls(f"source {size[0]}x{size[1]}")
 
     @property
@@ -48,7 +48,7 @@ PLAIN = Views()
 
 
 def render_views(augmentation: str, seed: int, size: tuple[int, int]) -> Render:
-    """A function that makes views of what `RowSource.sources` gives, for `data.batches.rows`."""
+    """Make a function that views what `RowSource.sources` gives, for `data.batches.rows`."""
     return lambda image, row, view: augment(image, view_seed(seed, row, view), augmentation, size)
 
 
@@ -75,7 +75,7 @@ def view_batches(images: Rows, views: Views, size: tuple[int, int]) -> tf.data.D
 
 
 def mix_classes(num_classes: int) -> Mix:
-    """A function that mixes batches of images and classes, for `data.batches.rows`."""
+    """Return a function that mixes batches of images and classes, for `data.batches.rows`."""
     import tensorflow as tf
 
     def mixed(

@@ -86,7 +86,9 @@ def _as_damage() -> Iterator[None]:
 
 
 def read_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file that was saved uncompressed; every byte is checked (CRC-32).
+    """Return the arrays of an `.npz` file that was saved uncompressed.
+
+    Every byte is checked (CRC-32).
 
     Raises:
         DamageError: it is damaged, or not of this kind. Nothing is unpickled.
@@ -212,7 +214,7 @@ def _check_class(config: dict[str, Any]) -> None:
 
 
 def _is_layer(name: str, module: str) -> bool:
-    """Whether a loaded module defines a layer of that name.
+    """Tell whether a loaded module defines a layer of that name.
 
     ConvNeXt and InceptionResNetV2 have layers of their own beside their constructors, which
     download.
@@ -256,7 +258,7 @@ def check_weights(file: BinaryIO) -> int:
 
 
 def _look_through(opened: Any, size: int) -> tuple[int, bool]:
-    """The bytes of all arrays, and whether Keras will read attributes that lie in a heap."""
+    """Return the bytes of all arrays, and whether Keras will read attributes that lie in a heap."""
     import h5py
 
     total, seen, waiting = 0, {h5py.h5o.get_info(opened.id).addr}, [opened]
@@ -287,7 +289,7 @@ def _has_heap(found: Any) -> bool:
 
 
 def _check_array(array: Any, name: str, size: int) -> int:
-    """The bytes of one array, if it is one that lies in this file."""
+    """Return the bytes of one array, if it is one that lies in this file."""
     import h5py
 
     if not isinstance(array, h5py.Dataset):

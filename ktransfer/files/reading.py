@@ -21,7 +21,7 @@ MOST_DEPTH = 60
 
 
 def open_plain(path: Path, *, follow_links: bool = False) -> BufferedReader:
-    """A plain file, open for reading.
+    """Return a plain file, open for reading.
 
     Args:
         path: the file.
@@ -57,7 +57,7 @@ def _check_kind(path: Path, found: os.stat_result) -> None:
 
 
 def read_plain(path: Path, *, most_mb: float, follow_links: bool = False) -> bytes:
-    """The bytes of a plain file.
+    """Return the bytes of a plain file.
 
     Args:
         path: the file.
@@ -79,13 +79,13 @@ def read_plain(path: Path, *, most_mb: float, follow_links: bool = False) -> byt
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a plain file, as hexadecimal digits."""
+    """Return the SHA-256 of a plain file, as hexadecimal digits."""
     with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path, *, most_mb: float, follow_links: bool = False) -> Any:
-    """What a JSON file says.
+    """Say what a JSON file says.
 
     Raises:
         RunError: as `read_plain`, or it is no JSON as `parse_json` takes it.
@@ -98,7 +98,7 @@ def read_json(path: Path, *, most_mb: float, follow_links: bool = False) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says. `NaN` and `Infinity` are taken: a loss may be so.
+    """Say what a JSON text says. `NaN` and `Infinity` are taken: a loss may be so.
 
     Raises:
         ValueError: it is no UTF-8 or no JSON, nests more than `MOST_DEPTH` deep, or has a number of
@@ -116,7 +116,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Raises a `ValueError` for plain data that nests more than `MOST_DEPTH` deep."""
+    """Raise a `ValueError` for plain data that nests more than `MOST_DEPTH` deep."""
     level = [value]
     for _ in range(MOST_DEPTH):
         level = [child for each in level for child in _children(each)]
@@ -131,7 +131,7 @@ def _children(value: Any) -> list[Any]:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a JSON object; of two with one name Python silently keeps the last."""
+    """Return the fields of a JSON object; of two with one name Python silently keeps the last."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:

@@ -16,12 +16,12 @@ _MOST_BITS = 1_023
 
 
 def with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with the tuples that JSON made lists of; what lies deeper stays as it is."""
+    """Return the same with the tuples that JSON made lists of; what lies deeper stays as it is."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def check_typed(value: Any, where: str) -> None:
-    """Raises an error unless every field of a dataclass is of its annotated type.
+    """Raise an error unless every field of a dataclass is of its annotated type.
 
     A whole number counts as a float, as JSON writes 1.0 by hand as 1; a bool counts as neither.
 

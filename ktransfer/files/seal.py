@@ -24,7 +24,7 @@ class BrokenSealError(ValueError):
 
 
 def seal(content: bytes) -> bytes:
-    """A serialised ONNX model with its seal.
+    """Return a serialised ONNX model with its seal.
 
     Example:
         >>> sealed = seal(b"model")
@@ -35,12 +35,12 @@ def seal(content: bytes) -> bytes:
 
 
 def is_sealed(content: bytes | memoryview) -> bool:
-    """Whether a file ends with a seal, be it whole or broken."""
+    """Tell whether a file ends with a seal, be it whole or broken."""
     return bytes(content[-SEAL_BYTES:-_DIGITS]) == _START
 
 
 def check_seal(content: bytes | memoryview) -> None:
-    """Raises a `BrokenSealError` if a file has no seal, or one of other bytes."""
+    """Raise a `BrokenSealError` if a file has no seal, or one of other bytes."""
     if not is_sealed(content):
         raise BrokenSealError("its end, with the checksum, is missing")
     body = memoryview(content)[:-SEAL_BYTES]

@@ -52,13 +52,13 @@ def familiarity_learnt(training: Training) -> Familiarity | None:
 
 
 def hindsight_of(advice: Advice, training: Training) -> tuple[str, ...]:
-    """Whether the advice was right, in sentences."""
+    """Tell whether the advice was right, in sentences."""
     stages = [Tried(each.unfreeze, each.val_accuracy, each.kept) for each in training.results]
     return hindsight(advice, stages, len(training.source.splits.validation))
 
 
 def _best_epoch(stage: StageResult) -> int | None:
-    """The epoch to judge a stage by: the one kept, or where none was, the best one."""
+    """Return the epoch to judge a stage by: the one kept, or where none was, the best one."""
     finite = [row for row in stage.history if math.isfinite(row["val_loss"] + row["loss"])]
     if stage.best_epoch or not finite:
         return stage.best_epoch or None
@@ -95,7 +95,7 @@ def _tuning(stages: Sequence[StageResult]) -> str:
 
 
 def values_by_variable(backbone: Backbone) -> dict[int, np.ndarray]:
-    """Copies of a backbone's weights, by the identity of the variable."""
+    """Copy of a backbone's weights, by the identity of the variable."""
     weights = backbone.model.weights
     return dict(zip(map(id, weights), values_of(weights), strict=True))
 
@@ -103,7 +103,7 @@ def values_by_variable(backbone: Backbone) -> dict[int, np.ndarray]:
 def movement_of(
     network: Network, before: dict[int, np.ndarray], blocks: Sequence[tuple[str, int, int]]
 ) -> dict[str, float]:
-    """How far each block that trained moved, as `FitResult.movement`."""
+    """Say how far each block that trained moved, as `FitResult.movement`."""
     moved = {}
     for block, (name, _, trained) in zip(network.blocks, blocks, strict=True):
         if trained:

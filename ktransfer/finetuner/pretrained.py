@@ -50,7 +50,7 @@ class Pretrained:
         _ = self.num_features
 
     def begin(self) -> Backbone:
-        """The backbone with the weights that it came with, whatever a training made of them."""
+        """Give the backbone the weights that it came with, whatever a training made of them."""
         weights = self.backbone.model.weights
         if self._weights is None:
             check_no_nan(self.backbone.model, self.backbone.name)
@@ -88,13 +88,13 @@ class Pretrained:
 
 
 def learnt_by(classifier: Classifier) -> Learnt | None:
-    """What the blocks of a classifier have learnt from; None: only its head was trained."""
+    """Say what the blocks of a classifier have learnt from; None: only its head was trained."""
     trained = any(trained for _, _, trained in classifier.blocks)
     return classifier.learnt if trained else None
 
 
 def backbone_of(classifier: Classifier) -> Backbone:
-    """The backbone in a classifier's model, with copies of the weights.
+    """Return the backbone in a classifier's model, with copies of the weights.
 
     Raises:
         RunError: there is none.
@@ -118,7 +118,7 @@ def backbone_of(classifier: Classifier) -> Backbone:
 
 
 def _output_of(model: keras.Model, operation: str) -> keras.KerasTensor:
-    """What the operation of that name says, in a loaded model."""
+    """Say what the operation of that name says, in a loaded model."""
     found = [each for each in model.operations if each.name == operation]
     if not found:
         raise RunError(f"it is damaged: its model has no operation {operation!r}")

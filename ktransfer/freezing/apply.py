@@ -32,10 +32,10 @@ class Freezing:
     """What `freeze` did.
 
     Attributes:
-        policy: The text of the policy.
-        batch_norm: What batch norm does in what is not frozen.
-        blocks: For each block its name, and how many of its numbers are frozen and trainable.
-        frozen_prefix: How many first blocks are frozen whole.
+        policy: the text of the policy.
+        batch_norm: what batch norm does in what is not frozen.
+        blocks: for each block its name, and how many of its numbers are frozen and trainable.
+        frozen_prefix: how many first blocks are frozen whole.
     """
 
     policy: str
@@ -54,7 +54,7 @@ class Freezing:
         return sum(trainable for _, _, trainable in self.blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -72,20 +72,20 @@ def freeze(
     batch_norm: str = "frozen",
     require_trainable: bool = False,
 ) -> Freezing:
-    """Freezes a part of a backbone, and unfreezes the rest, whatever was frozen before.
+    """Freeze a part of a backbone, and unfreezes the rest, whatever was frozen before.
 
     Every model that holds the backbone's layers changes with it: compile it afterwards (see above).
     In what is frozen, batch norm runs in inference mode and its statistics do not move; so does the
     preprocessing. Dropout of a frozen block stays at work in `fit`.
 
     Args:
-        backbone: The backbone.
+        backbone: the backbone.
         policy: A `Freeze`, or its text.
-        batch_norm: What batch norm does in what is not frozen. "frozen" (the default, for small
+        batch_norm: what batch norm does in what is not frozen. "frozen" (the default, for small
             data): it normalises by its moving statistics, and neither these nor gamma and beta
             move. "affine_only": it normalises by its moving statistics, and gamma and beta train.
             "train": it normalises by the batch, and everything moves.
-        require_trainable: Whether it is an error if nothing in the backbone is left to train.
+        require_trainable: whether it is an error if nothing in the backbone is left to train.
 
     Returns:
         What is frozen and trainable now.
@@ -122,7 +122,7 @@ def freeze(
 
 
 def count_by_block(backbone: Backbone) -> tuple[tuple[str, int, int], ...]:
-    """How many numbers of each block are frozen and trainable now, as Keras counts them.
+    """Say how many numbers of each block are frozen and trainable now, as Keras counts them.
 
     Returns:
         For each block its name, the frozen numbers (batch-norm statistics always among them), and
@@ -137,7 +137,7 @@ def count_by_block(backbone: Backbone) -> tuple[tuple[str, int, int], ...]:
 
 
 def frozen_prefix(backbone: Backbone) -> int:
-    """How many first blocks are frozen whole, their batch norm included.
+    """Say how many first blocks are frozen whole, their batch norm included.
 
     What comes out of them in inference does not change while the rest trains, so it may be cached.
     In `fit` their dropout (EfficientNet's) is still at work: cached features are those without it.
@@ -178,7 +178,7 @@ def _set_batch_norm(layer: Any, batch_norm: str) -> None:
 
 
 def _set_trainable(layer: Any, value: bool) -> None:
-    """Sets the flag of a layer, of all layers inside it, and of all their variables."""
+    """Set the flag of a layer, of all layers inside it, and of all their variables."""
     for each in walk(layer):
         # On the TensorFlow backend, setting a flag to what it is does nothing, also to what lies
         # inside (AutoTrackable.__setattr__ of TensorFlow 2.21). Where a layer and its insides
@@ -188,7 +188,7 @@ def _set_trainable(layer: Any, value: bool) -> None:
 
 
 def _flags(model: Any) -> list[tuple[Any, bool]]:
-    """Every flag in a model, what holds something before what it holds."""
+    """Return every flag in a model, what holds something before what it holds."""
     return [(each, each.trainable) for each in (*walk(model), *model.weights)]
 
 

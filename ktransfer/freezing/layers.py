@@ -20,7 +20,7 @@ from ktransfer.freezing.policies import BARE, Freeze
 
 
 def choose(policy: Freeze, backbone: Backbone) -> list[Any]:
-    """The layers to freeze; what lies inside them is meant with them."""
+    """Return the layers to freeze; what lies inside them is meant with them."""
     if policy.kind == "matching":
         return [layer for each in policy.argument for layer in _matching(each, backbone)]
     if policy.kind == "where":
@@ -82,7 +82,7 @@ def _matches(layer: Any, pattern: str) -> bool:
 
 
 def _outermost(layers: Iterable[Any], wanted: Callable[[Any], bool]) -> list[Any]:
-    """The layers that are wanted, and of the others what is wanted inside them."""
+    """Return the layers that are wanted, and of the others what is wanted inside them."""
     found: list[Any] = []
     for layer in layers:
         if layer.weights:
@@ -94,19 +94,19 @@ def _outermost(layers: Iterable[Any], wanted: Callable[[Any], bool]) -> list[Any
 
 
 def layers_of(blocks: Sequence[Block]) -> list[Any]:
-    """The layers of some blocks, in order."""
+    """Return the layers of some blocks, in order."""
     return [layer for block in blocks for layer in block.layers]
 
 
 def walk(layer: Any) -> Iterator[Any]:
-    """A layer and all that lies inside it, each behind what holds it."""
+    """Yield a layer and all that lies inside it, each behind what holds it."""
     yield layer
     for part in _parts(layer):
         yield from walk(part)
 
 
 def _parts(layer: Any) -> list[Any]:
-    """The layers directly inside a layer, each once.
+    """Return the layers directly inside a layer, each once.
 
     Keras tracks what is assigned to an attribute, but shows it only for models (`model.layers`), so
     the attributes are read here.
@@ -127,5 +127,5 @@ def _flat(value: Any) -> Iterator[Any]:
 
 
 def size(variables: Iterable[Any]) -> int:
-    """How many numbers some variables hold together."""
+    """Say how many numbers some variables hold together."""
     return sum(math.prod(variable.shape) for variable in variables)

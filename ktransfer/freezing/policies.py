@@ -26,7 +26,7 @@ class Freeze:
     the reverse, for all but a predicate.
 
     Attributes:
-        kind: Name of the method that makes it.
+        kind: name of the method that makes it.
         argument: A number of blocks, the name of a block, a tuple of patterns, or a predicate.
 
     Raises:
@@ -53,7 +53,7 @@ class Freeze:
 
     @classmethod
     def all(cls) -> Freeze:
-        """Every block."""
+        """Return every block."""
         return cls("all")
 
     @classmethod
@@ -63,22 +63,22 @@ class Freeze:
 
     @classmethod
     def first(cls, num_blocks: int) -> Freeze:
-        """The first blocks, those next to the images."""
+        """Return the first blocks, those next to the images."""
         return cls("first", num_blocks)
 
     @classmethod
     def all_but_last(cls, num_blocks: int) -> Freeze:
-        """All but the last blocks, which train."""
+        """Return all but the last blocks, which train."""
         return cls("all_but_last", num_blocks)
 
     @classmethod
     def up_to(cls, block: str) -> Freeze:
-        """The blocks up to the one of this name, that one too."""
+        """Return the blocks up to the one of this name, that one too."""
         return cls("up_to", block)
 
     @classmethod
     def matching(cls, *patterns: str) -> Freeze:
-        """The layers whose name, or the path of whose every variable, fits one of the patterns.
+        """Return the layers whose name, or every variable's path, fits one of the patterns.
 
         Patterns are those of `fnmatch`: `*` is any run of characters, "/" included. Note that
         "block_1*" fits block_10, too; "block_1_*" does not. Layers inside layers are found by their
@@ -88,7 +88,7 @@ class Freeze:
 
     @classmethod
     def where(cls, predicate: Callable[[Any], bool]) -> Freeze:
-        """The layers for which `predicate(layer)` is true.
+        """Return the layers for which `predicate(layer)` is true.
 
         It is asked of every layer with weights, the outermost first, and of the layers inside it if
         it says no.
@@ -97,7 +97,7 @@ class Freeze:
 
     @classmethod
     def parse(cls, text: str) -> Freeze:
-        """The policy that `str(policy)` describes.
+        """Return the policy that `str(policy)` describes.
 
         Args:
             text: "all", "none", "first:3", "all_but_last:4", "up_to:NAME" or

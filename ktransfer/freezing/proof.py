@@ -26,14 +26,14 @@ class FrozenMovedError(RuntimeError):
 
 
 def prefix_digest(backbone: Backbone, num_blocks: int) -> str:
-    """The SHA-256 of the weights of the preprocessing and the first blocks, for keys of caches.
+    """Return the SHA-256 of the weights of preprocessing and first blocks, for cache keys.
 
     Only values, shapes and dtypes enter, in order: names that Keras makes up ("conv2d_7") differ
     from process to process. It does not tell two networks apart that have the same weights.
 
     Args:
-        backbone: The backbone.
-        num_blocks: How many blocks, from 0 to all.
+        backbone: the backbone.
+        num_blocks: how many blocks, from 0 to all.
 
     Returns:
         64 hexadecimal digits.
@@ -45,7 +45,7 @@ def prefix_digest(backbone: Backbone, num_blocks: int) -> str:
 
 
 def digest(variables: Iterable[Any]) -> dict[str, str]:
-    """The SHA-256 of each variable: of its values, shape and dtype.
+    """Return the SHA-256 of each variable: of its values, shape and dtype.
 
     Args:
         variables: Keras variables.
@@ -65,7 +65,7 @@ def digest(variables: Iterable[Any]) -> dict[str, str]:
 
 
 def frozen_variables(part: Backbone | keras.Model) -> tuple[Any, ...]:
-    """The variables of a backbone or a model that training must not move.
+    """Return the variables of a backbone or a model that training must not move.
 
     Those are all of its weights that are not trainable, moving statistics included, but for the
     ones in layers that are trainable themselves: batch norm moves these statistics.
@@ -85,10 +85,10 @@ class Moved:
     """How far one variable moved.
 
     Attributes:
-        path: Path of the variable.
-        size: How many numbers it holds.
-        changed: How many of them changed; None if the values were not kept.
-        largest: The largest change; None if it is not finite or the values were not kept.
+        path: path of the variable.
+        size: how many numbers it holds.
+        changed: how many of them changed; None if the values were not kept.
+        largest: the largest change; None if it is not finite or the values were not kept.
     """
 
     path: str
@@ -108,10 +108,10 @@ class FrozenProof:
     """Whether what was frozen stayed as it was, as plain data.
 
     Attributes:
-        variables: How many variables were frozen.
-        parameters: How many numbers these hold.
-        sha256: The digest of all of them before.
-        moved: Those that differ afterwards.
+        variables: how many variables were frozen.
+        parameters: how many numbers these hold.
+        sha256: the digest of all of them before.
+        moved: those that differ afterwards.
 
     Example:
         >>> print(FrozenProof(2, 1_010, "3f2a77c1d0"))
@@ -124,7 +124,7 @@ class FrozenProof:
     moved: tuple[Moved, ...] = ()
 
     def verify(self) -> FrozenProof:
-        """This proof, if nothing moved.
+        """Return this proof, if nothing moved.
 
         Raises:
             FrozenMovedError: Something did; the message names each variable and by how much.
@@ -137,12 +137,12 @@ class FrozenProof:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON; `FrozenProof.from_dict` is the reverse."""
+        """Return the same as plain data, ready for JSON; `FrozenProof.from_dict` is the reverse."""
         return {**asdict(self), "moved": [asdict(each) for each in self.moved]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FrozenProof:
-        """The proof that `to_dict` wrote."""
+        """Return the proof that `to_dict` wrote."""
         return cls(**{**data, "moved": tuple(Moved(**each) for each in data["moved"])})
 
     def __str__(self) -> str:
@@ -158,9 +158,9 @@ class FrozenWatch:
     """The frozen variables as they were when `watch_frozen` was called.
 
     Attributes:
-        variables: The variables.
-        digests: Their digests, by path.
-        values: Copies of their values; empty if these were not kept.
+        variables: the variables.
+        digests: their digests, by path.
+        values: copies of their values; empty if these were not kept.
     """
 
     variables: tuple[Any, ...] = field(repr=False)
@@ -168,7 +168,7 @@ class FrozenWatch:
     values: tuple[np.ndarray, ...] = field(repr=False)
 
     def prove(self) -> FrozenProof:
-        """Compares the variables with what they were."""
+        """Compare the variables with what they were."""
         now = digest(self.variables)
         moved = [
             self._moved(position, path)
@@ -185,14 +185,14 @@ class FrozenWatch:
 
 
 def watch_frozen(part: Backbone | keras.Model, *, keep_values: bool = True) -> FrozenWatch:
-    """Begins the proof that training leaves alone what is frozen.
+    """Begin the proof that training leaves alone what is frozen.
 
     Call it after freezing and before `fit`, and `prove()` on the result afterwards. It also finds
     layers that move in spite of `trainable = False` (`keras.layers.SpectralNormalization`).
 
     Args:
-        part: The backbone, or the model that holds it.
-        keep_values: Whether to copy the values, as much memory as the frozen weights take. Without
+        part: the backbone, or the model that holds it.
+        keep_values: whether to copy the values, as much memory as the frozen weights take. Without
             them the proof still names what moved, but not by how much.
 
     Returns:

@@ -16,10 +16,10 @@ class MultiplierGroup:
     """Variables that share one learning-rate multiplier.
 
     Attributes:
-        name: What reports and errors call the group; unique among the groups of an optimizer.
-        paths: Variable paths ("conv1/kernel") or patterns in the manner of `fnmatch`: `*` matches
+        name: what reports and errors call the group; unique among the groups of an optimizer.
+        paths: variable paths ("conv1/kernel") or patterns in the manner of `fnmatch`: `*` matches
             any run of characters, "/" included, `?` one, `[ab]` one of a set; case counts.
-        multiplier: What scales the learning rate: finite and not negative; 0 means that the
+        multiplier: what scales the learning rate: finite and not negative; 0 means that the
             variables do not move at all.
 
     Raises:
@@ -47,7 +47,7 @@ class MultiplierGroup:
         object.__setattr__(self, "multiplier", check_multiplier(self.name, self.multiplier))
 
     def to_dict(self) -> dict[str, Any]:
-        """The group as plain data for JSON; `MultiplierGroup(**data)` is its reverse."""
+        """Return the group as plain data for JSON; `MultiplierGroup(**data)` is its reverse."""
         return {**asdict(self), "paths": list(self.paths)}
 
 
@@ -55,7 +55,7 @@ Multipliers = Mapping[str, float] | Iterable[MultiplierGroup]
 
 
 def check_multiplier(name: str, value: Any) -> float:
-    """The multiplier of the group `name` as a float.
+    """Return the multiplier of the group `name` as a float.
 
     Raises:
         InputError: It is not a number, not finite, or negative.
@@ -70,7 +70,7 @@ def check_multiplier(name: str, value: Any) -> float:
 
 
 def as_groups(multipliers: Multipliers) -> tuple[MultiplierGroup, ...]:
-    """Groups from what a caller may give: groups, or a mapping from pattern to multiplier.
+    """Make groups of what a caller may give: groups, or multipliers by pattern.
 
     Raises:
         InputError: There is none, one is no group, or two have the same name.
@@ -98,12 +98,12 @@ def _no_groups(received: Any) -> InputError:
 
 
 def bind(groups: Sequence[MultiplierGroup], paths: Sequence[str]) -> tuple[int | None, ...]:
-    """Finds for each variable path the group that it belongs to: the first one that matches.
+    """Find for each variable path the group that it belongs to: the first one that matches.
 
     Args:
-        groups: The groups, the most particular first; a last one with the pattern "*" takes the
+        groups: the groups, the most particular first; a last one with the pattern "*" takes the
             rest.
-        paths: The paths of the variables that are trained, in order.
+        paths: the paths of the variables that are trained, in order.
 
     Returns:
         For each path the index of its group, or None.
@@ -179,5 +179,5 @@ class Binding:
         return ((each, owner) for each, owner in pairs if owner is not None)
 
     def of(self, group: int | None) -> list[int]:
-        """The positions of the variables in a group, or in none."""
+        """Return the positions of the variables in a group, or in none."""
         return [position for position, owner in enumerate(self.owners) if owner == group]

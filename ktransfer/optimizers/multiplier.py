@@ -53,17 +53,17 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
     learning_rate * weight_decay.
 
     Args:
-        inner_optimizer: The optimizer, or its name, not built yet.
+        inner_optimizer: the optimizer, or its name, not built yet.
         multipliers: A mapping from path pattern to multiplier, or groups as `layer_decay`,
             `grouped`, `by_block` and `auto_rgn` return them. A pattern is that of `fnmatch`; the
             first that matches a variable counts; one that gets nothing is an error. Variables in
             no group take the learning rate as it is, at no cost.
-        use_ema: Whether to average the weights, as `use_ema` of the Keras optimizers does; set it
+        use_ema: whether to average the weights, as `use_ema` of the Keras optimizers does; set it
             here, since the inner optimizer would average steps before they are scaled.
-        ema_momentum: The momentum of the average, 0 to 1. Defaults to Keras' 0.99.
-        ema_overwrite_frequency: After how many steps the weights are overwritten with the average;
+        ema_momentum: the momentum of the average, 0 to 1. Defaults to Keras' 0.99.
+        ema_overwrite_frequency: after how many steps the weights are overwritten with the average;
             None for at the end only.
-        name: The name of the optimizer.
+        name: the name of the optimizer.
 
     Raises:
         InputError: The inner optimizer or one of its settings cannot be scaled, or the groups are
@@ -108,7 +108,7 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
         """Binds the groups to the variables and creates the state.
 
         Args:
-            variables: The trainable variables of the model.
+            variables: the trainable variables of the model.
 
         Raises:
             InputError: See the class.
@@ -132,7 +132,7 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
         self._bound = Binding(variables, owners)
 
     def _find_owners(self, variables: Sequence[Any]) -> tuple[int | None, ...]:
-        """The group of each variable: as saved if this is the saved model, else by path.
+        """Return the group of each variable: as saved if this is the saved model, else by path.
 
         A Sequential model read back may have other paths than the one that was saved.
         """
@@ -152,11 +152,11 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
         return [*super().variables, *self.inner.variables]
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Takes one step.
+        """Take one step.
 
         Args:
-            grads: The gradients.
-            trainable_variables: Their variables; needed unless the optimizer is built.
+            grads: the gradients.
+            trainable_variables: their variables; needed unless the optimizer is built.
         """
         if not self.built:
             if trainable_variables is None:
@@ -195,7 +195,7 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
         return self.inner.iterations
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        """Excludes variables from the weight decay of the inner optimizer, before it is built."""
+        """Exclude variables from the weight decay of the inner optimizer, before it is built."""
         self.inner.exclude_from_weight_decay(var_list, var_names)
 
     @property
@@ -211,10 +211,10 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
         )
 
     def set_multipliers(self, multipliers: Mapping[str, float] | Iterable[MultiplierGroup]) -> None:
-        """Changes multipliers, between epochs for example; nothing is traced or compiled again.
+        """Change multipliers, between epochs for example; nothing is traced or compiled again.
 
         Args:
-            multipliers: From the name of a group to its multiplier, or groups of these names, of
+            multipliers: from the name of a group to its multiplier, or groups of these names, of
                 which only the multipliers are taken. Groups not named keep theirs.
 
         Raises:
@@ -233,7 +233,7 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
             self._factors.assign(np.array(factors, "float32"))
 
     def snapshot(self) -> Snapshot:
-        """The weights now, for `describe(since=...)`.
+        """Return the weights now, for `describe(since=...)`.
 
         Raises:
             InputError: The optimizer is not built.
@@ -241,10 +241,10 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
         return Snapshot(tuple(as_array(each) for each in self._require().variables))
 
     def describe(self, since: Snapshot | None = None) -> MultiplierReport:
-        """Reports for each group its size, multiplier and learning rate, and how far it moved.
+        """Report for each group its size, multiplier and learning rate, and how far it moved.
 
         Args:
-            since: What `snapshot` gave before the training. Without it nothing is said of movement.
+            since: what `snapshot` gave before the training. Without it nothing is said of movement.
 
         Returns:
             One `GroupReport` per group, and one for what is in no group; `print` shows a table.
@@ -271,12 +271,12 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
         return self._bound
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the own state only: Keras visits the inner optimizer by itself."""
+        """Save the own state only: Keras visits the inner optimizer by itself."""
         for index, variable in enumerate(super().variables):
             store[str(index)] = as_array(variable)
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the own state.
+        """Load the own state.
 
         Raises:
             InputError: The saved state is not that of these groups.
@@ -291,7 +291,7 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
             variable.assign(store[str(index)])
 
     def get_config(self) -> dict[str, Any]:
-        """The configuration, as plain data; the multipliers are those of now."""
+        """Return the configuration, as plain data; the multipliers are those of now."""
         config = {
             "name": self.name,
             "inner_optimizer": keras.optimizers.serialize(self.inner),
@@ -309,7 +309,7 @@ class LearningRateMultiplier(keras.optimizers.Optimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> LearningRateMultiplier:
-        """The reverse of `get_config`."""
+        """Return the reverse of `get_config`."""
         config = dict(config)
         owners, shapes = config.pop("owners", None), config.pop("shapes", None)
         inner = keras.optimizers.deserialize(config.pop("inner_optimizer"), custom_objects)

@@ -19,13 +19,13 @@ HEAD = "head"
 def layer_decay(
     backbone: Any, decay: float = 0.75, *, head: float | None = 1.0
 ) -> tuple[MultiplierGroup, ...]:
-    """One group per block, each slower than the one above it by the same factor.
+    """Return one group per block, each slower than the one above it by the same factor.
 
     Args:
-        backbone: The backbone, frozen as it will be trained.
-        decay: The factor per block, above 0 and at most 1. The last block gets `decay`, the one
+        backbone: the backbone, frozen as it will be trained.
+        decay: the factor per block, above 0 and at most 1. The last block gets `decay`, the one
             before it `decay ** 2`, and so on. Defaults to 0.75, which MAE uses for ViT-B.
-        head: The multiplier of all that is in no block; None leaves it without a group. Defaults
+        head: the multiplier of all that is in no block; None leaves it without a group. Defaults
             to 1.
 
     Returns:
@@ -50,9 +50,9 @@ def grouped(
     """Three groups, the early, middle and late thirds of the blocks, and the head.
 
     Args:
-        backbone: The backbone, frozen as it will be trained.
-        multipliers: Those of the early, middle and late blocks.
-        head: The multiplier of all that is in no block; None leaves it without a group. Defaults
+        backbone: the backbone, frozen as it will be trained.
+        multipliers: those of the early, middle and late blocks.
+        head: the multiplier of all that is in no block; None leaves it without a group. Defaults
             to 10.
 
     Returns:
@@ -86,12 +86,12 @@ def grouped(
 def by_block(
     backbone: Any, multipliers: Mapping[str, float], *, head: float | None = None
 ) -> tuple[MultiplierGroup, ...]:
-    """One group for each block named; the other blocks keep the learning rate as it is.
+    """Return one group for each block named; the other blocks keep the learning rate as it is.
 
     Args:
-        backbone: The backbone, frozen as it will be trained.
-        multipliers: From the name of a block to its multiplier.
-        head: The multiplier of all that is in none of these blocks. Defaults to None: no group.
+        backbone: the backbone, frozen as it will be trained.
+        multipliers: from the name of a block to its multiplier.
+        head: the multiplier of all that is in none of these blocks. Defaults to None: no group.
 
     Returns:
         The groups in the order of the mapping, then the head.
@@ -110,7 +110,7 @@ def by_block(
 
 
 def trainable_paths(block: Any) -> tuple[str, ...]:
-    """The paths of the variables of a block that are trainable now."""
+    """Return the paths of the variables of a block that are trainable now."""
     # Not layer.trainable_variables: that is empty where the layer's own flag is off, while a model
     # trains gamma and beta set one by one (the "affine_only" of `ktransfer.freezing`).
     weights = (weight for layer in block.layers for weight in layer.weights)
@@ -118,7 +118,7 @@ def trainable_paths(block: Any) -> tuple[str, ...]:
 
 
 def with_head(groups: Sequence[MultiplierGroup], head: float | None) -> tuple[MultiplierGroup, ...]:
-    """The groups of blocks and, last, the head: whatever no earlier group has taken."""
+    """Return the groups of blocks and, last, the head: whatever no earlier group has taken."""
     if not groups:
         raise InputError("nothing in the backbone's blocks is trainable: unfreeze some first")
     rest = [] if head is None else [MultiplierGroup(HEAD, ("*",), head)]

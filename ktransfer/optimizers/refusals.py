@@ -28,11 +28,11 @@ _SETTINGS = {
 
 
 def check_inner(inner: Any, wrapper: type) -> Any:
-    """The inner optimizer, if its steps can be scaled.
+    """Return the inner optimizer, if its steps can be scaled.
 
     Args:
-        inner: An optimizer or the name of one.
-        wrapper: The class of the multiplier, which does not nest.
+        inner: an optimizer or the name of one.
+        wrapper: the class of the multiplier, which does not nest.
 
     Raises:
         InputError: It is no optimizer, one that cannot be scaled, one already built, or one with a
@@ -78,7 +78,7 @@ def _check_class(inner: Any) -> None:
 
 
 def check_strategy(inner: Any) -> None:
-    """Refuses gradient accumulation on several replicas.
+    """Refuse gradient accumulation on several replicas.
 
     Keras 3.15.1 itself fails there, for a plain Adam too: it merges replicas within a branch, which
     TensorFlow forbids. To be removed when `Adam(gradient_accumulation_steps=2)` trains under a
@@ -103,7 +103,7 @@ def check_strategy(inner: Any) -> None:
 def check_variables(
     variables: Sequence[Any], owners: Sequence[int | None], names: Sequence[str]
 ) -> None:
-    """Refuses constraints in groups: a part of a step towards a constraint does not keep it.
+    """Refuse constraints in groups: a part of a step towards a constraint does not keep it.
 
     Raises:
         InputError: A variable that is in a group has a constraint.

@@ -25,7 +25,7 @@ def auto_rgn(
     *,
     head: float | None = 1.0,
 ) -> tuple[MultiplierGroup, ...]:
-    """One group per block, as fast as its relative gradient norm says.
+    """Return one group per block, as fast as its relative gradient norm says.
 
     The multiplier of a block is the norm of its gradient over the norm of its weights, averaged
     over batches, over the largest of all blocks. The model is left as it was, batch-norm statistics
@@ -33,12 +33,12 @@ def auto_rgn(
     `LearningRateMultiplier.set_multipliers`.
 
     Args:
-        backbone: The backbone, frozen as it will be trained; its blocks are part of `model`.
-        model: The functional or Sequential model to be trained, from images to outputs.
+        backbone: the backbone, frozen as it will be trained; its blocks are part of `model`.
+        model: the functional or Sequential model to be trained, from images to outputs.
         batches: A few pairs of inputs and targets, as `train_on_batch` takes them; a
             `tf.data.Dataset` will do.
-        loss: The loss, as `compile` takes it.
-        head: The multiplier of all that is in no block; None leaves it without a group. Defaults
+        loss: the loss, as `compile` takes it.
+        head: the multiplier of all that is in no block; None leaves it without a group. Defaults
             to 1.
 
     Returns:
@@ -107,7 +107,7 @@ def _gradient_squares(
 def _relative(
     squares: np.ndarray, variables: Sequence[Any], where: Sequence[Sequence[int]]
 ) -> list[float]:
-    """The norm of the gradient over the norm of the weights, for each block."""
+    """Return the norm of the gradient over the norm of the weights, for each block."""
     weights = [float(np.sum(as_array(each).astype("float64") ** 2)) for each in variables]
     with np.errstate(divide="ignore", invalid="ignore"):  # weights of zero: refused by the caller
         return [
@@ -118,7 +118,7 @@ def _relative(
 
 @contextmanager
 def _unchanged(model: keras.Model) -> Iterator[None]:
-    """Puts batch-norm statistics and the state of random seeds back, whatever happens within."""
+    """Put batch-norm statistics and the state of random seeds back, whatever happens within."""
     before = [(each, as_array(each)) for each in model.non_trainable_variables]
     try:
         yield

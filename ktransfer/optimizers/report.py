@@ -21,11 +21,11 @@ class GroupReport:
     """One group of an optimizer.
 
     Attributes:
-        group: The name; "(no group)" for what has no multiplier.
-        tensors: How many variables it has.
-        parameters: How many numbers they hold.
-        multiplier: The multiplier now.
-        learning_rate: The learning rate now, times the multiplier.
+        group: the name; "(no group)" for what has no multiplier.
+        tensors: how many variables it has.
+        parameters: how many numbers they hold.
+        multiplier: the multiplier now.
+        learning_rate: the learning rate now, times the multiplier.
         movement: norm(now - start) / norm(start) over the whole group since a snapshot; infinite
             where zeros have moved; None without a snapshot.
     """
@@ -48,7 +48,7 @@ class MultiplierReport:
         return next(each for each in self.groups if each.group == name)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain data."""
+        """Return the report as plain data."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -68,13 +68,13 @@ def make_report(
     learning_rate: float,
     since: Snapshot | None,
 ) -> MultiplierReport:
-    """The report on some groups.
+    """Return the report on some groups.
 
     Args:
-        rows: For each group its name, its multiplier, and which of the variables it has.
-        variables: All variables that are trained.
-        learning_rate: The learning rate before it is multiplied.
-        since: The weights from which movement is measured, or None.
+        rows: for each group its name, its multiplier, and which of the variables it has.
+        variables: all variables that are trained.
+        learning_rate: the learning rate before it is multiplied.
+        since: the weights from which movement is measured, or None.
 
     Raises:
         InputError: The snapshot is not of these variables.
@@ -102,7 +102,7 @@ def _check_snapshot(since: Snapshot, variables: Sequence[Any]) -> tuple[Any, ...
 
 
 def as_array(variable: Any) -> np.ndarray:
-    """A copy of the value of a variable on the host."""
+    """Return a copy of the value of a variable on the host."""
     # By way of a tensor: Keras 3.15.1 reads variables through a protocol that NumPy 2 deprecates.
     return ops.convert_to_numpy(ops.copy(variable))
 

@@ -22,13 +22,13 @@ def scaled(old: Any, new: Any, factor: Any) -> Any:
 def average(
     pairs: Sequence[tuple[Any, Any]], step: Any, momentum: float, frequency: int | None
 ) -> None:
-    """Averages what the steps have left in the model, by the rules of Keras.
+    """Average what the steps have left in the model, by the rules of Keras.
 
     Args:
-        pairs: The variables of the model with their averages; None for what is not averaged.
-        step: How many steps were taken before this one.
-        momentum: How much of the average is kept, 0 to 1.
-        frequency: After how many steps the variables are overwritten with the averages, or None.
+        pairs: the variables of the model with their averages; None for what is not averaged.
+        step: how many steps were taken before this one.
+        momentum: how much of the average is kept, 0 to 1.
+        frequency: after how many steps the variables are overwritten with the averages, or None.
     """
     variables, averages = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
     # The first step starts the average. Written as a difference, so that what does not move keeps
@@ -47,7 +47,7 @@ def average(
 
 
 def assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
-    """Assigns to variables of the model or the optimizer, on every replica if there are several."""
+    """Assign to variables of the model or the optimizer, on every replica if there are several."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

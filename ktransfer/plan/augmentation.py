@@ -25,9 +25,9 @@ class AugmentationChoice:
     """An augmentation and why it.
 
     Attributes:
-        augmentation: One of `ktransfer.augment.AUGMENTATIONS`.
-        views: As in `Stage`.
-        reason: In a sentence.
+        augmentation: one of `ktransfer.augment.AUGMENTATIONS`.
+        views: as in `Stage`.
+        reason: in a sentence.
     """
 
     augmentation: str
@@ -42,17 +42,17 @@ class AugmentationChoice:
 def choose_augmentation(
     images_per_class: float, *, unfreeze: int, num_blocks: int, epochs: int
 ) -> AugmentationChoice:
-    """An augmentation by the size of the data, and by what a stage keeps frozen.
+    """Return an augmentation by the size of the data, and by what a stage keeps frozen.
 
     A prior, as the 2x2 rule is one: it looks at numbers, not at the images. It asks first what
     augmentation costs: what frozen blocks say of an image is computed once, and of every new view
     again.
 
     Args:
-        images_per_class: Training images by classes, above 0.
-        unfreeze: How many last blocks train.
-        num_blocks: How many blocks the model has.
-        epochs: Most epochs of the stage.
+        images_per_class: training images by classes, above 0.
+        unfreeze: how many last blocks train.
+        num_blocks: how many blocks the model has.
+        epochs: most epochs of the stage.
 
     Raises:
         InputError: A number is out of range.
@@ -109,13 +109,13 @@ def choose_augmentation(
 
 
 def with_augmentation(stage: Stage, num_blocks: int, images_per_class: float) -> Stage:
-    """A stage whose augmentation "auto" has become one with a name."""
+    """Return a stage whose augmentation "auto" has become one with a name."""
     choice = choice_for(stage, num_blocks, images_per_class)
     return dataclasses.replace(stage, augmentation=choice.augmentation, views=choice.views)
 
 
 def choice_for(stage: Stage, num_blocks: int, images_per_class: float) -> AugmentationChoice:
-    """What `choose_augmentation` says of a stage."""
+    """Say what `choose_augmentation` says of a stage."""
     return choose_augmentation(
         images_per_class,
         unfreeze=stage.num_trainable_blocks(num_blocks),

@@ -35,11 +35,11 @@ PLAN_NAMES = tuple(_PLANS)
 
 
 def named_plan(name: str, **options: Any) -> Plan:
-    """A plan by its name.
+    """Return a plan by its name.
 
     Args:
-        name: One of `PLAN_NAMES`.
-        **options: Arguments of the function of that name; any other setting of a `Stage`, such as
+        name: one of `PLAN_NAMES`.
+        **options: arguments of the function of that name; any other setting of a `Stage`, such as
             `batch_size` or `augmentation`, is set in every stage.
 
     Raises:

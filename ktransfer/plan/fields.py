@@ -25,21 +25,21 @@ FACTOR = Range("above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def text(where: str, field: str, value: Any) -> str:
-    """A name: a string that is not empty and has no line break, which would spoil every table."""
+    """Check a name: not empty, and no line break, which would spoil every table."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise InputError(f"{where}: {field} must be a printable, non-empty string, got {value!r}")
     return value
 
 
 def truth(where: str, field: str, value: Any) -> bool:
-    """True or False, and not a number or a string that only looks like it."""
+    """Check for True or False, and not a number or a string that only looks like it."""
     if not isinstance(value, bool):
         raise InputError(f"{where}: {field} must be true or false, got {value!r}")
     return value
 
 
 def whole(where: str, field: str, value: Any, at_least: int) -> int:
-    """A whole number; NumPy's integers count, bools do not."""
+    """Return a whole number; NumPy's integers count, bools do not."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputError(f"{where}: {field} must be a whole number, got {value!r}")
     if value < at_least:
@@ -48,7 +48,7 @@ def whole(where: str, field: str, value: Any, at_least: int) -> int:
 
 
 def number(where: str, field: str, value: Any, bounds: Range) -> float:
-    """A finite number within the bounds, always as a float: JSON reads 1.0 back as it wrote it."""
+    """Check a finite number within bounds, as a float: JSON reads 1.0 back as it wrote it."""
     real = isinstance(value, Real) and not isinstance(value, bool)
     if not real or not _is_finite(value) or not bounds.holds(value):
         raise InputError(f"{where}: {field} must be a finite number {bounds.words}, got {value!r}")
@@ -63,7 +63,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def one_of(where: str, field: str, value: Any, known: Sequence[str]) -> str:
-    """One of the known names."""
+    """Return one of the known names."""
     if not isinstance(value, str):
         raise InputError(f"{where}: {field} must be one of {', '.join(known)}, got {value!r}")
     if value not in known:
@@ -72,19 +72,19 @@ def one_of(where: str, field: str, value: Any, known: Sequence[str]) -> str:
 
 
 def check_names(where: str, kind: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuses names that are not known, the first one by name with near ones."""
+    """Refuse names that are not known, the first one by name with near ones."""
     for name in given:
         if name not in known:
             raise InputError(f"{where}: {unknown_name(kind, str(name), known)}")
 
 
 def field_names(kind: Any) -> tuple[str, ...]:
-    """The names of the fields of a dataclass."""
+    """Return the names of the fields of a dataclass."""
     return tuple(each.name for each in dataclasses.fields(kind))
 
 
 def build(kind: Any, data: Any, where: str) -> Any:
-    """A dataclass from plain data, whose fields the class itself checks.
+    """Return a dataclass from plain data, whose fields the class itself checks.
 
     Raises:
         InputError: It is no mapping, has a field that the class does not have, or lacks one that

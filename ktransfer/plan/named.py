@@ -27,13 +27,13 @@ def linear_probe(
     patience: int | None = 10,
     features: str = "last",
 ) -> Plan:
-    """The head alone, on a frozen backbone: what `FineTuner.fit` does.
+    """Return the head alone, on a frozen backbone: what `FineTuner.fit` does.
 
     Args:
-        epochs: Most epochs.
-        learning_rate: The head's, on features of unit root mean square, decayed to 0 by a cosine.
-        patience: Epochs without a better one after which it ends.
-        features: What the head reads, as in `Plan`; those of all blocks help where images are far
+        epochs: most epochs.
+        learning_rate: the head's, on features of unit root mean square, decayed to 0 by a cosine.
+        patience: epochs without a better one after which it ends.
+        features: what the head reads, as in `Plan`; those of all blocks help where images are far
             from the backbone's own (Evci et al. 2021, Head2Toe, arXiv 2201.03529).
 
     Source: Donahue et al. 2013, DeCAF (arXiv 1310.1531); the name from Alain and Bengio 2016
@@ -55,7 +55,7 @@ def lp_ft(
     features: str = "last",
     last_first: int | None = None,
 ) -> Plan:
-    """The head first, then everything: a random head would distort what the backbone knows.
+    """Return the head first, then everything: a random head would distort what the backbone knows.
 
     With 300 training images and MobileNetV2 0.35, everything at 5e-4 gained most where it gained at
     all (flowers, hand signs) and lost elsewhere (X-rays); 1e-4 gained and lost little. The probe is
@@ -64,14 +64,14 @@ def lp_ft(
     patience.
 
     Args:
-        epochs: Most epochs of the second stage; the learning rate rises during the first.
-        learning_rate: Of everything in the second stage, a quarter of the new head's in the first.
-        head_epochs: Most epochs of the first stage.
-        block_multiplier: What scales the learning rate of the blocks.
-        layer_decay: What scales it once more for each block away from the head.
-        patience: Epochs without a better one after which the second stage ends; None: never.
-        features: What the head reads, as in `Plan`.
-        last_first: How many last blocks train in a stage of their own before everything does, as in
+        epochs: most epochs of the second stage; the learning rate rises during the first.
+        learning_rate: of everything in the second stage, a quarter of the new head's in the first.
+        head_epochs: most epochs of the first stage.
+        block_multiplier: what scales the learning rate of the blocks.
+        layer_decay: what scales it once more for each block away from the head.
+        patience: epochs without a better one after which the second stage ends; None: never.
+        features: what the head reads, as in `Plan`.
+        last_first: how many last blocks train in a stage of their own before everything does, as in
             `last_blocks`: it is cheap, since what the others say is computed once, and where it is
             no better it is dropped. None: there is no such stage.
 
@@ -104,16 +104,16 @@ def last_blocks(
     patience: int | None = None,
     features: str = "last",
 ) -> Plan:
-    """The head first, then the last blocks with it; the first blocks stay as they are.
+    """Return the head first, then the last blocks with it; the first blocks stay as they are.
 
     Args:
-        k: How many last blocks train, at least 1.
-        epochs: Most epochs of the second stage; the learning rate rises during the first.
-        learning_rate: Of the head and the last blocks in the second stage.
-        head_epochs: Most epochs of the first stage.
-        block_multiplier: What scales the learning rate of the blocks.
-        patience: Epochs without a better one after which the second stage ends; None: never.
-        features: What the head reads, as in `Plan`; the first blocks' part of it stays as it is.
+        k: how many last blocks train, at least 1.
+        epochs: most epochs of the second stage; the learning rate rises during the first.
+        learning_rate: of the head and the last blocks in the second stage.
+        head_epochs: most epochs of the first stage.
+        block_multiplier: what scales the learning rate of the blocks.
+        patience: epochs without a better one after which the second stage ends; None: never.
+        features: what the head reads, as in `Plan`; the first blocks' part of it stays as it is.
 
     Raises:
         InputError: `k` is under 1; with 0 it would be a `linear_probe`.
@@ -144,16 +144,16 @@ def full_fine_tune(
     patience: int | None = 5,
     features: str = "last",
 ) -> Plan:
-    """Everything at once, the blocks 10 to 100 times slower than the head.
+    """Return everything at once, the blocks 10 to 100 times slower than the head.
 
     Args:
-        epochs: Most epochs; the learning rate rises during the first (if there are more).
-        learning_rate: The head's.
-        block_multiplier: What scales the learning rate of the blocks.
-        layer_decay: What scales it once more for each block away from the head. With both defaults
+        epochs: most epochs; the learning rate rises during the first (if there are more).
+        learning_rate: the head's.
+        block_multiplier: what scales the learning rate of the blocks.
+        layer_decay: what scales it once more for each block away from the head. With both defaults
             the blocks of a backbone of at most 21 are 11 to 91 times slower than the head.
-        patience: Epochs without a better one after which it ends.
-        features: What the head reads, as in `Plan`.
+        patience: epochs without a better one after which it ends.
+        features: what the head reads, as in `Plan`.
 
     Source: Girshick et al. 2013, R-CNN (arXiv 1311.2524), which fine-tunes at a tenth of the
         learning rate of pre-training; layer decay from Clark et al. 2020, ELECTRA
@@ -182,17 +182,17 @@ def gradual_unfreeze(
     block_multiplier: float = 0.1,
     patience: int | None = None,
 ) -> Plan:
-    """The head, then one block more in each stage, from the last one towards the first.
+    """Return the head, then one block more in each stage, from the last one towards the first.
 
     Args:
-        k: How many blocks train in the end, at least 1. The paper goes on until all do; its network
+        k: how many blocks train in the end, at least 1. The paper goes on until all do; its network
             has four layers under the head, hence the 4. Over many more the paper's factor leaves
             the first ones all but still: take `.with_settings(layer_decay=0.9)` as well.
-        epochs: Most epochs of each stage.
-        learning_rate: The head's, in every stage.
-        blocks_per_stage: How many blocks each stage adds, at least 1.
-        block_multiplier: What scales the learning rate of the blocks.
-        patience: Epochs without a better one after which a stage ends; None: each stage
+        epochs: most epochs of each stage.
+        learning_rate: the head's, in every stage.
+        blocks_per_stage: how many blocks each stage adds, at least 1.
+        block_multiplier: what scales the learning rate of the blocks.
+        patience: epochs without a better one after which a stage ends; None: each stage
             takes all its epochs.
 
     Raises:
@@ -226,12 +226,12 @@ def gradual_unfreeze(
 def from_scratch(
     epochs: int = 100, learning_rate: float = 1e-3, *, patience: int | None = None
 ) -> Plan:
-    """Everything from random weights: what fine-tuning is compared with.
+    """Return everything from random weights: what fine-tuning is compared with.
 
     Args:
-        epochs: Most epochs; the learning rate rises during the first twentieth.
-        learning_rate: Of all weights.
-        patience: Epochs without a better one after which it ends.
+        epochs: most epochs; the learning rate rises during the first twentieth.
+        learning_rate: of all weights.
+        patience: epochs without a better one after which it ends.
 
     Source: He, Girshick and Dollar 2018, Rethinking ImageNet Pre-training (arXiv 1811.08883): with
         enough images and time it ends as well, but not sooner. Changed: AdamW (Loshchilov and
@@ -257,7 +257,7 @@ def from_scratch(
 
 
 def classic(unfreeze: int | str = ALL) -> Plan:
-    """The textbook's settings: everything at 0.001 with SGD, ten times less every 7 epochs.
+    """Return the textbook's settings: everything at 0.001 with SGD, ten times less every 7 epochs.
 
     Args:
         unfreeze: `"all"` fine-tunes the network; 0 is the same tutorial's fixed feature extractor
@@ -287,7 +287,7 @@ def classic(unfreeze: int | str = ALL) -> Plan:
 
 
 def _stage_name(unfreeze: int | str) -> str:
-    """What trains, in words."""
+    """Say what trains, in words."""
     if unfreeze == ALL:
         return "everything"
     return f"last {unfreeze}" if unfreeze else "head"
@@ -307,7 +307,10 @@ def _head_stage(
 
 
 def _tuning_stage(unfreeze: int | str, epochs: int, learning_rate: float, **settings: Any) -> Stage:
-    """A stage on pretrained blocks; batch norm stays frozen, as the guide of Keras has it."""
+    """Return a stage on pretrained blocks.
+
+    Batch norm stays frozen, as the guide of Keras has it.
+    """
     return Stage(
         name=_stage_name(unfreeze),
         unfreeze=unfreeze,

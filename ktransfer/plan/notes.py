@@ -14,12 +14,12 @@ _FLIP_NOTE = (
 
 
 def augmentation_notes(plan: Plan, num_blocks: int, images_per_class: float) -> tuple[str, ...]:
-    """What there is to say of a plan's augmentation: the reason of every "auto", and flips.
+    """Say what there is to say of a plan's augmentation: the reason of every "auto", and flips.
 
     Args:
-        plan: The plan before its "auto" became a name.
-        num_blocks: How many blocks the backbone has.
-        images_per_class: Training images by classes.
+        plan: the plan before its "auto" became a name.
+        num_blocks: how many blocks the backbone has.
+        images_per_class: training images by classes.
     """
     notes, mirrored = [], False
     for stage in plan.stages:

@@ -24,10 +24,10 @@ class LearningRates:
     """The learning rate of the head and of each block at every step of a plan.
 
     Attributes:
-        rates: From `"head"`, `"block -1"` (the last block), `"block -2"` ... to one learning rate
+        rates: from `"head"`, `"block -1"` (the last block), `"block -2"` ... to one learning rate
             a step; 0 where the block is frozen. A block that never trains is left out.
-        epochs: For each step, how many epochs were done before it.
-        stages: Where each stage lies.
+        epochs: for each step, how many epochs were done before it.
+        stages: where each stage lies.
     """
 
     rates: Mapping[str, tuple[float, ...]]
@@ -41,12 +41,12 @@ class LearningRates:
 def simulate(
     stages: Sequence[Stage], steps_per_epoch: int | Sequence[int], num_blocks: int | None
 ) -> LearningRates:
-    """Every learning rate of the stages one after the other, each run for all its epochs.
+    """Return every learning rate of the stages one after the other, each run for all its epochs.
 
     Args:
-        stages: The stages.
-        steps_per_epoch: Steps in an epoch, or one number for each stage.
-        num_blocks: How many blocks the model has; needed if a stage says "all".
+        stages: the stages.
+        steps_per_epoch: steps in an epoch, or one number for each stage.
+        num_blocks: how many blocks the model has; needed if a stage says "all".
 
     Raises:
         InputError: A number of steps is under 1, there are not as many as stages, or the number of

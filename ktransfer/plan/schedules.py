@@ -41,7 +41,7 @@ def cosine(step: int, decay_steps: int) -> float:
 
 
 def linear(step: int, decay_steps: int) -> float:
-    """A straight line from 1 to 0, reached at step `decay_steps`; 0 from then on.
+    """Return a straight line from 1 to 0, reached at step `decay_steps`; 0 from then on.
 
     Example:
         >>> [linear(step, 4) for step in range(6)]
@@ -82,15 +82,15 @@ def scheduled(
     every_steps: int = 1,
     factor: float = 1.0,
 ) -> float:
-    """The share of the peak learning rate before a step: the warm-up, then the schedule.
+    """Return the share of the peak learning rate before a step: the warm-up, then the schedule.
 
     Args:
-        schedule: One of `SCHEDULES`; it begins when the warm-up ends.
-        step: How many steps of the stage were taken.
-        total_steps: How many steps the stage has; "cosine" and "linear" reach 0 after the last.
-        warmup_steps: How many of these are the warm-up, fewer than all.
-        every_steps: Of "step" and "exponential": after how many steps they multiply.
-        factor: Of "step" and "exponential": by what.
+        schedule: one of `SCHEDULES`; it begins when the warm-up ends.
+        step: how many steps of the stage were taken.
+        total_steps: how many steps the stage has; "cosine" and "linear" reach 0 after the last.
+        warmup_steps: how many of these are the warm-up, fewer than all.
+        every_steps: of "step" and "exponential": after how many steps they multiply.
+        factor: of "step" and "exponential": by what.
 
     Returns:
         A number from 0 to 1.

@@ -40,39 +40,39 @@ class Stage:
     The head always trains. What is said of blocks has no effect in a stage where none trains.
 
     Attributes:
-        name: Unique within its plan.
-        unfreeze: How many blocks train, counted from the last: 0 is the head alone, `"all"` every
+        name: unique within its plan.
+        unfreeze: how many blocks train, counted from the last: 0 is the head alone, `"all"` every
             block of the model.
-        epochs: Most passes over the training images, at least 1.
-        learning_rate: The peak learning rate of the head, above 0.
-        block_multiplier: What scales the learning rate of every block, above 0. 1 is the head's.
-        layer_decay: What scales it once more for each block away from the head, above 0, at most 1:
+        epochs: most passes over the training images, at least 1.
+        learning_rate: the peak learning rate of the head, above 0.
+        block_multiplier: what scales the learning rate of every block, above 0. 1 is the head's.
+        layer_decay: what scales it once more for each block away from the head, above 0, at most 1:
             the last block gets it once, the one before it twice, as in `optimizers.layer_decay`.
         optimizer: `"adam"`, `"adamw"`, `"sgd"` or another of `OPTIMIZERS`, which Keras resolves.
-        momentum: In [0, 1), of `"sgd"` and `"rmsprop"` only.
-        weight_decay: Decoupled from the gradient, as Keras applies it, at least 0.
+        momentum: in [0, 1), of `"sgd"` and `"rmsprop"` only.
+        weight_decay: decoupled from the gradient, as Keras applies it, at least 0.
         schedule: `"constant"`, `"cosine"` or `"linear"` (to 0 at the end of the stage), `"step"` or
             `"exponential"`.
-        decay_every_epochs: After how many epochs `"step"` multiplies; `"exponential"` has then
+        decay_every_epochs: after how many epochs `"step"` multiplies; `"exponential"` has then
             fallen by the same. None for the other schedules.
-        decay_factor: By what they multiply, above 0, at most 1. None for the other schedules.
-        warmup_epochs: For how long the rate first rises from 0 in a straight line; fractions count.
+        decay_factor: by what they multiply, above 0, at most 1. None for the other schedules.
+        warmup_epochs: for how long the rate first rises from 0 in a straight line; fractions count.
             The schedule begins after it.
-        batch_norm: What batch norm does in the blocks that train. `"frozen"`: it stays as it is,
+        batch_norm: what batch norm does in the blocks that train. `"frozen"`: it stays as it is,
             statistics, scale and shift; `"affine_only"`: scale and shift train; `"train"`: these
             and the statistics, which come from each batch. Elsewhere it is always frozen.
         augmentation: `"none"`, `"light"` (mirrored), `"standard"` (a random part, mirrored),
             `"strong"` (that, a random operation, erasing, and MixUp or CutMix of each batch), or
             what imitates a domain: `"grey"`, `"blur"`, `"noise"`, `"colour_shift"`. `"auto"` lets
             `choose_augmentation` say it by the number of images.
-        views: How many augmented views of each image there are; what the frozen blocks say of them
+        views: how many augmented views of each image there are; what the frozen blocks say of them
             can be cached. None: a new one in every epoch, and the frozen blocks run in every step.
-        batch_size: Images in a step; None lets the training choose.
-        patience: Epochs without a better one after which the stage ends; None: never. Better is a
+        batch_size: images in a step; None lets the training choose.
+        patience: epochs without a better one after which the stage ends; None: never. Better is a
             lower validation loss at its best temperature.
-        dropout: Share of the features dropped before the head, in [0, 1); None: as much as the
+        dropout: share of the features dropped before the head, in [0, 1); None: as much as the
             `FineTuner` says.
-        scale_features: Whether the head reads the features divided by their root mean square over
+        scale_features: whether the head reads the features divided by their root mean square over
             the training images, so that one learning rate serves the heads of all backbones; those
             of all blocks, each less its mean and divided by its deviation. Measured before the
             first stage that asks for it; folded into the weights at the end.
@@ -132,7 +132,7 @@ class Stage:
         object.__setattr__(self, field, value)
 
     def _check_together(self, where: str) -> None:
-        """Refuses settings that another one leaves without effect."""
+        """Refuse settings that another one leaves without effect."""
         if self.momentum and self.optimizer not in WITH_MOMENTUM:
             raise InputError(
                 f"{where}: momentum={self.momentum} is an option of {' and '.join(WITH_MOMENTUM)}; "
@@ -173,12 +173,12 @@ class Stage:
         return self.augmentation != AUTO and POLICIES[self.augmentation].mixes
 
     def to_dict(self) -> dict[str, Any]:
-        """The stage as plain data, ready for JSON."""
+        """Return the stage as plain data, ready for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "a stage") -> Stage:
-        """The reverse of `to_dict`.
+        """Return the reverse of `to_dict`.
 
         Raises:
             InputError: A field is unknown, missing or wrong; the message names it.
@@ -188,7 +188,7 @@ class Stage:
         return stage
 
     def num_trainable_blocks(self, num_blocks: int | None = None) -> int:
-        """How many blocks train in a model of `num_blocks` blocks.
+        """Say how many blocks train in a model of `num_blocks` blocks.
 
         Raises:
             InputError: `unfreeze` is "all" and `num_blocks` is not given.
@@ -203,7 +203,7 @@ class Stage:
         return num_blocks
 
     def multipliers(self, num_blocks: int | None = None) -> dict[str, float]:
-        """What scales the learning rate of the head and of each block that trains, last first.
+        """Say what scales the learning rate of the head and of each block that trains, last first.
 
         Blocks are named by their index from the end, as in `backbone.blocks[-1]`.
         """
@@ -214,7 +214,7 @@ class Stage:
         return {HEAD: 1.0, **blocks}
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
-        """The head's learning rate at a step of the stage; the first is step 0.
+        """Return the head's learning rate at a step of the stage; the first is step 0.
 
         Raises:
             InputError: `step` is under 0 or `steps_per_epoch` under 1.
@@ -235,7 +235,7 @@ class Stage:
 
 
 def check_unfreeze(where: str, value: Any) -> int:
-    """How many last blocks train, as a whole number from 0."""
+    """Say how many last blocks train, as a whole number from 0."""
     if isinstance(value, str):
         raise InputError(f"{where}: unfreeze must be a whole number or 'all', got {value!r}")
     return whole(where, "unfreeze", value, 0)

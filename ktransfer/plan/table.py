@@ -9,7 +9,7 @@ from ktransfer.show.tables import aligned
 
 
 def table(stages: Sequence[Stage], num_blocks: int | None = None) -> str:
-    """The stages of a model of `num_blocks` blocks as aligned text."""
+    """Return the stages of a model of `num_blocks` blocks as aligned text."""
     rows = [_cells(stage, num_blocks) for stage in stages]
     columns = [name for name in rows[0] if any(row[name] for row in rows)]
     lines = [columns, *([row[name] or "-" for name in columns] for row in rows)]
@@ -17,7 +17,10 @@ def table(stages: Sequence[Stage], num_blocks: int | None = None) -> str:
 
 
 def _cells(stage: Stage, num_blocks: int | None) -> dict[str, str]:
-    """The cells of a row by column; an empty one says that nothing but the default is set."""
+    """Return the cells of a row by column.
+
+    An empty one says that nothing but the default is set.
+    """
     trains = bool(stage.unfreeze)
     return {
         "stage": stage.name,

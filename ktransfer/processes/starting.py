@@ -75,7 +75,7 @@ def start(
 
 
 def module_path(*, own_modules: bool = False) -> list[str]:
-    """Where a process of ours looks for modules: where this one does, but for the current folder.
+    """Say where a process of ours looks for modules: not in the current folder.
 
     It stays where the user names it in PYTHONPATH; or, with `own_modules`, as the last.
     """
@@ -96,12 +96,14 @@ def _current_folder() -> str:
 
 
 def ending(code: int) -> str:
-    """How a process ended, in words, by its exit code."""
+    """Say how a process ended, in words, by its exit code."""
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def last_line(written: BinaryIO) -> str:
-    """The last line that a process wrote; of an uncaught error in Python that is what went wrong.
+    """Return the last line that a process wrote.
+
+    Of an uncaught error in Python that is what went wrong.
 
     Args:
         written: its output, open for reading.

@@ -88,14 +88,14 @@ class Worker:
         return False
 
     def last_words(self) -> str:
-        """How it ended, where it did: a signal's name or an exit code."""
+        """Say how it ended, where it did: a signal's name or an exit code."""
         try:
             return ending(self._process.wait(timeout=_LAST_WORDS_S))
         except subprocess.TimeoutExpired:
             return "it stopped answering"
 
     def last_line(self) -> str:
-        """The last line that it wrote; empty where there is none."""
+        """Return the last line that it wrote; empty where there is none."""
         return last_line(self._written)
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ class Moments:
 
 
 def norm_layers(backbone: Backbone) -> tuple[NormLayer, ...]:
-    """The batch-norm layers that remember something, in the order of the blocks.
+    """Return the batch-norm layers that remember something, in the order of the blocks.
 
     Those whose statistics are what they were created with (0 and 1), as random weights have them
     and weights whose batch norm was folded into the convolutions, are left out.
@@ -86,7 +86,7 @@ def norm_layers(backbone: Backbone) -> tuple[NormLayer, ...]:
 
 
 def compile_moments(backbone: Backbone, layers: Sequence[NormLayer]) -> Forward:
-    """A function from images to the moments of the inputs of some layers, laid side by side.
+    """Return a function from images to the moments of the inputs of some layers, laid side by side.
 
     Args:
         backbone: whose layers they are; its weights are copied into the program.

@@ -50,7 +50,7 @@ def _logme(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The squared singular values and the left vectors, from the smaller of both products."""
+    """Find squared singular values and left vectors, from the smaller of both products."""
     number, width = features.shape
     if width < number:
         left, singular, _ = np.linalg.svd(features, full_matrices=False)
@@ -62,7 +62,7 @@ def _components(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _evidence(
     squares: np.ndarray, projections: np.ndarray, total: float, number: int, width: int
 ) -> float:
-    """The maximal evidence of a Bayesian linear regression, per image."""
+    """Return the maximal evidence of a Bayesian linear regression, per image."""
     alpha = beta = 1.0
     rest = max(total - projections.sum(), 0.0)  # what no weights can explain
     for _ in range(100):
@@ -105,7 +105,7 @@ def _h_score(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _ledoit_wolf(centred: np.ndarray, squares: np.ndarray) -> tuple[float, float]:
-    """The shrinkage of the covariance, and the mean variance that it is shrunk to.
+    """Return the shrinkage of the covariance, and the mean variance that it is shrunk to.
 
     scikit-learn has the same, from the `(features, features)` matrix: seconds for thousands of
     features, where the squares of the singular values say it at once.

@@ -48,7 +48,7 @@ class DomainGap:
     num_images: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             **asdict(self),
             "interval": list(self.interval),
@@ -58,13 +58,13 @@ class DomainGap:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DomainGap:
-        """The reverse of `to_dict`."""
+        """Return the reverse of `to_dict`."""
         own = {each.name: data[each.name] for each in fields(cls)}
         return cls(**{**own, "interval": tuple(own["interval"]), "thirds": tuple(own["thirds"])})
 
 
 def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) -> DomainGap:
-    """The distance between what reached batch-norm layers and what they remember.
+    """Return the distance between what reached batch-norm layers and what they remember.
 
     Of each channel it is the Kullback-Leibler divergence of two Gaussians, the one measured from
     the one remembered, 1/2 (log(v0/v) + (v + (mu - m0)^2)/v0 - 1), where both variances include the
@@ -111,7 +111,7 @@ def domain_gap(layers: Sequence[NormLayer], moments: Moments, *, seed: int = 0) 
 
 
 def _layer_gaps(layers: Sequence[NormLayer], moments: Moments, shares: np.ndarray) -> np.ndarray:
-    """The gap of each layer, `(draws, layers)`, where a draw gives each image a share of 1."""
+    """Measure each layer's gap, `(draws, layers)`; a draw gives each image a share of 1."""
     gaps, start = np.empty((len(shares), len(layers))), 0
     for at, layer in enumerate(layers):
         columns = slice(start, start + len(layer.mean))

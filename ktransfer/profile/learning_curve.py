@@ -87,7 +87,7 @@ def _num_draws(num_images: int) -> int:
 
 
 def _part(labels: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
-    """A share of the images of each class, at least 2 of each that has as many."""
+    """Return a share of the images of each class, at least 2 of each that has as many."""
     rows = []
     for each in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == each))

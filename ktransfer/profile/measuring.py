@@ -48,7 +48,7 @@ def measure_gap(
     most_images: int = MOST_IMAGES,
     store: Store | None = None,
 ) -> DomainGap:
-    """How far the images of a part are from those that a backbone was trained on.
+    """Say how far the images of a part are from those that a backbone was trained on.
 
     The images are squeezed into the backbone's input as a whole: the crop that training takes
     would widen the gap of photos by more than what lies between photos and cartoons.
@@ -94,7 +94,7 @@ def gap_or_reason(
     reference: Backbone | None = None,
     store: Store | None = None,
 ) -> tuple[DomainGap | None, str]:
-    """The gap of a part, measured quickly, and what it was measured with or why it is unknown.
+    """Measure the gap of a part quickly; also say with what, or why it is unknown.
 
     A backbone without batch norm, or whose weights carry no statistics, has none of its own: then
     the gap to what another one was trained on is measured, whose weights are at hand.
@@ -180,7 +180,7 @@ def _batches(
 def _whole_images(
     part: Part, input_size: tuple[int, int], seed: int, failed: list[int]
 ) -> Iterator[np.ndarray]:
-    """The images that can be decoded, in an order by the seed, uint8 `(*input_size, 3)`.
+    """Yield the images that can be decoded, in an order by the seed, uint8 `(*input_size, 3)`.
 
     Those that cannot are added to `failed`.
     """

@@ -76,7 +76,7 @@ class Probe:
         return wilson_interval(int(self.correct.sum()), len(self.correct))
 
     def advantage(self, other: Probe) -> tuple[float, float]:
-        """How much smaller the squared errors of this one are than another's on the same images.
+        """Say how much smaller its squared errors are than another's on the same images.
 
         Returns:
             The mean difference, and its standard error: both find the same images hard, so it is
@@ -125,7 +125,7 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
 def ridge_head(
     features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The head that `probe` judges, of all images, in closed form.
+    """Return the head that `probe` judges, of all images, in closed form.
 
     Its outputs are logits: the regression times the factor at which the left-out predictions have
     the lowest cross entropy.
@@ -162,7 +162,7 @@ def ridge_head(
 
 
 def _left_out(features: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    """The best penalty, and what the head of all other images says of each."""
+    """Return the best penalty, and what the head of all other images says of each."""
     targets = one_hot(labels)
     with one_blas_thread():
         values, vectors = np.linalg.eigh(_gram(features, np.ones(len(labels)))[0])
@@ -199,7 +199,7 @@ def _gram(features: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, int]:
 def _standard_pieces(
     features: np.ndarray, share: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """The features brought to deviation 1 and weighted mean 0, some columns at a time.
+    """Yield the features brought to deviation 1 and weighted mean 0, some columns at a time.
 
     Large backbones say more than 100,000 numbers of an image, which as float64 are not to be held
     several times over.
@@ -223,7 +223,7 @@ def _standard_pieces(
 def _left_out_errors(
     values: np.ndarray, vectors: np.ndarray, targets: np.ndarray, penalty: float
 ) -> np.ndarray:
-    """What the ridge of all other images is off by at each, with an intercept of its own."""
+    """Say what the ridge of all other images is off by at each, with an intercept of its own."""
     number = len(targets)
     weights = 1.0 / (values + penalty)
     residuals = vectors @ (weights[:, np.newaxis] * (vectors.T @ (targets - targets.mean(axis=0))))
@@ -233,7 +233,7 @@ def _left_out_errors(
 
 
 def choose_simplest(probes: Sequence[Probe], tolerance: float = 1.0) -> int:
-    """The simplest probe that is hardly worse than the best.
+    """Return the simplest probe that is hardly worse than the best.
 
     They are compared by their squared errors: the accuracies of a few dozen images have ties and
     lucky jumps. On six sets with 60 and 300 images, choosing by the squared errors cost half as

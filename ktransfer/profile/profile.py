@@ -67,7 +67,7 @@ class Profile:
         return len(self.features)
 
     def features_of(self, feature_set: str) -> np.ndarray:
-        """The features of one of `FEATURE_SETS`, float32 `(images, features)`.
+        """Return the features of one of `FEATURE_SETS`, float32 `(images, features)`.
 
         Raises:
             InputError: there is no such set.
@@ -77,7 +77,7 @@ class Profile:
         return self.features[:, : self.widths[feature_set]]
 
     def features_of_block(self, index: int) -> np.ndarray:
-        """The averaged output of one block, float32 `(images, channels)`.
+        """Return the averaged output of one block, float32 `(images, channels)`.
 
         Raises:
             InputError: there is no such block, or its output cannot be averaged.
@@ -93,7 +93,7 @@ class Profile:
         return self.features[:, np.concatenate(ends)]
 
     def select(self, rows: np.ndarray) -> Profile:
-        """The profile of some of the images; the gap stays that of all."""
+        """Return the profile of some of the images; the gap stays that of all."""
         return dataclasses.replace(self, features=self.features[rows], labels=self.labels[rows])
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -155,7 +155,7 @@ class Profile:
         return profile
 
     def _check_shapes(self) -> None:
-        """Raises a `ValueError` if its parts do not fit together."""
+        """Raise a `ValueError` if its parts do not fit together."""
         if self.features.ndim != 2 or self.labels.shape != (len(self.features),):
             raise ValueError(
                 f"features of the shape {self.features.shape} and labels of {self.labels.shape}"
@@ -174,7 +174,7 @@ class Profile:
 def columns_of(
     backbone: Backbone, pooling: str = "avg"
 ) -> tuple[tuple[Columns, ...], dict[str, int]]:
-    """Which tap makes which columns of the widest feature set, and how many each set has."""
+    """Say which tap makes which columns of the widest feature set, and how many each set has."""
     columns: list[Columns] = []
     for tap in taps_of(backbone, WIDEST, pooling):
         start = columns[-1].stop if columns else 0

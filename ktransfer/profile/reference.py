@@ -19,7 +19,7 @@ _REFERENCES = (
 
 
 def reference_backbone() -> Backbone | None:
-    """The first backbone with batch norm whose ImageNet weights Keras has downloaded before.
+    """Return the first backbone with batch norm whose ImageNet weights Keras has downloaded before.
 
     Nothing is downloaded for it; None where there is none.
     """

@@ -49,13 +49,13 @@ def _evenly(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def judged_sample(labels: np.ndarray, most: int) -> np.ndarray:
-    """An even sample of at most `MOST_CLASSES` classes, which are spread evenly, too."""
+    """Return an even sample of at most `MOST_CLASSES` classes, which are spread evenly, too."""
     rows = np.flatnonzero(np.isin(labels, _evenly(np.unique(labels), MOST_CLASSES)))
     return rows[even_sample(labels[rows], most)]
 
 
 def one_hot(labels: np.ndarray) -> np.ndarray:
-    """A column for each class, 1 for its images and 0 for the others."""
+    """Return a column for each class, 1 for its images and 0 for the others."""
     return (labels[:, np.newaxis] == np.unique(labels)).astype(np.float64)
 
 

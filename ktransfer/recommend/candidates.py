@@ -67,7 +67,7 @@ class Candidate:
         return weights if weights is None else os.fspath(weights)
 
     def load(self) -> Backbone:
-        """The backbone.
+        """Return the backbone.
 
         Raises:
             InputError: as `load_backbone`.
@@ -78,7 +78,7 @@ class Candidate:
 
 
 def read_candidates(candidates: Iterable[Any] | None, weights: Any) -> tuple[Candidate, ...]:
-    """What the caller named, with a label for each; nothing is loaded.
+    """Say what the caller named, with a label for each; nothing is loaded.
 
     Args:
         candidates: names, `(name, options)` pairs, dicts with `name` and, of their own or under
@@ -124,7 +124,7 @@ def _read(given: Any, weights: Any) -> Candidate:
 
 
 def _flattened(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The dict with its `options` beside the other keys."""
+    """Return the dict with its `options` beside the other keys."""
     settings = {name: each for name, each in given.items() if name != "options"}
     options = given.get("options") or {}
     if "name" not in settings:
@@ -146,7 +146,7 @@ def _known(name: str) -> str:
 
 
 def _check_weights(name: str, weights: Any) -> None:
-    """A file that is not there must be found before another candidate is downloaded."""
+    """Return a file that is not there must be found before another candidate is downloaded."""
     if weights is None or weights in _NAMED_WEIGHTS:
         return
     if isinstance(weights, str | os.PathLike) and not Path(weights).is_file():

@@ -24,12 +24,12 @@ _MB = 2**20
 
 
 def size_mb(backbone: Backbone) -> float:
-    """The megabytes (2^20 bytes) of its weights as float32, without a head."""
+    """Return the megabytes (2^20 bytes) of its weights as float32, without a head."""
     return backbone.parameters * _FLOAT_BYTES / _MB
 
 
 def memory_mb(backbone: Backbone) -> float:
-    """The memory that one image needs, estimated from the graph and not measured.
+    """Return the memory that one image needs, estimated from the graph and not measured.
 
     It is that of the weights, as float32 and once, and of the activations that are alive at the
     same time, where that is most: a call's inputs and outputs, and what later calls still need.
@@ -49,7 +49,7 @@ def memory_mb(backbone: Backbone) -> float:
 
 
 def _peak_numbers(calls: tuple[Call, ...]) -> int:
-    """The most numbers that are alive at once while the calls run in order, for one image."""
+    """Count the most numbers that are alive at once while the calls run, for one image."""
     last_use = {id(tensor): at for at, call in enumerate(calls) for tensor in call.inputs}
     alive = {id(tensor): _numbers(tensor) for tensor in calls[0].inputs}
     peak = 0
@@ -66,12 +66,12 @@ def _numbers(tensor: object) -> int:
 
 
 def compile_taps(backbone: Backbone, taps: Iterable[Tap]) -> Forward:
-    """The fast inference function from images to what some taps say, side by side."""
+    """Return the fast inference function from images to what some taps say, side by side."""
     return compile_forward(keras.Model(backbone.model.inputs[0], concatenated(tuple(taps))))
 
 
 def latency_ms(forward: Forward, input_size: tuple[int, int]) -> float:
-    """The time that one image takes in a compiled function, here and now.
+    """Return the time that one image takes in a compiled function, here and now.
 
     Args:
         forward: of `compile_taps`.

@@ -134,7 +134,7 @@ def judge(backbone: Backbone, pixels: Pixels) -> Judgement:
 
 
 def _run(backbone: Backbone, images: np.ndarray) -> np.ndarray:
-    """What all taps say of the images, float32 `(images, features)`."""
+    """Say what all taps say of the images, float32 `(images, features)`."""
     forward = compile_taps(backbone, taps_of(backbone, WIDEST))
     starts = range(0, len(images), FORWARD_BATCH_SIZE)
     return np.concatenate([forward(images[at : at + FORWARD_BATCH_SIZE]) for at in starts])

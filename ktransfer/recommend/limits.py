@@ -36,16 +36,16 @@ class Limits:
                 raise InputError(f"{name} must be a number above 0, got {value!r}")
 
     def given(self) -> dict[str, float]:
-        """Those that are limits, by name."""
+        """Return those that are limits, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def missed(self, costs: Mapping[str, float]) -> dict[str, float]:
-        """The limits that these costs exceed, by name, and how many times each one."""
+        """Return the limits that these costs exceed, by name, and how many times each one."""
         times = {name: costs[_COSTS[name][0]] / limit for name, limit in self.given().items()}
         return {name: value for name, value in times.items() if value > 1}
 
     def check_one_meets(self, costs: Mapping[str, Mapping[str, float]]) -> None:
-        """Refuses limits that nothing meets.
+        """Refuse limits that nothing meets.
 
         Args:
             costs: by label of the candidate: `latency_ms`, `size_mb` and `memory_mb`.

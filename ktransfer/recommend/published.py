@@ -107,7 +107,7 @@ def imagenet_top1(
     options: Mapping[str, Any] | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> float | None:
-    """The published top-1 accuracy on ImageNet of a backbone with its ImageNet weights.
+    """Return the published top-1 accuracy on ImageNet of a backbone with its ImageNet weights.
 
     Args:
         name: a constructor of keras.applications.

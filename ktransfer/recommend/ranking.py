@@ -30,7 +30,7 @@ class Agreement:
 
 
 def on_front(accuracies: Sequence[float], latencies: Sequence[float]) -> list[bool]:
-    """Which are not beaten: no other is as accurate and as fast, and better in one of the two."""
+    """Say which are not beaten: none is as accurate and as fast, and better in one."""
     points = list(zip(accuracies, latencies, strict=True))
     return [not any(_beats(other, point) for other in points) for point in points]
 
@@ -40,7 +40,7 @@ def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 
 def choose(correct: Sequence[np.ndarray], latencies: Sequence[float]) -> int:
-    """The fastest within one standard error of the most accurate.
+    """Return the fastest within one standard error of the most accurate.
 
     Args:
         correct: of each backbone bool `(images,)`: which of the same images it got right.
@@ -66,7 +66,7 @@ def _as_good(one: np.ndarray, top: np.ndarray) -> bool:
 def agreements(
     accuracies: Sequence[float], rankings: Mapping[str, Sequence[float | None]]
 ) -> dict[str, Agreement]:
-    """How well each ranking agrees with the measured accuracies.
+    """Say how well each ranking agrees with the measured accuracies.
 
     Args:
         accuracies: measured.

@@ -72,7 +72,7 @@ class RatedBackbone:
         return self.status == MEASURED
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             **asdict(self),
             "options": {name: _plain(value) for name, value in self.options.items()},

@@ -22,7 +22,7 @@ FOOTNOTES = (
 
 
 def table_lines(rated: Sequence[RatedBackbone]) -> Iterator[str]:
-    """The table of those that could be had, in their order."""
+    """Return the table of those that could be had, in their order."""
     return _aligned([_HEADER, *_rows(rated)])
 
 
@@ -55,7 +55,7 @@ def _rows(rated: Sequence[RatedBackbone]) -> Iterator[tuple[str, ...]]:
 
 
 def _ranked(rated: Sequence[RatedBackbone], figure: _Figure, form: str) -> list[str]:
-    """The figures, each with its rank among those that are known."""
+    """Return the figures, each with its rank among those that are known."""
     known = [value for each in rated if (value := figure(each)) is not None]
     return [
         "-"
@@ -73,7 +73,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def agreement_lines(agreements: Mapping[str, Agreement]) -> Iterator[str]:
-    """How well other rankings agree with the accuracies, by their names."""
+    """Say how well other rankings agree with the accuracies, by their names."""
     for name, title in _NAMES.items():
         if name in agreements:
             each = agreements[name]

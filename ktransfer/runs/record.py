@@ -25,7 +25,7 @@ SIDE_NAME = re.compile(rf"({'|'.join(SIDES)})-[0-9a-f]{{8}}\.npz")
 
 
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The record of a run, checked, without loading its model.
+    """Return the record of a run, checked, without loading its model.
 
     Raises:
         RunError: no run there, or a damaged or unknown record.
@@ -98,7 +98,7 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    """A whole number from 0 that arrays can hold."""
+    """Return a whole number from 0 that arrays can hold."""
     return type(value) is int and 0 <= value < 2**63
 
 
@@ -129,7 +129,7 @@ def _is_digest(value: Any) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    """What `runs.seen.record_of` says; nothing for a model that was trained elsewhere."""
+    """Say what `runs.seen.record_of` says; nothing for a model that was trained elsewhere."""
     if not isinstance(value, dict) or not value:
         return isinstance(value, dict)
     held = value.get("held_back")

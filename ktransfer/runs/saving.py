@@ -79,7 +79,7 @@ def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = Fal
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder holds a run, be it a damaged one or that of another version."""
+    """Tell whether a folder holds a run, be it a damaged one or that of another version."""
     if any(MODEL_NAME.fullmatch(each.name) for each in path.iterdir()):
         return True
     try:
@@ -216,7 +216,7 @@ def read_side(
 
 
 def holds_model(folder: str | os.PathLike[str]) -> bool:
-    """Whether there is a saved run, its model with it; what that holds is not looked at."""
+    """Tell whether there is a saved run, its model with it; what that holds is not looked at."""
     try:
         return (Path(folder) / read_record(folder)["model_file"]).is_file()
     except RunError:

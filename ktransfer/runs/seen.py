@@ -20,7 +20,7 @@ Record = dict[str, Any]
 
 
 def record_of(data: Any, splits: Splits) -> Record:
-    """What to remember, as plain data.
+    """Say what to remember, as plain data.
 
     Args:
         data: the source.
@@ -47,12 +47,12 @@ def record_of(data: Any, splits: Splits) -> Record:
 
 
 def range_of(record: Mapping[str, Any]) -> ValueRange | None:
-    """The `value_range` that a model learnt with, from what its run remembers."""
+    """Return the `value_range` that a model learnt with, from what its run remembers."""
     return given_range(record.get("value_range"))
 
 
 def held_back(data: Any, part: Part, record: Record) -> tuple[Part, tuple[str, ...]]:
-    """The part to evaluate, and notes: where it was trained on, only what was held back.
+    """Return the part to evaluate, and notes: where it was trained on, only what was held back.
 
     The data is known again by its place, or by the contents of its images, in any order and
     wherever they lie now.

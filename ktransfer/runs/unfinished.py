@@ -32,7 +32,7 @@ _MOST_COMMAND_MB = 16
 
 
 def is_of_unfinished(path: Path) -> bool:
-    """Whether a file or folder is that of a training before it is complete."""
+    """Tell whether a file or folder is that of a training before it is complete."""
     if path.name == CHECKPOINT_FOLDER:
         # "training" may as well be a folder of photos.
         return path.is_dir() and all(each.name in TRAINING_NAMES for each in path.iterdir())
@@ -66,13 +66,13 @@ def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> No
 
 
 def is_unfinished(folder: str | os.PathLike[str]) -> bool:
-    """Whether a training was noted there that can be gone on with; an empty folder is none."""
+    """Tell whether a training was noted there that can be gone on with; an empty folder is none."""
     path = Path(folder) / CHECKPOINT_FOLDER
     return any((path / name).is_file() for name in (COMMAND_NAME, REQUEST_NAME))
 
 
 def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The options of a training that was not finished.
+    """Return the options of a training that was not finished.
 
     Raises:
         RunError: there is none, or it is damaged.

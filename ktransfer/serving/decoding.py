@@ -38,7 +38,7 @@ class Batch:
 def decoded_batches(
     images: Images, input_size: tuple[int, int] | None, batch_size: int
 ) -> Iterator[Batch]:
-    """Decodes images while the batch before them is worked on.
+    """Decode images while the batch before them is worked on.
 
     Args:
         images: of a part.
@@ -69,7 +69,7 @@ def _no_pixels(input_size: tuple[int, int] | None) -> np.ndarray:
 def _in_order(
     pool: ThreadPoolExecutor, images: Images, input_size: tuple[int, int] | None, ahead: int
 ) -> Iterator[np.ndarray | Skipped]:
-    """What became of each image; `ahead` of them are worked on or wait to be taken."""
+    """Say what became of each image; `ahead` of them are worked on or wait to be taken."""
     waiting: deque[Future[np.ndarray | Skipped]] = deque()
     for row in range(len(images)):
         waiting.append(pool.submit(_read, images, row, input_size))

@@ -74,7 +74,7 @@ class ModelMetadata:
 
     @classmethod
     def parse(cls, text: bytes) -> ModelMetadata:
-        """Reads the JSON of a file.
+        """Read the JSON of a file.
 
         Raises:
             ValueError: it is no JSON, of another format, or a field is missing or of another type.

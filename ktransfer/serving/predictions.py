@@ -60,7 +60,7 @@ class Predictions(PrintedLines):
 
     @classmethod
     def joined(cls, classes: Sequence[str], several: Sequence[Predictions]) -> Predictions:
-        """All rows of several predictions of the same classes, one after the other."""
+        """Return all rows of several predictions of the same classes, one after the other."""
         empty = np.empty((0, len(classes)), np.float32)
         return cls(
             tuple(classes),

@@ -16,7 +16,7 @@ MAX_MODEL_MB = 2_048
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[bytes, ModelMetadata]:
-    """The bytes of an ONNX file that ktransfer exported, and what it says of itself.
+    """Return the bytes of an ONNX file that ktransfer exported, and what it says of itself.
 
     Nothing of it is run, and no other file is read.
 

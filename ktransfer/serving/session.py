@@ -39,7 +39,7 @@ class Session:
         self._check_ends()
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Class probabilities, float32 `(batch, classes)`.
+        """Return class probabilities, float32 `(batch, classes)`.
 
         Args:
             images: uint8 `(batch, height, width, 3)`.

@@ -52,7 +52,7 @@ class Field(NamedTuple):
 
 
 def read_metadata(model: memoryview) -> dict[str, bytes]:
-    """The metadata of a model, by key, having looked through all of its parts.
+    """Return the metadata of a model, by key, having looked through all of its parts.
 
     Args:
         model: the whole file.
@@ -86,7 +86,7 @@ def read_metadata(model: memoryview) -> dict[str, bytes]:
 
 
 def fields(message: memoryview) -> Iterator[Field]:
-    """The fields of a protobuf message, in order.
+    """Yield the fields of a protobuf message, in order.
 
     Raises:
         WireError: the bytes are no such message.
@@ -111,7 +111,7 @@ def fields(message: memoryview) -> Iterator[Field]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A whole number of up to 64 bits, 7 of them in a byte, and the position behind it."""
+    """Return a whole number of up to 64 bits, 7 of them in a byte, and the position behind it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):
@@ -125,7 +125,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def _entry(message: memoryview) -> tuple[str, bytes]:
-    """A key and its value."""
+    """Return a key and its value."""
     found = {_KEY: b"", _VALUE: b""}
     for field in fields(message):
         if field.number in found and isinstance(field.value, memoryview):
@@ -134,7 +134,7 @@ def _entry(message: memoryview) -> tuple[str, bytes]:
 
 
 def _check(kind: str, field: Field) -> None:
-    """Refuses what would be read or run from outside the file."""
+    """Refuse what would be read or run from outside the file."""
     if kind == "tensor" and (
         field.number == _EXTERNAL_DATA or (field.number == _DATA_LOCATION and field.value != 0)
     ):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""The text on one line: control characters and bytes that are not UTF-8 are escaped.
+    r"""Return the text on one line: control characters and bytes that are not UTF-8 are escaped.
 
     Example:
         >>> print(printable("red\x1b[2J\nblue \u00e9"))

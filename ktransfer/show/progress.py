@@ -18,7 +18,10 @@ def say(*lines: str) -> None:
 
 
 def _console() -> Console:
-    """A console on standard error; rich leaves colours and bars out where that is no terminal."""
+    """Return a console on standard error.
+
+    Rich leaves colours and bars out where that is no terminal.
+    """
     return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -26,7 +29,7 @@ def _console() -> Console:
 def progress_bar(
     description: str, total: int, *, shown: bool = True
 ) -> Iterator[Callable[[int, int], None]]:
-    """A bar for the time of a `with` block.
+    """Show a bar for the time of a `with` block.
 
     Args:
         description: what is being done, for example `"extracting features"`.
@@ -52,7 +55,7 @@ def progress_bar(
 
 @contextmanager
 def working(description: str, *, shown: bool = True) -> Iterator[None]:
-    """A spinner for the time of a `with` block whose steps cannot be counted."""
+    """Show a spinner for the time of a `with` block whose steps cannot be counted."""
     console = _console()
     if not (shown and console.is_terminal):
         yield

@@ -50,7 +50,7 @@ class Row:
     verbatim: bool = False
 
     def lines(self, width: int) -> Iterator[tuple[str, ...]]:
-        """Each line as parts that are safe to print; some of them are `Bold`."""
+        """Yield each line as parts that are safe to print; some of them are `Bold`."""
         figure = (Figure(printable(self.figure)),) if self.figure else ()
         for at, text in enumerate(self.texts):
             for number, line in enumerate(self._wrapped(printable(text), width)):
@@ -60,7 +60,7 @@ class Row:
                 yield label, *(figure if first else ()), *bullet, line
 
     def markup(self) -> str:
-        """The same as HTML, without the label."""
+        """Return the same as HTML, without the label."""
         figure = f'<b style="color:{FIGURE_COLOUR}">{_escaped(self.figure)}</b>'
         before = figure if self.figure else ""
         if self.bullet:
@@ -85,7 +85,7 @@ class Printed:
     """A result that prints itself, on a terminal and in a notebook."""
 
     def printed(self) -> Iterator[Row]:
-        """What it says of itself."""
+        """Say what it says of itself."""
         raise NotImplementedError
 
     def details(self) -> Iterator[Row]:
@@ -120,7 +120,7 @@ class PrintedLines:
 
 
 def left_out(files: Sequence[object]) -> Iterator[Row]:
-    """The first files that were left out, each with its reason, and how many there are."""
+    """Yield the first files that were left out, each with its reason, and how many there are."""
     if not files:
         return
     yield Row("Skipped", (f"{len(files):,} file{'s' if len(files) > 1 else ''}",))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 def aligned(
     rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,), ruled: bool = False
 ) -> list[str]:
-    r"""The rows as lines whose columns stand under each other, two blanks apart.
+    r"""Return the rows as lines whose columns stand under each other, two blanks apart.
 
     Args:
         rows: cells, as many in each; the first row is the head.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    """Notes in `seconds[phase]` how long a `with` block took; nothing where it raises."""
+    """Note in `seconds[phase]` how long a `with` block took; nothing where it raises."""
     started = time.perf_counter()
     yield
     seconds[phase] = time.perf_counter() - started

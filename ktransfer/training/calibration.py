@@ -59,12 +59,12 @@ class CalibratedLoss(keras.metrics.Metric):
         self.count.assign_add(ops.cast(ops.shape(logits)[0], self.dtype))
 
     def result(self) -> Any:
-        """The lowest of the mean losses."""
+        """Return the lowest of the mean losses."""
         return ops.min(self.sums) / ops.maximum(self.count, 1.0)
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """What logits should be divided by so that the probabilities suit the labels best.
+    """Say what logits should be divided by so that the probabilities suit the labels best.
 
     The classes stay as they are. With few images it stays near 1.
 

@@ -104,7 +104,7 @@ class KeepBest(keras.callbacks.Callback):
         assign(self.variables, self.weights)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it, without the weights."""
+        """Say what a checkpoint keeps of it, without the weights."""
         names = (
             "lowest_loss",
             "accuracy_to_hold",
@@ -200,7 +200,10 @@ _PLAIN = (bool, int, float, str, type(None), np.integer, np.floating)
 
 
 def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """The plain attributes of a callback: counters and best values of all callbacks of Keras."""
+    """Return the plain attributes of a callback.
+
+    Counters and best values of all callbacks of Keras.
+    """
     # The model, its parameters and open files are no plain values and are left out.
     plain = {key: value for key, value in vars(callback).items() if isinstance(value, _PLAIN)}
     return {
@@ -218,7 +221,7 @@ def resume_callback(callback: keras.callbacks.Callback, state: dict[str, Any]) -
 
 
 def values_of(variables: Sequence[Any]) -> list[np.ndarray]:
-    """Copies of variables, on the host."""
+    """Copy of variables, on the host."""
     return [np.array(keras.ops.convert_to_numpy(keras.ops.copy(each))) for each in variables]
 
 

@@ -64,7 +64,7 @@ class Checkpoints:
             write_whole(self.folder / REQUEST_NAME, text.encode("utf-8", "backslashreplace"))
 
     def read_request(self) -> dict[str, Any] | None:
-        """What was asked for; None where no training began.
+        """Say what was asked for; None where no training began.
 
         Raises:
             RunError: it is damaged or of another version.
@@ -82,7 +82,7 @@ class Checkpoints:
         return request
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last save; always before the first."""
+        """Tell whether enough time has passed since the last save; always before the first."""
         return time.perf_counter() >= self._next_save
 
     def save(self, arrays: dict[str, np.ndarray], plain: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class Checkpoints:
         self._next_save = time.perf_counter() + took / MOST_SHARE
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """The newest state that is whole; None where there is none yet.
+        """Return the newest state that is whole; None where there is none yet.
 
         Raises:
             RunError: there are states, and none of them can be read.

@@ -15,7 +15,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
 def on_accelerator() -> bool:
-    """Whether the Keras backend computes on a GPU or TPU."""
+    """Tell whether the Keras backend computes on a GPU or TPU."""
     kinds = {
         str(each).rpartition("/")[2].split(":")[0] for each in keras.distribution.list_devices()
     }
@@ -23,7 +23,7 @@ def on_accelerator() -> bool:
 
 
 def prefix_in_pipeline() -> bool:
-    """Whether frozen blocks that are not cached run in the input pipeline, not in the step.
+    """Tell whether frozen blocks that are not cached run in the input pipeline, not in the step.
 
     On a CPU they do: there the pipeline and the step compute on the same cores. An accelerator
     would stand still while the CPU computed them. JAX traces its own programs.
@@ -32,7 +32,7 @@ def prefix_in_pipeline() -> bool:
 
 
 def choose_precision(precision: str) -> str:
-    """The dtype policy to train with.
+    """Return the dtype policy to train with.
 
     Args:
         precision: one of `PRECISIONS`. "auto" is float32 on a CPU and mixed_bfloat16 on an
@@ -49,7 +49,7 @@ def choose_precision(precision: str) -> str:
 
 
 def choose_jit_compile(jit_compile: bool | str) -> bool:
-    """Whether to compile the training step with XLA.
+    """Tell whether to compile the training step with XLA.
 
     Args:
         jit_compile: True, False, or "auto": on an accelerator only. On a CPU it made MobileNetV2
@@ -84,7 +84,7 @@ def computing_in(model: keras.Model, precision: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of TensorFlow, JAX or Python says that memory ran out."""
+    """Tell whether an error of TensorFlow, JAX or Python says that memory ran out."""
     return isinstance(error, MemoryError) or any(
         word in f"{type(error).__name__}: {error}"
         for word in ("ResourceExhausted", "RESOURCE_EXHAUSTED", "Out of memory")

@@ -58,7 +58,7 @@ def solve_head(stage: Stage, source: RowSource, *, weighted: bool) -> bool:
 
 
 def some_features(source: RowSource, cut: int) -> np.ndarray:
-    """The training features: all where they are the rows at the cut, else some."""
+    """Return the training features: all where they are the rows at the cut, else some."""
     blocks = source.network.num_blocks
     rows = source.rows("train", cut)
     if cut == blocks:
@@ -83,7 +83,7 @@ def scale_to_one(network: Network, features: np.ndarray) -> None:
 
 
 def root_mean_square(values: Rows, rows_at_once: int = 8_192) -> float:
-    """The root mean square of all values, read in pieces; 1 where all are zero.
+    """Return the root mean square of all values, read in pieces; 1 where all are zero.
 
     Raises:
         InputError: they are not finite.
@@ -99,7 +99,7 @@ def root_mean_square(values: Rows, rows_at_once: int = 8_192) -> float:
 
 
 def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.ndarray, np.ndarray]:
-    """The scale and the offset that give each feature mean 0 and one deviation, float32.
+    """Return the scale and the offset that give each feature mean 0 and one deviation, float32.
 
     The deviation is 1, or less where there are more than `USUAL_WIDTH` features: the steps of Adam
     have the same size for each weight, so that of many features the head would jump. Features that
@@ -118,7 +118,7 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
 def deviations(
     values: np.ndarray, rows_at_once: int = 4_096
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The standard deviation of each feature, whether it varies at all, and its mean."""
+    """Return the standard deviation of each feature, whether it varies at all, and its mean."""
     sums = (piece.sum(axis=0, dtype=np.float64) for piece in in_pieces(values, rows_at_once))
     mean = sum(sums) / len(values)
     squares = (((piece - mean) ** 2).sum(axis=0) for piece in in_pieces(values, rows_at_once))

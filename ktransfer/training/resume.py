@@ -140,7 +140,7 @@ def check_same(then: Request, now: Request, folder: str) -> None:
 def differences(
     then: Request, now: Request, sides: tuple[str, str] = ("then", "now")
 ) -> Iterator[str]:
-    """Each difference in words: what it was then, what it is now.
+    """Yield each difference in words: what it was then, what it is now.
 
     Args:
         then: by topic, as in `check_same`.

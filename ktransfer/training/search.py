@@ -99,7 +99,7 @@ class _Trial:
 
 @contextmanager
 def _trial(training: Training) -> Iterator[_Trial]:
-    """The last stage of a plan, made ready; the network is put back at the end."""
+    """Make the last stage of a plan ready; the network is put back at the end."""
     with training.before_last_stage(_at_constant_rate) as prepared:
         compile_trainee(prepared)
         trial = _Trial(prepared, StageRun(prepared, start_of(prepared)).state())

@@ -91,7 +91,7 @@ def _result(run: StageRun, groups: tuple[dict[str, Any], ...], interrupted: bool
 
 
 def start_of(prepared: Prepared) -> ValidationMetrics | None:
-    """How good the network is before the stage, where it has learned something."""
+    """Say how good the network is before the stage, where it has learned something."""
     if not prepared.judge_start:
         return None
     found = prepared.trainee.evaluate(prepared.data.validation, verbose=0, return_dict=True)
@@ -126,7 +126,7 @@ def _cross_entropy(data: StageData) -> keras.losses.Loss:
 def build_optimizer(
     stage: Stage, network: Network, steps_per_epoch: int
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a stage, with every learning rate as the plan says it."""
+    """Return the optimizer of a stage, with every learning rate as the plan says it."""
     config: dict[str, Any] = {"learning_rate": _learning_rate(stage, steps_per_epoch)}
     if stage.weight_decay:
         config["weight_decay"] = stage.weight_decay
@@ -163,13 +163,13 @@ class StageSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self._rates = np.array(rates, np.float32)
 
     def __call__(self, step: Any) -> Any:
-        """The learning rate at a step; behind the last step that of the last."""
+        """Return the learning rate at a step; behind the last step that of the last."""
         # Float32 holds whole numbers up to 2**24 only, and the step may be an int64 variable.
         at = ops.minimum(ops.cast(step, "int32"), len(self._rates) - 1)
         return ops.take(ops.convert_to_tensor(self._rates), at)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, as plain data."""
+        """Return the arguments, as plain data."""
         return {"stage": self.stage.to_dict(), "steps_per_epoch": self.steps_per_epoch}
 
 
@@ -203,7 +203,7 @@ def _learning_rate(stage: Stage, steps_per_epoch: int) -> Any:
 
 
 def _groups(optimizer: keras.optimizers.Optimizer, stage: Stage) -> tuple[dict[str, Any], ...]:
-    """What the optimizer says of its groups, with the peak learning rate of the stage."""
+    """Say what the optimizer says of its groups, with the peak learning rate of the stage."""
     if not isinstance(optimizer, LearningRateMultiplier):
         return ()
     rows = [dataclasses.asdict(row) for row in optimizer.describe().groups]
@@ -290,7 +290,7 @@ class StageRun:
         return ValidationMetrics.from_logs(row, "val_")
 
     def state(self) -> StageState:
-        """What has to be kept to go on from here."""
+        """Say what has to be kept to go on from here."""
         arrays = {"best": self.best.weights} | {
             name: values_of(variables) for name, variables in self._groups.items()
         }

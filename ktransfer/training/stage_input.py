@@ -83,19 +83,22 @@ class Prepared:
 
 
 def cut_of(stage: Stage, network: Network) -> int:
-    """How many first blocks of a network a stage leaves frozen."""
+    """Say how many first blocks of a network a stage leaves frozen."""
     return network.cut_of(stage.num_trainable_blocks(network.num_blocks))
 
 
 def default_batch_size(num_images: int) -> int:
-    """An eighth of the images, from 4 to 32: batches of 32 of a few dozen leave too few steps."""
+    """Return an eighth of the images, from 4 to 32.
+
+    Batches of 32 of a few dozen leave too few steps.
+    """
     return min(32, max(4, num_images // 8))
 
 
 def stage_model(
     stage: Stage, network: Network, decision: CacheDecision, dropout: float
 ) -> keras.Model:
-    """The model that a stage trains: from what `stage_data` gives to logits.
+    """Return the model that a stage trains: from what `stage_data` gives to logits.
 
     Args:
         stage: resolved.
@@ -114,7 +117,7 @@ def stage_model(
 def stage_data(
     stage: Stage, source: RowSource, decision: CacheDecision, settings: Settings, position: int
 ) -> StageData:
-    """The batches of a stage.
+    """Return the batches of a stage.
 
     Args:
         stage: resolved.
@@ -144,14 +147,14 @@ def stage_data(
 
 
 def read_cut(stage: Stage, network: Network, decision: CacheDecision) -> int:
-    """The cut of the rows that a stage reads."""
+    """Return the cut of the rows that a stage reads."""
     return cut_of(stage, network) if decision.cached else decision.start
 
 
 def _train_batches(
     stage: Stage, source: RowSource, cut: int, settings: Settings, position: int
 ) -> Callable[[int, int], Any]:
-    """Makes batches of the rows at a cut, given the batch size and the epoch to begin with."""
+    """Make batches of the rows at a cut, given the batch size and the epoch to begin with."""
     seed = settings.seed
     views: int | None = stage.views or 1
     render = None
@@ -179,7 +182,7 @@ def _train_batches(
 
 
 def _past_frozen(batches: Any, stage: Stage, source: RowSource, decision: CacheDecision) -> Any:
-    """The batches as the model reads them: what is not cached may run on the way to it."""
+    """Return the batches as the model reads them: what is not cached may run on the way to it."""
     cut = cut_of(stage, source.network)
     if decision.cached or cut == 0 or not prefix_in_pipeline():
         return batches

@@ -78,13 +78,13 @@ class StageResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**own, "proof": self.proof.to_dict() if self.proof else None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StageResult:
-        """The reverse of `to_dict`."""
+        """Return the reverse of `to_dict`."""
         proof = FrozenProof.from_dict(data["proof"]) if data["proof"] else None
         return cls(**{**with_tuples(data), "proof": proof})
 
@@ -99,7 +99,7 @@ class StageResult:
 def remarks(
     stage: Stage, result: StageResult, guessing_loss: float, *, collapsed: bool
 ) -> Iterator[str]:
-    """What is to be said of how a stage went.
+    """Say what is to be said of how a stage went.
 
     Args:
         stage: the stage.

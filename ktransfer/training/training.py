@@ -106,7 +106,7 @@ class Training:
         return self.results
 
     def logits(self, part_name: str) -> np.ndarray:
-        """What the network says of each image of a part, float32 `(images, classes)`."""
+        """Say what the network says of each image of a part, float32 `(images, classes)`."""
         last = self.results[-1]
         cut = self.network.cut_of(last.unfreeze) if last.cached else 0
         rows = self.source.rows(part_name, cut)
@@ -217,7 +217,7 @@ class Training:
 
     @contextmanager
     def _as_trained(self) -> Iterator[None]:
-        """The backbone in the precision of the training, with statistics that follow it."""
+        """Put the backbone into the precision of the training, with statistics that follow it."""
         backbone = self.network.backbone
         with (
             computing_in(backbone.model, self.settings.precision),
@@ -251,7 +251,7 @@ class Training:
             )
 
     def _solve_head(self, stage: Stage) -> bool:
-        """Whether the head begins as a ridge regression, which it then is."""
+        """Tell whether the head begins as a ridge regression, which it then is."""
         if self.results:
             return False
         if self._resumed and self._resumed.stage:
@@ -301,7 +301,7 @@ class Training:
     # --- checkpoints ----------------------------------------------------------------------------
 
     def _moved_from(self) -> int:
-        """The first block that a stage until now has trained."""
+        """Return the first block that a stage until now has trained."""
         stages = self.plan.stages[: len(self.results) + 1]
         return min(cut_of(stage, self.network) for stage in stages)
 

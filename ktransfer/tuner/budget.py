@@ -18,13 +18,13 @@ _USUAL_SIZES_OF_BLOCKS = {"learning_rate": 10, "layer_decay": 3, "batch_norm": 3
 
 
 def check_oracle(name: str) -> None:
-    """Raises an `InputError` for an unknown oracle."""
+    """Raise an `InputError` for an unknown oracle."""
     if name not in ORACLES:
         raise unknown_name("oracle", str(name), ORACLES)
 
 
 def check_trials(oracle: str, needed: int, why: str, given: int, option: str) -> None:
-    """Raises an `InputError` where an oracle is given fewer trials than it needs.
+    """Raise an `InputError` where an oracle is given fewer trials than it needs.
 
     Args:
         oracle: its name.
@@ -42,17 +42,17 @@ def check_trials(oracle: str, needed: int, why: str, given: int, option: str) ->
 
 
 def of_hyperband(epochs: int) -> tuple[int, str]:
-    """How many trials Hyperband needs, and why."""
+    """Say how many trials Hyperband needs, and why."""
     return hyperband_size(epochs), f"the brackets for {epochs} epochs"
 
 
 def of_grid(points: int) -> tuple[int, str]:
-    """How many trials a grid needs, and why."""
+    """Say how many trials a grid needs, and why."""
     return points, "the points of the grid: fix or narrow hyperparameters"
 
 
 def hyperband_size(epochs: int) -> int:
-    """How many trials Hyperband takes for so many epochs (Li et al. 2016, arXiv 1603.06560)."""
+    """Say how many trials Hyperband takes for so many epochs (Li et al. 2016, arXiv 1603.06560)."""
     return sum(
         _bracket_size(bracket, bracket - done, epochs)
         for bracket in range(_brackets(epochs))
@@ -61,12 +61,12 @@ def hyperband_size(epochs: int) -> int:
 
 
 def hyperband_points(epochs: int) -> int:
-    """How many different points of the space Hyperband begins with, in all its brackets."""
+    """Say how many different points of the space Hyperband begins with, in all its brackets."""
     return sum(_bracket_size(bracket, bracket, epochs) for bracket in range(_brackets(epochs)))
 
 
 def least_grid(narrowed: Mapping[str, int], max_unfreeze: int | None) -> int:
-    """How many points a grid has at least, whatever the backbone is.
+    """Say how many points a grid has at least, whatever the backbone is.
 
     Args:
         narrowed: how many values the user left, by hyperparameter.

@@ -40,12 +40,14 @@ class Depth:
     trials: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {**asdict(self), "interval": list(self.interval)}
 
 
 def by_depth(records: Sequence[Record], num_validation: int) -> tuple[Depth, ...]:
-    """The best plan of each depth, from few blocks to many; only trials that were done count.
+    """Return the best plan of each depth, from few blocks to many.
+
+    Only trials that were done count.
 
     Args:
         records: of trials and of repeats.
@@ -63,7 +65,7 @@ def by_depth(records: Sequence[Record], num_validation: int) -> tuple[Depth, ...
 
 
 def choose(depths: Sequence[Depth]) -> Depth:
-    """The one that unfreezes fewest blocks of those within one standard error of the best.
+    """Return the one that unfreezes fewest blocks of those within one standard error of the best.
 
     Args:
         depths: at least one, from few blocks to many.
@@ -74,7 +76,7 @@ def choose(depths: Sequence[Depth]) -> Depth:
 
 
 def contenders(depths: Sequence[Depth]) -> list[Depth]:
-    """Those within one standard error of the best."""
+    """Return those within one standard error of the best."""
     best = max(depths, key=lambda each: each.mean)
     return [each for each in depths if each.mean >= best.mean - best.error]
 
@@ -85,7 +87,7 @@ def repeated(
     repetition: Repetition,
     carry_out: Callable[[Record], Record],
 ) -> list[Record]:
-    """The plans that may be the best carried out again, until there is no other such plan.
+    """Return the plans that may be the best carried out again, until there is no other such plan.
 
     Args:
         trials: every trial.

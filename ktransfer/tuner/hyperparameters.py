@@ -13,7 +13,7 @@ NAMES = ("unfreeze", *OF_THE_HEAD, *OF_THE_BLOCKS)
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raises an `InputError` for a name that is none of a hyperparameter."""
+    """Raise an `InputError` for a name that is none of a hyperparameter."""
     for name in names:
         if name not in NAMES:
             raise unknown_name("hyperparameter", name, NAMES)

@@ -17,7 +17,9 @@ _OF_A_HEAD = 2
 
 
 def is_bad(so_far: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
-    """Whether a trial should end: its best is under the median of the others' means until here.
+    """Tell whether a trial should end.
+
+    Its best is under the median of the others' means until here.
 
     Args:
         so_far: its validation accuracy after each epoch.

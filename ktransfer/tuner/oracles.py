@@ -78,7 +78,7 @@ class Search:
             self._check_brackets(space)
 
     def _check_brackets(self, space: HyperParameters) -> None:
-        """A bracket that is never full promotes nobody: all trials would end after few epochs."""
+        """Refuse a bracket that is never full: it promotes nobody."""
         needed = hyperband_points(self.epochs)
         if is_finite(space) and grid_size(space) < needed:
             raise InputError(
@@ -88,7 +88,7 @@ class Search:
             )
 
     def notes(self, num_trials: int) -> tuple[str, ...]:
-        """What to say of a search that has ended after so many trials."""
+        """Say what to say of a search that has ended after so many trials."""
         # Hyperband has its number of trials by itself.
         if self.oracle == "hyperband" or num_trials >= self.max_trials:
             return ()
@@ -99,7 +99,7 @@ class Search:
         )
 
     def make(self, space: HyperParameters, known: Known) -> Oracle:
-        """A new oracle.
+        """Return a new oracle.
 
         Args:
             space: what it searches.
@@ -143,7 +143,7 @@ class _Grid(oracles.GridSearchOracle):
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The values of a trial: the point after the one of the last trial."""
+        """Return the values of a trial: the point after the one of the last trial."""
         found: dict[str, Any] = super().populate_space(trial_id)
         if found["status"] == "RUNNING":
             self._populate_next.append(trial_id)
@@ -161,7 +161,7 @@ class _Random(oracles.RandomSearchOracle):
     """Random search, after the depths to begin with."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The values of a trial."""
+        """Return the values of a trial."""
         return _first(self, trial_id) or super().populate_space(trial_id)
 
     def _random_values(self) -> dict[str, Any] | None:
@@ -184,7 +184,7 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
         self._known = known
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The values of a trial."""
+        """Return the values of a trial."""
         first = _first(self, trial_id)
         if first:
             return first
@@ -220,7 +220,7 @@ class _Bayesian(oracles.BayesianOptimizationOracle):
 
 
 def one_left(oracle: Oracle) -> dict[str, Any] | None:
-    """A point that was not tried, by the oracle's seed; None where there is none.
+    """Return a point that was not tried, by the oracle's seed; None where there is none.
 
     KerasTuner gives up after drawing 20 times what was tried, be there others or not.
     """
@@ -230,7 +230,7 @@ def one_left(oracle: Oracle) -> dict[str, Any] | None:
 
 
 def _candidates(oracle: Oracle) -> list[dict[str, Any]]:
-    """Points that were not tried, to choose among."""
+    """Point that were not tried, to choose among."""
     if not is_finite(oracle.get_space()):
         drawn = (oracle._random_values() for _ in range(_FEW_CANDIDATES))
         return [each for each in drawn if each is not None]
@@ -240,7 +240,7 @@ def _candidates(oracle: Oracle) -> list[dict[str, Any]]:
 
 
 def _left(oracle: Oracle) -> list[dict[str, Any]]:
-    """The points of a grid over the space that were not tried."""
+    """Return the points of a grid over the space that were not tried."""
     return [point for point in grid_points(oracle.get_space()) if not oracle._duplicate(point)]
 
 
@@ -257,7 +257,7 @@ def without_tracebacks() -> Iterator[None]:
 
 
 def first_depths(space: HyperParameters, max_trials: int) -> list[int]:
-    """The depths to begin with: where the advice is, the head alone, and others evenly between.
+    """Choose the first depths: where the advice is, the head alone, and some between.
 
     Points drawn by chance may leave depths out; the rates are searched in the trials after these.
 
@@ -272,7 +272,7 @@ def first_depths(space: HyperParameters, max_trials: int) -> list[int]:
 
 
 def _first(oracle: Oracle, trial_id: str) -> dict[str, Any] | None:
-    """The point of a depth to begin with, at the rates to begin with."""
+    """Return the point of a depth to begin with, at the rates to begin with."""
     space, number = oracle.get_space(), int(trial_id)
     depths = first_depths(space, oracle.max_trials)
     if number >= len(depths):

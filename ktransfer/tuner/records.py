@@ -84,7 +84,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
-        """A record from plain data.
+        """Return a record from plain data.
 
         Raises:
             TypeError: something is missing.
@@ -123,7 +123,7 @@ class Record:
         }
 
     def to_plan(self) -> Plan:
-        """What was trained."""
+        """Say what was trained."""
         return Plan.from_dict(dict(self.plan))
 
     def __str__(self) -> str:
@@ -134,7 +134,7 @@ class Record:
         return f"{blocks}: {self.val_accuracy:.1%} in {self.seconds:.1f} s{stopped}"
 
     def row(self) -> dict[str, Any]:
-        """What `ktransfer tune --json` says of it."""
+        """Say what `ktransfer tune --json` says of it."""
         names = ("name", "val_accuracy", "val_calibrated_loss", "seconds", "status", "reason")
         more = ("seed", "fold", "memory_mb")
         own = {name: getattr(self, name) for name in (*names, *more)}
@@ -155,11 +155,11 @@ class Journal:
         self._records = {path.stem: _read(path) for path in sorted(self._trials.glob("[!.]*.json"))}
 
     def find(self, name: str) -> Record | None:
-        """The record of that name."""
+        """Return the record of that name."""
         return self._records.get(name)
 
     def all(self) -> list[Record]:
-        """Every record, by name."""
+        """Return every record, by name."""
         return [self._records[name] for name in sorted(self._records)]
 
     def begin(self, record: Record) -> Record:
@@ -186,7 +186,7 @@ class Journal:
         return 1 + max((max(each.began_at, each.ended_at) for each in self.all()), default=0)
 
     def read_request(self) -> dict[str, Any] | None:
-        """What the search is made of; None where none has begun.
+        """Say what the search is made of; None where none has begun.
 
         Raises:
             RunError: it is damaged.
@@ -227,7 +227,7 @@ def write_json(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote.
+    """Say what `write_json` wrote.
 
     Raises:
         RunError: it is damaged, or no plain file.

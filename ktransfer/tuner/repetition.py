@@ -50,7 +50,7 @@ class Repetition:
         return _REPEATS_OF_FEW if num_validation < FEW_VALIDATION_IMAGES else 0
 
     def trainings(self, trial: Record, num_validation: int) -> list[Record]:
-        """The trainings of a trial's plan that tell how good it is."""
+        """Return the trainings of a trial's plan that tell how good it is."""
         one = Record("", trial.values, trial.plan, self.seed, repeats=trial.name)
         folds = range(self.folds or 0)
         seeds = range(self.seed + 1, self.seed + 1 + self.num_seeds(num_validation))
@@ -60,7 +60,7 @@ class Repetition:
         ]
 
     def fold_of(self, record: Record) -> tuple[int, int, int] | None:
-        """What `in_fold` is told for a training: how many folds, which one, the seed."""
+        """Say what `in_fold` is told for a training: how many folds, which one, the seed."""
         if record.fold is None or self.folds is None:
             return None
         return self.folds, record.fold, self.seed

@@ -29,7 +29,7 @@ def request_of(
     repetition: Repetition,
     space: HyperParameters,
 ) -> Request:
-    """What a search is made of, as plain data by topic.
+    """Say what a search is made of, as plain data by topic.
 
     Args:
         backbone: what is trained.
@@ -61,7 +61,7 @@ def request_of(
 
 
 def compared(request: Request, options: Mapping[str, Any]) -> Request:
-    """What worker and chief compare: more than a search that goes on does.
+    """Say what worker and chief compare: more than a search that goes on does.
 
     Args:
         request: of a search.
@@ -72,7 +72,7 @@ def compared(request: Request, options: Mapping[str, Any]) -> Request:
 
 
 def of_a_worker(request: Request, own_names: Collection[str]) -> Request:
-    """What of it a worker compares with its chief: the plans are the chief's.
+    """Say what of it a worker compares with its chief: the plans are the chief's.
 
     Args:
         request: of the worker.

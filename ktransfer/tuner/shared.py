@@ -41,7 +41,7 @@ class Shared:
     left_out: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {**asdict(self), "cuts": list(self.cuts), "left_out": list(self.left_out)}
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ def search_space(
     epochs: int = 10,
     hyperparameters: HyperParameters | None = None,
 ) -> HyperParameters:
-    """The hyperparameters to search over; their defaults are where the search starts.
+    """Return the hyperparameters to search over; their defaults are where the search starts.
 
     `unfreeze` (how many last blocks train), `learning_rate` (of the stage that unfreezes),
     `head_rate`, `layer_decay`, `batch_norm`, `dropout`, `weight_decay` and `augmentation` are
@@ -79,7 +79,7 @@ def search_space(
 
 
 def plan_of(hyperparameters: HyperParameters, num_blocks: int) -> Plan:
-    """The plan of one point of the space, resolved: what `FineTuner.fit` and `train --plan` take.
+    """Make the plan of one point of the space, as `FineTuner.fit` and `--plan` take it.
 
     The head is trained first, then the last `unfreeze` blocks with it; with 0 it is a
     `linear_probe`. Hyperband's `tuner/epochs`, where there are, are the epochs of the last stage.
@@ -120,7 +120,7 @@ def plan_of(hyperparameters: HyperParameters, num_blocks: int) -> Plan:
 
 
 def grid_size(space: HyperParameters) -> int:
-    """How many points a grid over the space has, as KerasTuner lays it."""
+    """Say how many points a grid over the space has, as KerasTuner lays it."""
     sizes = {name: len(values) for name, values in _grid_values(space).items()}
     head = math.prod(sizes[name] for name in OF_THE_HEAD)
     blocks = math.prod(sizes.get(name, 1) for name in OF_THE_BLOCKS)
@@ -128,7 +128,7 @@ def grid_size(space: HyperParameters) -> int:
 
 
 def grid_points(space: HyperParameters) -> Iterator[dict[str, Any]]:
-    """Those points: of the head alone without what matters only where blocks train."""
+    """Yield those points: of the head alone without what matters only where blocks train."""
     values = _grid_values(space)
     for depth in depths_of(space):
         active = (*OF_THE_HEAD, *(OF_THE_BLOCKS if depth else ()))
@@ -138,7 +138,7 @@ def grid_points(space: HyperParameters) -> Iterator[dict[str, Any]]:
 
 
 def is_finite(space: HyperParameters) -> bool:
-    """Whether a grid has all points of the space: no rate of it is free between two ends."""
+    """Tell whether a grid has all points of the space: no rate of it is free between two ends."""
     return all(
         getattr(each, "step", 1) is not None or each.min_value == each.max_value
         for each in space.space
@@ -150,19 +150,19 @@ def _grid_values(space: HyperParameters) -> dict[str, list[Any]]:
 
 
 def depths_of(space: HyperParameters) -> list[int]:
-    """The numbers of last blocks that the space can ask for, in its order."""
+    """Return the numbers of last blocks that the space can ask for, in its order."""
     return choices_of(space, "unfreeze")
 
 
 def choices_of(space: HyperParameters, name: str) -> list[Any]:
-    """The values that a hyperparameter can take, in its order; none where the space lacks it."""
+    """Return the values that a hyperparameter can take, in order; none where it is lacking."""
     return [value for each in space.space if each.name == name for value in each.values]
 
 
 def _start(
     advice: Advice | None, num_blocks: int, max_unfreeze: int, epochs: int
 ) -> dict[str, Any]:
-    """The point to start from: that of the advice, or else of the library's own plans."""
+    """Return the point to start from: that of the advice, or else of the library's own plans."""
     plan = None
     if advice is not None:
         plan = advice.plan or plan_for(advice)
@@ -192,7 +192,7 @@ def _depth(stage: Stage, num_blocks: int) -> int:
 
 
 def _by_default(start: dict[str, Any], max_unfreeze: int) -> list[Any]:
-    """Every hyperparameter as it is where the user says nothing."""
+    """Return every hyperparameter as it is where the user says nothing."""
     from keras_tuner import HyperParameters
 
     made = HyperParameters()
@@ -218,7 +218,7 @@ def _by_default(start: dict[str, Any], max_unfreeze: int) -> list[Any]:
 
 
 def _merged(usual: Iterable[Any], given: HyperParameters | None) -> HyperParameters:
-    """The user's hyperparameters in the place of ours; those of the blocks under a condition."""
+    """Put the user's hyperparameters in the place of ours, the blocks' under a condition."""
     from keras_tuner import HyperParameters
 
     own = {each.name: each for each in given.space} if given is not None else {}

@@ -66,7 +66,7 @@ class TrialProcess:
             self._first_mb = 0.0
 
     def _start(self) -> Worker:
-        """A process that has the setup.
+        """Return a process that has the setup.
 
         Raises:
             RunError: there is none.

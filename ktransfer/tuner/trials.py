@@ -81,7 +81,7 @@ class Trials:
 
     @contextlib.contextmanager
     def training(self, setup: Setup, log: Path) -> Iterator[TrialProcess]:
-        """Has a process for the time of a `with` block.
+        """Have a process for the time of a `with` block.
 
         Args:
             setup: what all trainings share.
@@ -92,7 +92,7 @@ class Trials:
             yield self.process
 
     def carried_out(self, record: Record) -> Record:
-        """The record of a training: found, or made.
+        """Return the record of a training: found, or made.
 
         Raises:
             RunError: it cannot be written, or no process can be started. It ends the search.
@@ -150,14 +150,14 @@ class Trials:
         )
 
     def curves(self, record: Record) -> tuple[tuple[float, ...], ...]:
-        """What the median rule compares a trial with; repeats end in time."""
+        """Say what the median rule compares a trial with; repeats end in time."""
         if record.repeats:
             return ()
         every = self.journal.all()
         return tuple(each.curve for each in every if each.status == DONE and not each.repeats)
 
     def _final(self, best: Record, *, test: bool) -> Record:
-        """The last training: the chosen plan once more, its run kept and judged on the test part.
+        """Train the chosen plan once more; keep its run, and judge it on the test part.
 
         It is found where it was done, of this plan, and its run is there; else made, also where it
         failed before.

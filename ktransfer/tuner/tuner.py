@@ -175,7 +175,7 @@ class UnfreezeTuner(BaseTuner):
 
     @own_settings()
     def load_best(self) -> FineTuner:
-        """A `FineTuner` with the model of the chosen plan: to predict, evaluate and save with.
+        """Load the model of the chosen plan as a `FineTuner`, to predict, evaluate and save.
 
         Raises:
             RunError: the search has not ended yet, or the run is damaged.
@@ -184,7 +184,7 @@ class UnfreezeTuner(BaseTuner):
 
     @own_settings()
     def get_best_models(self, num_models: int = 1) -> list[keras.Model]:
-        """The model of the chosen plan, from RGB images in [0, 255] to class probabilities.
+        """Return the model of the chosen plan, from RGB images in [0, 255] to class probabilities.
 
         Args:
             num_models: 1.
@@ -286,7 +286,7 @@ class UnfreezeTuner(BaseTuner):
         )
 
     def get_best_hyperparameters(self, num_trials: int = 1) -> list[Any]:
-        """Points of the space: of `best_plan` first, once there is one, then by the objective."""
+        """Point of the space: of `best_plan` first, once there is one, then by the objective."""
         best = self.oracle.get_best_trials(num_trials)
         if self.result is not None:
             chosen = self.oracle.get_trial(self.result.chosen.name)
@@ -309,7 +309,7 @@ class UnfreezeTuner(BaseTuner):
         return self._machine is not None and self._machine.role == WORKER
 
     def _blocks(self, backbone: Any, weights: Any, seed: int, options: dict[str, Any]) -> Backbone:
-        """The backbone; before its ImageNet weights are downloaded, one with the same blocks."""
+        """Return the backbone, or one with the same blocks while its weights are not there."""
         if isinstance(backbone, str) and weights == "imagenet":
             return FineTuner(backbone, None, seed=seed, verbose=False, **options).backbone
         return self.backbone
@@ -321,7 +321,7 @@ class UnfreezeTuner(BaseTuner):
 
     @contextlib.contextmanager
     def _trials_ended(self, request: Request) -> Iterator[None]:
-        """Carries the trials out, here or elsewhere; a chief is there until the `with` block ends.
+        """Carry the trials out, here or elsewhere; a chief is there until the `with` block ends.
 
         So are workers that ask once more told that the search is over.
         """
@@ -377,7 +377,7 @@ class UnfreezeTuner(BaseTuner):
     def _shared(
         self, splits: Splits, space: HyperParameters, seeds: int = 1, copies: int = 1
     ) -> Shared:
-        """What trials share, within the budget."""
+        """Say what trials share, within the budget."""
         return share(
             self.backbone,
             self._finetuner.pooling,

@@ -21,7 +21,7 @@ _KEPT = "seconds_per_image"
 
 
 def measured_costs(backbone: Backbone, path: Path) -> Costs:
-    """What an image costs at each depth, by one timed batch of black ones.
+    """Say what an image costs at each depth, by one timed batch of black ones.
 
     Args:
         backbone: what is trained.

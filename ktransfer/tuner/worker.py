@@ -72,7 +72,7 @@ class Job:
 
 
 def built(arguments: tuple[Any, ...], options: dict[str, Any], seed: int) -> FineTuner:
-    """A `FineTuner`, the same in every process, random weights too."""
+    """Return a `FineTuner`, the same in every process, random weights too."""
     import keras
 
     from ktransfer.finetuner import FineTuner
@@ -122,7 +122,7 @@ def carry_out(
 
 
 def _outcome(result: FitResult, rule: MedianRule) -> dict[str, Any]:
-    """How a training went that came to its end."""
+    """Say how a training went that came to its end."""
     diverged = [stage for stage in result.stages if stage.diverged]
     if diverged:
         reason = next((note for note in diverged[0].notes if "NaN" in note), "the loss became NaN")
@@ -144,7 +144,7 @@ def _outcome(result: FitResult, rule: MedianRule) -> dict[str, Any]:
 
 
 def _reached(stage: StageResult) -> tuple[float | None, float | None]:
-    """The calibrated loss and the accuracy of the best epoch of a stage that unfreezes.
+    """Return the calibrated loss and the accuracy of the best epoch of a stage that unfreezes.
 
     Also where it was not kept, so that a rate that ruins the network is told from one that leaves
     it as it was. A head keeps its best epoch, or the closed form that it began with.

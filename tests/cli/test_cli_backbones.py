@@ -74,7 +74,7 @@ def test_for_people_there_is_a_table_and_what_to_type_next(folder):
             ["--data", "{}", "--max-memory-mb", "-2"],
             "max_memory_mb must be a number above 0, got -2",
         ),
-        (["--data", "{}", "--plot", "front.png"], "--plot 'front.png' must end in .svg"),
+        (["--data", "{}", "--plot", "front.pdf"], "--plot 'front.pdf' must end in .svg or .png"),
         (["--data", "{}", "--plot", "/no/front.svg"], "there is no folder '/no'"),
         (["--data", "no-such-folder"], "no such folder: 'no-such-folder'"),
     ],

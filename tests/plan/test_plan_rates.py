@@ -1,22 +1,22 @@
 """Schedules, the simulated learning rates and their picture, against Keras and by numbers."""
 
 import inspect
+import math
+import re
 from types import SimpleNamespace
-from xml.etree import ElementTree
 
 import keras
 import numpy as np
 import pytest
+from drawn import lines, marks, words
 
 from ktransfer import InputError
-from ktransfer.charts import BOTTOM_PX, HEIGHT_PX, LEFT_PX, RIGHT_PX, TOP_PX, WIDTH_PX
 from ktransfer.optimizers import LearningRateMultiplier, layer_decay
 from ktransfer.plan import PLAN_NAMES, Plan, Stage, classic, named_plan
 from ktransfer.plan.stage import OPTIMIZERS, WITH_MOMENTUM
+from ktransfer.show.charts import HEIGHT_PX, WIDTH_PX
 
 schedules = keras.optimizers.schedules
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_stage(**fields):
@@ -148,47 +148,83 @@ def test_every_optimizer_name_is_one_that_keras_has_and_multipliers_scale():
         assert "weight_decay" in parameters
 
 
-def read_svg(path):
-    root = ElementTree.parse(path).getroot()
-    lines = [
-        [tuple(map(float, point.split(","))) for point in each.get("points").split()]
-        for each in root.iter(f"{SVG}polyline")
-    ]
-    return lines, [each.text for each in root.iter(f"{SVG}text")]
-
-
 def test_plot_draws_the_drops_of_the_textbook_where_they_belong(tmp_path):
     classic(0).plot(tmp_path / "plan.svg")
-    (line,), texts = read_svg(tmp_path / "plan.svg")
-    right, bottom = WIDTH_PX - RIGHT_PX, HEIGHT_PX - BOTTOM_PX
-    levels = np.linspace(TOP_PX, bottom, 4)  # 1e-3, 1e-4, 1e-5, 1e-6
+    ((said, (line,)),) = lines(tmp_path / "plan.svg")
+    levels = np.linspace(0, HEIGHT_PX, 4)  # 1e-3, 1e-4, 1e-5, 1e-6
     for epoch, level in [(0, 0), (6.9, 0), (7.1, 1), (13.9, 1), (14.1, 2), (21.1, 3), (25, 3)]:
-        x = LEFT_PX + epoch / 25 * (right - LEFT_PX)
-        y = np.interp(x, *np.array(line).T)
+        y = np.interp(epoch / 25 * WIDTH_PX, *np.array(line).T)
         assert y == pytest.approx(levels[level], abs=0.1)
-    assert {"0.001", "0.0001", "1e-05", "1e-06", "epochs", "learning rate", "head"} <= set(texts)
+    texts = set(words(tmp_path / "plan.svg"))
+    assert {"0.001", "0.0001", "1e-5", "1e-6", "epochs", "learning rate", "head"} <= texts
+    assert said == "head"
 
 
-def test_plot_joins_equal_blocks_and_leaves_out_frozen_ones(tmp_path):
+def test_plot_joins_equal_blocks_and_leaves_out_frozen_ones():
     stages = [make_stage(), make_stage(name="<last> & co", unfreeze=3, block_multiplier=0.1)]
-    make_plan(*stages).plot(tmp_path / "plan.svg")
-    lines, texts = read_svg(tmp_path / "plan.svg")
-    assert len(lines) == 3  # the head twice, the blocks together and in the second stage alone
-    assert "blocks -1 to -3" in texts
-    assert "<last> & co" in texts
+    chart = make_plan(*stages).chart()
+    # The head twice, the blocks together and in the second stage alone.
+    assert sorted(said for said, _ in lines(chart)) == ["blocks -1 to -3", "head", "head"]
+    assert {"blocks -1 to -3", "<last> & co"} <= set(words(chart))
+    (blocks,) = [line for said, line in lines(chart) if said != "head"]
+    assert min(x for piece in blocks for x, _ in piece) == pytest.approx(WIDTH_PX / 2)
+
+
+def test_the_picture_says_what_trains_in_each_stage_and_what_is_frozen_again():
+    stages = [make_stage(name="all", unfreeze=3), make_stage(), make_stage(name="2", unfreeze=1)]
+    chart = make_plan(*stages).chart()
+    assert {"head, last 3 blocks", "head alone", "head, block -1"} <= set(words(chart))
+    head, *rows = chart.figures()["stages"]
+    column = head.index("frozen, and trained in another stage")
+    assert [row[column] for row in rows] == ["nothing", "blocks -1 to -3", "blocks -2 to -3"]
+    bands = [float(each.get("opacity")) for _, each in marks(chart, "rect")]
+    assert bands[0] == bands[2] > bands[1] == 0, "every other one is shaded"
+
+
+def test_a_stage_name_too_long_for_its_band_is_cut_in_the_picture_and_whole_in_the_figures():
+    long = "a name that is much too long for a band so narrow"
+    stages = [make_stage(epochs=20), make_stage(name=long, epochs=1)]
+    chart = make_plan(*stages).chart()
+    assert long not in words(chart)
+    assert long in chart.text()
+    assert long in [said for said, _ in marks(chart, "rect")]
+
+
+def test_a_rate_that_falls_to_0_ends_at_the_bottom_of_the_picture():
+    stage = make_stage(schedule="cosine", epochs=10)
+    ((_, (line,)),) = lines(make_plan(stage).chart())
+    assert max(y for _, y in line) == pytest.approx(HEIGHT_PX)
+    assert max(x for x, _ in line) < WIDTH_PX
+    ((*_, last),) = make_plan(stage).chart().figures()["learning rates"][1:]
+    assert float(last) < 1e-3
+
+
+def test_curves_keep_their_shape_with_fewer_points():
+    stage = make_stage(schedule="cosine", epochs=3)
+    ((_, (line,)),) = lines(make_plan(stage).chart(steps_per_epoch=5000))
+    assert len(line) < 2000
+    rates = make_plan(stage).learning_rates(5000)["head"]
+    low = min(
+        float(each) for each in words(make_plan(stage).chart()) if re.match(r"0\.0|1e-", each)
+    )
+    for step in range(0, 12000, 500):
+        y = np.interp(step / 15000 * WIDTH_PX, *np.array(line).T)
+        share = math.log10(rates[step] / 0.1) / math.log10(low / 0.1)
+        assert y == pytest.approx(share * HEIGHT_PX, abs=1)
 
 
 @pytest.mark.parametrize("name", PLAN_NAMES)
-def test_every_named_plan_can_be_drawn(name, tmp_path):
+def test_every_named_plan_can_be_drawn(name):
     plan = named_plan(name, **({"k": 3} if name == "last_blocks" else {}))
-    plan.resolve(60).plot(tmp_path / "plan.svg")
-    lines, texts = read_svg(tmp_path / "plan.svg")
-    assert len(lines) >= len(plan.stages)
-    assert sum(text.startswith("block") or "head" in text for text in texts) <= 12 + 2
+    chart = plan.resolve(60).chart()
+    assert len(lines(chart)) >= len(plan.stages)
+    texts = words(chart)
+    assert {stage.name for stage in plan.stages} <= set(texts)
+    assert len(texts) < 60, "the legend of sixty blocks is short"
 
 
-def test_plot_refuses_what_is_no_svg_or_cannot_be_written(tmp_path):
-    with pytest.raises(InputError, match=r"the picture '.*plan\.png' must end in \.svg"):
-        make_plan().plot(tmp_path / "plan.png")
+def test_plot_refuses_what_is_no_picture_or_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match=r"the picture '.*plan\.pdf' must end in \.svg or \.png"):
+        make_plan().plot(tmp_path / "plan.pdf")
     with pytest.raises(InputError, match=r"nowhere/plan\.svg': there is no folder '.*nowhere'"):
         make_plan().plot(tmp_path / "nowhere" / "plan.svg")

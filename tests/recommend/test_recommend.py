@@ -2,12 +2,12 @@
 
 import json
 import math
-import xml.etree.ElementTree as ElementTree
 
 import keras
 import numpy as np
 import pytest
 from conftest import small_network, write_pictures
+from drawn import lines, marks, place, words
 
 import ktransfer.recommend.candidates as candidates_module
 import ktransfer.recommend.comparison as recommending_module
@@ -32,8 +32,7 @@ from ktransfer.recommend.judgement import decode, sampled
 from ktransfer.recommend.limits import Limits
 from ktransfer.recommend.picture import draw_front
 from ktransfer.recommend.ranking import agreements, choose, on_front
-
-SVG = "{http://www.w3.org/2000/svg}"
+from ktransfer.recommend.rated import RatedBackbone
 
 
 def named(name, channels=6, size=16):
@@ -414,7 +413,7 @@ def test_long_labels_are_cut_in_table_and_picture_and_whole_in_the_data(folder, 
     short = "a_network_with_a_name_longer_than_a…"
     (row,) = [line for line in str(found).splitlines() if line.startswith(" 1")]
     assert (short in row, long in row) == (True, False)
-    assert f"1 {short}" in (tmp_path / "front.svg").read_text("utf-8")
+    assert f"1 {short}" in words(tmp_path / "front.svg")
     assert found.to_dict()["best"]["label"] == long
 
 
@@ -445,18 +444,60 @@ def test_five_candidates_tell_how_rankings_agree(folder):
 
 def test_the_picture_has_a_dot_and_a_number_for_each(found, tmp_path):
     found.plot(tmp_path / "front.svg")
-    root = ElementTree.parse(tmp_path / "front.svg").getroot()
-    dots = [each for each in root.iter(f"{SVG}circle") if each.get("r") == "5"]
-    words = ["".join(each.itertext()) for each in root.iter(f"{SVG}text")]
+    picture = tmp_path / "front.svg"
+    dots = marks(picture, "circle")
     assert len(dots) == 3  # one panel: nothing is published of one's own networks
-    assert {"1", "2", "3"} <= set(words)
-    assert {f"{at} {each.label}" for at, each in enumerate(found.measured, 1)} <= set(words)
-    from_fast = sorted(dots, key=lambda each: float(each.get("cx")))
-    heights = [float(each.get("cy")) for each in from_fast]
+    assert {"1", "2", "3", "front", "latency of one image, ms"} <= set(words(picture))
+    assert {f"{at} {each.label}" for at, each in enumerate(found.measured, 1)} <= set(
+        words(picture)
+    )
+    from_fast = sorted(place(each) for _, each in dots)
     accuracies = [each.accuracy for each in found.measured]
-    assert np.argmin(accuracies) == np.argmax(heights)
-    with pytest.raises(InputError, match=r"the picture 'front\.png' must end in \.svg"):
-        found.plot("front.png")
+    assert np.argmin(accuracies) == np.argmax([y for _, y in from_fast])
+    with pytest.raises(InputError, match=r"the picture 'front\.pdf' must end in \.svg or \.png"):
+        found.plot("front.pdf")
+
+
+def rated(label, accuracy, latency_ms, imagenet_top1=None, on_front=False):
+    return RatedBackbone(
+        label, label, {}, "imagenet", "measured",
+        accuracy=accuracy, interval=(accuracy - 0.05, accuracy + 0.03), latency_ms=latency_ms,
+        imagenet_top1=imagenet_top1, on_front=on_front,
+    )  # fmt: skip
+
+
+RATED = (
+    rated("fast", 0.80, 10.0, 0.6, on_front=True),
+    rated("<own> & slow", 0.75, 40.0),
+    rated("best", 0.90, 160.0, 0.8, on_front=True),
+)
+
+
+def test_dots_intervals_and_front_lie_where_they_should():
+    chart = draw_front(RATED[2], RATED, None)
+    costs = [place(each) for _, each in marks(chart, "circle")][:3]
+    assert costs[1][0] == pytest.approx((costs[0][0] + costs[2][0]) / 2)  # equal factors
+    # From 70 % to 95 %, multiples of 5 around the intervals.
+    assert [y for _, y in costs] == pytest.approx([310 * share for share in (0.6, 0.8, 0.2)])
+    ((_, (front,)),) = lines(chart)
+    assert np.array(front) == pytest.approx(np.array([costs[0], costs[2]]), abs=0.01)
+    rules = [each for _, each in marks(chart, "rule")][:3]
+    heights = [abs(float(each.get("y2"))) for each in rules]
+    assert heights == pytest.approx([310 * 8 / 25] * 3)
+    said, _ = marks(chart, "circle")[1]
+    assert said == "2 <own> & slow: 75.0 % (70.0 to 78.0 %)"
+
+
+def test_imagenet_has_a_panel_of_its_own_with_those_of_which_it_is_published():
+    chart = draw_front(RATED[2], RATED, None)
+    assert {"what it costs", "what ImageNet says"} <= set(words(chart))
+    said = [each for each, _ in marks(chart, "circle")]
+    assert [each.split(":")[0] for each in said[3:]] == ["1 fast", "3 best"]
+    assert len(marks(chart, "rule")) == 3 + 2
+    assert [words(chart).count(each) for each in "123"] == [4, 2, 4], "with a halo each"
+    assert chart.figures()["backbones"][2] == [
+        "2 <own> & slow", "40", "75", "70", "78", "-", "no"
+    ]  # fmt: skip
 
 
 def test_a_limit_is_drawn_where_it_divides_the_candidates(found):
@@ -464,7 +505,7 @@ def test_a_limit_is_drawn_where_it_divides_the_candidates(found):
     between = (latencies[0] + latencies[-1]) / 2
     for limit, drawn in ((between, True), (100 * latencies[-1], False)):
         picture = draw_front(found.best, found.measured, limit)
-        assert (f"limit {limit:g} ms" in picture) == drawn
+        assert (f"limit {limit:g} ms" in words(picture)) == drawn
 
 
 def test_every_constructor_has_a_published_accuracy():

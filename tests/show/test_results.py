@@ -16,10 +16,16 @@ from ktransfer.classifier import Evaluation, FitResult, Summary, SummaryRow
 from ktransfer.classifier.mistakes import Mistake
 from ktransfer.cli.terminal import show
 from ktransfer.data import Skipped
+from ktransfer.doctor import Report
 from ktransfer.metrics import score
+from ktransfer.recommend import Recommendation
+from ktransfer.runs import RunTable
 from ktransfer.serving import Predictions
 from ktransfer.show.results import FIGURE_COLOUR, Bold, Figure, Printed, Row, left_out
 from ktransfer.show.tables import aligned
+from ktransfer.training.diagnosis import Diagnosis
+from ktransfer.training.learning_rates import RangeTest, Sweep
+from ktransfer.tuner.result import SearchResult
 
 HOSTILE = "<script>alert(1)</script>&\x1b[31m\"'"
 #: How HTML shows it: as text, its control characters as in a terminal.
@@ -151,6 +157,13 @@ def test_paragraphs_are_wrapped_and_lines_of_tables_are_not():
     assert list(Row("", (text,), verbatim=True).lines(40)) == [(" " * 14, text)]
     (line,) = Row("", ("of 3",), figure="50%", verbatim=True).lines(40)
     assert isinstance(line[1], Figure)
+
+
+def test_every_result_that_prints_itself_is_text_in_a_notebook():
+    kinds = (Diagnosis, RangeTest, Recommendation, SearchResult, Sweep, Summary, RunTable, Report)
+    for kind in kinds:
+        shown = type("Shown", (kind,), {"__str__": lambda _: HOSTILE, "__init__": lambda _: None})
+        assert Page(shown()._repr_html_()).text == SHOWN
 
 
 def test_nothing_is_said_of_no_files_left_out():

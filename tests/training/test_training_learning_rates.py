@@ -2,15 +2,15 @@
 
 import json
 import math
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from drawn import lines, marks, place, words
 
 from ktransfer import InputError
+from ktransfer.show.charts import HEIGHT_PX, WIDTH_PX
 from ktransfer.training.learning_rates import SWEEP_RATES, Sweep, SweepTrial, range_test_result
 
-SVG = "{http://www.w3.org/2000/svg}"
 EXPONENTS = np.linspace(-7, 1, 100)
 RATES = 10**EXPONENTS
 
@@ -138,22 +138,39 @@ def test_a_range_test_prints_and_is_plain_data():
     assert str(range_test_result(RATES, np.ones(100))).startswith("learning rate: none suggested.")
 
 
-def texts(path):
-    return [each.text for each in ElementTree.parse(path).getroot().iter(f"{SVG}text")]
-
-
 def test_a_range_test_is_drawn_with_its_suggestion(tmp_path):
     result = range_test_result(RATES, valley(seed=1, noise=0.1))
     result.plot(tmp_path / "a.svg")
-    assert f"{result.suggestion:.2g}" in texts(tmp_path / "a.svg")
-    root = ElementTree.parse(tmp_path / "a.svg").getroot()
-    assert len(list(root.iter(f"{SVG}circle"))) == 100 + 1  # and one in the legend
-    assert len(list(root.iter(f"{SVG}polyline"))) == 1
+    picture = tmp_path / "a.svg"
+    assert {f"{result.suggestion:.2g}", "training loss", "learning rate"} <= set(words(picture))
+    dots, (_, (line,)) = marks(picture, "circle"), *lines(picture)
+    assert (len(dots), len(line)) == (100, len(result.smoothed))
+    ((_, rule),) = marks(picture, "rule")
+    share = (math.log10(result.suggestion) + 7) / 8
+    assert place(rule)[0] == pytest.approx(share * WIDTH_PX, abs=0.5)
+    assert place(dots[50][1])[0] == pytest.approx(50 / 99 * WIDTH_PX, abs=0.5)
 
 
-def test_a_range_test_without_a_loss_can_be_drawn(tmp_path):
-    range_test_result(RATES, [math.nan] * 100).plot(tmp_path / "a.svg")
-    assert "learning-rate range test: none suggested" in texts(tmp_path / "a.svg")
+def test_every_loss_of_a_range_test_is_in_its_figures():
+    losses = [*valley()[:-2], math.nan, 1e33]
+    rows = range_test_result(RATES, losses).chart().figures()["losses"]
+    said = [loss for _, loss, curve in rows[1:] if curve == "each step"]
+    assert said == [f"{loss:.6g}" for loss in losses[:-2]] + ["-", "1e+33"]
+
+
+def test_what_comes_after_the_divergence_does_not_press_a_range_test_flat():
+    losses = valley()
+    losses[90:] = 1e33
+    picture = range_test_result(RATES, losses).chart()
+    heights = [place(each)[1] for _, each in marks(picture, "circle")]
+    assert max(heights[:85]) - heights[0] > 0.5 * HEIGHT_PX
+    assert -1e5 < heights[95] < 0
+
+
+def test_a_range_test_without_a_loss_can_be_drawn():
+    chart = range_test_result(RATES, [math.nan] * 100).chart()
+    assert "learning-rate range test: none suggested" in words(chart)
+    assert marks(chart, "rule") == []
 
 
 # Sweeps.
@@ -204,40 +221,57 @@ def test_a_sweep_is_plain_data():
     assert data["trials"][2]["history"][2]["val_loss"] is None
 
 
-def curves(path):
-    root = ElementTree.parse(path).getroot()
-    return [(each.get("stroke"), each.get("points")) for each in root.iter(f"{SVG}polyline")]
+def curves(sweep):
+    return [(each.get("stroke"), each.get("d")) for _, each in marks(sweep.chart(), "line")]
 
 
 def test_a_sweep_is_drawn_in_two_panels_of_the_same_colours(tmp_path):
     make_sweep().plot(tmp_path / "a.svg")
-    drawn = curves(tmp_path / "a.svg")
+    drawn = curves(make_sweep())
     assert [colour for colour, _ in drawn[:3]] == [colour for colour, _ in drawn[3:]]
     assert len({colour for colour, _ in drawn}) == 3
-    said = texts(tmp_path / "a.svg")
+    said = words(tmp_path / "a.svg")
     assert {"training loss", "validation loss", "0.001 (best)", "0.01 (diverged)"} <= set(said)
+    assert said.count("0.001 (best)") == 1, "one legend"
 
 
-def test_a_diverged_curve_does_not_press_the_others_flat(tmp_path):
+def test_a_loss_of_a_sweep_that_is_not_finite_ends_its_curve_and_every_one_is_in_the_figures():
+    _, *rows = make_sweep().chart().figures()["losses"]
+    assert [row[1:] for row in rows if row[0] == "0.01 (diverged)"] == [
+        ["1", "0.5", "0.1"],
+        ["2", "0.5", "9"],
+        ["3", "0.5", "-"],
+    ]
+    ended = [pieces for said, pieces in lines(make_sweep().chart()) if "diverged" in said]
+    assert [[len(each) for each in pieces] for pieces in ended] == [[3], [2]]
+
+
+def test_rates_that_look_alike_have_a_curve_each():
+    alike = [make_trial(rate, [0.9, 0.8]) for rate in (0.2, 0.2000000001)]
+    sweep = Sweep((make_trial(0.1, [0.5, 0.4]), *alike))
+    assert len(lines(sweep.chart())) == 6
+
+
+def test_a_diverged_curve_does_not_press_the_others_flat():
     whole = make_trial(1e-3, [0.6, 0.4, 0.5])
-    Sweep((whole,)).plot(tmp_path / "alone.svg")
-    Sweep((whole, make_trial(1, [1.0, 1e9, 1e9], diverged=True))).plot(tmp_path / "both.svg")
-    colour = curves(tmp_path / "alone.svg")[1]
-    assert colour in curves(tmp_path / "both.svg")
+    alone = Sweep((whole,))
+    both = Sweep((whole, make_trial(1, [1.0, 1e33, 1e33], diverged=True)))
+    assert set(curves(alone)) <= set(curves(both))
+    heights = [y for _, pieces in lines(both.chart()) for piece in pieces for _, y in piece]
+    assert -1e5 < min(heights) < 0, "it leaves at the top, and can be drawn"
 
 
-def test_a_large_range_of_losses_is_drawn_logarithmically(tmp_path):
-    Sweep((make_trial(1, [5.0, 0.5, 0.05]),)).plot(tmp_path / "log.svg")
-    Sweep((make_trial(1, [0.9, 0.6, 0.3]),)).plot(tmp_path / "linear.svg")
-    for name in ("log", "linear"):
-        _, (_, points) = curves(tmp_path / f"{name}.svg")
-        ys = [float(point.split(",")[1]) for point in points.split()]
-        assert ys[1] - ys[0] == pytest.approx(ys[2] - ys[1], abs=0.2)  # equal factors, equal steps
+def test_a_large_range_of_losses_is_drawn_logarithmically():
+    for trial in (make_trial(1, [5.0, 0.5, 0.05]), make_trial(1, [0.9, 0.6, 0.3])):
+        _, (_, (line,)) = lines(Sweep((trial,)).chart())
+        first, second, third = (y for _, y in line)
+        assert second - first == pytest.approx(third - second, abs=0.2)  # equal factors, or steps
+        assert second - first > 100
 
 
-def test_sweeps_without_anything_finite_can_be_drawn(tmp_path):
-    Sweep((make_trial(1, [math.nan], diverged=True),)).plot(tmp_path / "a.svg")
-    assert "1 (diverged)" in texts(tmp_path / "a.svg")
+def test_sweeps_without_anything_finite_can_be_drawn():
+    chart = Sweep((make_trial(1, [math.nan], diverged=True),)).chart()
+    assert "1 (diverged)" in words(chart)
 
 
 def test_wrong_sweeps_and_trials_are_refused():

@@ -1,21 +1,19 @@
 """The pictures of a search show every trial where it belongs."""
 
 import re
-import xml.etree.ElementTree as ElementTree
 
 import pytest
+from drawn import lines, marks, place, words
 
 from ktransfer import InputError
 from ktransfer.advisor import Costs
-from ktransfer.charts import HEIGHT_PX, TOP_PX
 from ktransfer.plan import last_blocks, linear_probe
+from ktransfer.show.charts import HEIGHT_PX
 from ktransfer.tuner.choice import by_depth, choose
 from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record
 from ktransfer.tuner.result import SearchResult
 from ktransfer.tuner.shared import Shared
 from ktransfer.tuner.uncached import uncached_seconds
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def record(name, unfreeze, accuracy, status=DONE, **values):
@@ -56,54 +54,80 @@ def found():
     )
 
 
-def drawn(found, tmp_path, name):
+def test_three_pictures_are_written_and_handed_out(found, tmp_path):
     paths = {path.stem: path for path in found.plot(tmp_path)}
-    assert set(paths) == {"depths", "trials", "times"}
-    return ElementTree.parse(paths[name]).getroot()
+    assert list(paths) == list(found.charts()) == ["depths", "trials", "times"]
+    for name, chart in found.charts().items():
+        assert words(paths[name]) == words(chart)
 
 
-def test_depths_have_their_mean_and_interval(found, tmp_path):
-    picture = drawn(found, tmp_path, "depths")
-    words = [each.text for each in picture.iter(f"{SVG}text")]
-    assert "the last 2 blocks chosen, of 2 depths" in words
-    assert {"80.0", "95.0"} <= set(words)
-    dots = [(float(each.get("cx")), float(each.get("cy"))) for each in picture.iter(f"{SVG}circle")]
-    lines = [
-        [tuple(map(float, pair.split(","))) for pair in each.get("points").split()]
-        for each in picture.iter(f"{SVG}polyline")
+def test_depths_have_their_mean_and_interval_and_every_trial_a_dot(found):
+    chart = found.charts()["depths"]
+    assert {"the last 2 blocks chosen, of 2 depths", "80.0", "95.0"} <= set(words(chart))
+    intervals = dict(marks(chart, "rule"))
+    dots = marks(chart, "circle")
+    for depth in found.depths:
+        low, high = depth.interval
+        (said,) = [each for each in intervals if f"({100 * low:.1f} to {100 * high:.1f} %)" in each]
+        rule = intervals[said]
+        (dot,) = [place(each) for name, each in dots if name == said]
+        top = place(rule)[1] + min(0, float(rule.get("y2")))
+        share = (high - depth.mean) / (high - low)
+        assert dot[0] == pytest.approx(place(rule)[0])
+        assert dot[1] - top == pytest.approx(share * abs(float(rule.get("y2"))), abs=0.1)
+    assert [name.split(":")[0] for name, _ in dots if name.startswith("trial")] == [
+        "trial 0",
+        "trial 1",
+        "trial 2",
     ]
-    assert len(lines) == 2
-    for (x, low), (same_x, high) in lines:
-        assert x == same_x
-        assert any(x == at and high < y < low for at, y in dots)
 
 
-def test_every_trial_is_a_line_through_its_values(found, tmp_path):
-    picture = drawn(found, tmp_path, "trials")
-    words = [each.text for each in picture.iter(f"{SVG}text")]
-    assert {"unfreeze", "learning rate", "augmentation", "val accuracy"} <= set(words)
-    lines = {
-        each.find(f"{SVG}title").text.split(":")[0]: each for each in picture.iter(f"{SVG}polyline")
-    }
-    assert set(lines) == {f"trial {name}" for name in "0123"}
-    count = {name: len(each.get("points").split()) for name, each in lines.items()}
-    assert count == {"trial 0": 2, "trial 1": 4, "trial 2": 4, "trial 3": 3}, "no value, no point"
-    assert [name for name, each in lines.items() if each.get("stroke-width") == "4"] == ["trial 1"]
-    dashed = {name for name, each in lines.items() if each.get("stroke-dasharray")}
+def test_every_trial_is_a_line_through_its_values(found):
+    chart = found.charts()["trials"]
+    assert {"unfreeze", "learning rate", "augmentation", "val accuracy, %"} <= set(words(chart))
+    drawn = {said.split(":")[0]: pieces for said, (pieces,) in lines(chart)}
+    assert {name: len(points) for name, points in drawn.items()} == {
+        "trial 0": 2,
+        "trial 1": 4,
+        "trial 2": 4,
+        "trial 3": 3,
+    }, "no value, no point"
+    elements = {said.split(":")[0]: each for said, each in marks(chart, "line")}
+    thick = [name for name, each in elements.items() if each.get("stroke-width") == "4"]
+    assert thick == ["trial 1"]
+    assert list(elements)[-1] == "trial 1", "on top"
+    dashed = {name for name, each in elements.items() if each.get("stroke-dasharray")}
     assert dashed == {"trial 2", "trial 3"}
-    bottom, top = (
-        lines["trial 0"].get("points").split()[0],
-        lines["trial 3"].get("points").split()[0],
+    assert drawn["trial 0"][0][1] == HEIGHT_PX
+    assert drawn["trial 3"][0][1] == 0
+
+
+def test_every_value_of_every_trial_is_in_the_text(found):
+    head, *rows = found.charts()["trials"].figures()["trials"]
+    by_name = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    assert by_name["2"] == {
+        "trial": "2",
+        "unfreeze": "2",
+        "validation accuracy, %": "90",
+        "status": "stopped",
+        "seconds": "2",
+        "learning rate": "0.0001",
+        "augmentation": "none",
+    }
+    assert by_name["3"]["validation accuracy, %"] == "-"
+
+
+def test_times_stand_against_the_estimate_without_the_cache(found):
+    chart = found.charts()["times"]
+    said = " ".join(words(chart))
+    assert re.search(r"6 s for 3 trials, about 90 s without the cache", said)
+    search, uncached = lines(chart)
+    assert (search[0], uncached[0]) == (
+        "this search",
+        "frozen blocks run in every epoch (estimate)",
     )
-    assert float(bottom.split(",")[1]) > float(top.split(",")[1]) == TOP_PX
-    assert float(bottom.split(",")[1]) < HEIGHT_PX
-
-
-def test_times_stand_against_the_estimate_without_the_cache(found, tmp_path):
-    picture = drawn(found, tmp_path, "times")
-    words = " ".join(each.text for each in picture.iter(f"{SVG}text"))
-    assert re.search(r"6 s for 3 trials, about 90 s without the cache", words)
-    assert len(list(picture.iter(f"{SVG}polyline"))) == 2
+    (((_, low), *_),), (((_, high), *_),) = search[1], uncached[1]
+    assert (HEIGHT_PX - low) / (HEIGHT_PX - high) == pytest.approx(2 / 30, abs=0.001)
 
 
 def test_the_time_without_the_cache_counts_every_epoch_of_the_frozen_blocks(found):

@@ -30,13 +30,13 @@ class Balance:
 
 
 def check_balance(balance: str) -> None:
-    """Raises an `InputError` where it is none of `BALANCES`."""
+    """Raise an `InputError` where it is none of `BALANCES`."""
     if balance not in BALANCES:
         raise unknown_name("balance", str(balance), BALANCES)
 
 
 def choose_balance(balance: str, labels: np.ndarray, class_names: tuple[str, ...]) -> Balance:
-    """What to do about classes of unequal size.
+    """Say what to do about classes of unequal size.
 
     Args:
         balance: one of `BALANCES`; "auto" weights the classes where the largest has at least
@@ -69,7 +69,7 @@ def choose_balance(balance: str, labels: np.ndarray, class_names: tuple[str, ...
 
 
 def class_weights(labels: np.ndarray) -> np.ndarray:
-    """A weight for each image, by which every class weighs the same: images / (classes * of class).
+    """Weigh each image so that every class weighs the same: images / (classes * of class).
 
     Args:
         labels: integers `(images,)`. Classes without images do not count.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def num_cores() -> int:
-    """How many cores this process may use."""
+    """Say how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -23,7 +23,7 @@ PREFETCHED = 2
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset with the numbers above as they are.
+    """Return the dataset with the numbers above as they are.
 
     TensorFlow's autotuning begins with little and learns within seconds what is needed. A pass over
     a few hundred photos is over by then: about half of the passes over 398 photos were a third

@@ -24,7 +24,7 @@ _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 def image_dataset(
     part: Part, input_size: tuple[int, int], *, batch_size: int = 32
 ) -> tf.data.Dataset:
-    """Decodes a part's images in order, at the size wanted (`crop_and_resize`).
+    """Decode a part's images in order, at the size wanted (`crop_and_resize`).
 
     JPEG is decoded with the accurate integer DCT: TensorFlow's default differs from Pillow, hence
     from what other programs see, by up to 25 levels. An image that cannot be decoded is dropped,
@@ -87,7 +87,7 @@ def explain_failures(part: Part, indices: Iterable[int]) -> tuple[Skipped, ...]:
 
 
 def decodable(part: Part, indices: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
-    """Those of some positions in a part whose images `image_dataset` can decode now."""
+    """Return those of some positions in a part whose images `image_dataset` can decode now."""
     found = [each.numpy() for _, each in image_dataset(part.select(indices), input_size)]
     return indices[np.concatenate(found)] if found else indices[:0]
 
@@ -147,7 +147,7 @@ def row_reader(
 
 
 def _loaded(images: ImageFiles | HeldImages, at: int) -> tuple[bool, bytes, np.ndarray]:
-    """Whether TensorFlow is to decode an image, its bytes if so, and its pixels if not."""
+    """Tell whether TensorFlow is to decode an image, its bytes if so, and its pixels if not."""
     if images.kind(at) == "tensorflow":
         return True, images.encoded(at), _NO_PIXELS
     return False, b"", images.full_size(at)

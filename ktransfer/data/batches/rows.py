@@ -91,7 +91,7 @@ def shuffled_batches(
 
 
 def ordered_batches(values: Rows, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
-    """One pass of `(values, labels)` batches in the order of the rows."""
+    """Return one pass of `(values, labels)` batches in the order of the rows."""
     import tensorflow as tf
 
     rows = tf.data.Dataset.range(len(labels))
@@ -108,7 +108,7 @@ def ordered_batches(values: Rows, labels: np.ndarray, *, batch_size: int) -> tf.
 
 
 def in_pieces(values: Rows, rows_at_once: int) -> Iterator[np.ndarray]:
-    """All rows in their order, a few at a time."""
+    """Yield all rows in their order, a few at a time."""
     if isinstance(values, ImageRows):
         numbers = np.arange(len(values))
         for images, _ in ordered_batches(values, numbers, batch_size=rows_at_once):
@@ -119,14 +119,14 @@ def in_pieces(values: Rows, rows_at_once: int) -> Iterator[np.ndarray]:
 
 
 def epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of `shuffled_batches` in an epoch (from 0): row numbers, int64 `(rows,)`."""
+    """Return the order of `shuffled_batches` in an epoch (from 0): row numbers, int64 `(rows,)`."""
     import tensorflow as tf
 
     return np.asarray(_order(num_rows, seed, tf.constant(epoch, tf.int64)))
 
 
 def even_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The rows that `shuffled_batches` draws `evenly` in an epoch (from 0), int64 `(rows,)`.
+    """Return the rows that `shuffled_batches` draws `evenly` in an epoch (from 0), int64 `(rows,)`.
 
     As many rows as there are labels, the same number of every class, give or take one. Of a class
     with fewer images each comes again and again, none twice more often than another; of a class
@@ -138,7 +138,7 @@ def even_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def num_batches(num_rows: int, batch_size: int) -> int:
-    """How many batches one epoch of `num_rows` rows has."""
+    """Say how many batches one epoch of `num_rows` rows has."""
     return -(-num_rows // batch_size)
 
 
@@ -152,7 +152,7 @@ def _order(num_rows: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
 
 
 def _views(num_rows: int, views: int | None, seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    """The view of each image in an epoch, int64 `(rows,)`."""
+    """Return the view of each image in an epoch, int64 `(rows,)`."""
     import tensorflow as tf
 
     if views is None:
@@ -212,7 +212,7 @@ def _decoded(
 
 
 def _mixer(mix: Mix, seed: int) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Mixes a batch that is numbered."""
+    """Mix a batch that is numbered."""
     import tensorflow as tf
 
     @tf.autograph.experimental.do_not_convert
@@ -252,7 +252,7 @@ def _even_order(
 
 
 def _row_reader(values: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from row numbers to these rows, for `Dataset.map`."""
+    """Return a function from row numbers to these rows, for `Dataset.map`."""
     import tensorflow as tf
 
     shape = values.shape[1:]

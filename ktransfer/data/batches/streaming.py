@@ -52,11 +52,11 @@ class ImageRows:
         return self.shape[0]
 
     def read(self, row: tf.Tensor) -> tf.Tensor:
-        """The image of a row, an integer scalar: uint8 `(height, width, 3)`."""
+        """Return the image of a row, an integer scalar: uint8 `(height, width, 3)`."""
         return self._read(row)
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """The images of some rows, uint8 `(rows, height, width, 3)`.
+        """Return the images of some rows, uint8 `(rows, height, width, 3)`.
 
         Raises:
             RunError: one of them cannot be read again.

@@ -48,7 +48,7 @@ class HeldImages:
         value_range: ValueRange | None = None,
         names: tuple[Mapping[int, str], ...] = (),
     ) -> None:
-        """Takes bytes, and where in them each image lies.
+        """Take bytes, and where in them each image lies.
 
         Args:
             contents: uint8 arrays of one axis.
@@ -88,7 +88,7 @@ class HeldImages:
 
     @classmethod
     def joined(cls, several: Sequence[HeldImages]) -> HeldImages:
-        """All images of several rows, one row after the other."""
+        """Return all images of several rows, one row after the other."""
         shifts = np.cumsum([0, *(len(each._contents) for each in several)])
         where = [
             np.add(each._where, [at, 0, 0, 0]) for each, at in zip(several, shifts, strict=False)
@@ -107,7 +107,7 @@ class HeldImages:
         return len(self._where)
 
     def select(self, indices: np.ndarray) -> HeldImages:
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         chosen = HeldImages(
             self._contents,
             self._where[indices],
@@ -122,19 +122,22 @@ class HeldImages:
         return chosen
 
     def with_range(self, value_range: ValueRange | None) -> HeldImages:
-        """The same images, read by another `value_range`."""
+        """Return the same images, read by another `value_range`."""
         if value_range == self.value_range:
             return self
         rows = (self._contents, self._where, self._shapes, self._kinds, self._sources)
         return HeldImages(*rows, value_range, self._names)
 
     def name(self, index: int) -> str:
-        """What an image is called in messages: its path, or its number in its source, from 0."""
+        """Say what an image is called in messages.
+
+        Its path, or its number in its source, from 0.
+        """
         home, _, _, number = self._where[index]
         return self._names[home].get(number) or f"image {number} of {self._sources[home]}"
 
     def kind(self, index: int) -> str:
-        """How an image is held: one of `KINDS`."""
+        """Say how an image is held: one of `KINDS`."""
         return KINDS[self._kinds[index]]
 
     @property
@@ -143,7 +146,7 @@ class HeldImages:
         return np.isin(self._kinds, [KINDS.index("pixels"), KINDS.index("deep")])
 
     def content(self, index: int) -> np.ndarray:
-        """The bytes of an image, uint8 of one axis: its pixels, or the encoded image.
+        """Return the bytes of an image, uint8 of one axis: its pixels, or the encoded image.
 
         Raises:
             ChangedError: they are not those that `digests` saw, if it has seen any: an array is
@@ -158,11 +161,11 @@ class HeldImages:
         return self._contents[home][start : start + length]
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of an image that is held encoded; errors as of `content`."""
+        """Return the bytes of an image that is held encoded; errors as of `content`."""
         return self.content(index).tobytes()
 
     def changed(self, index: int) -> str | None:
-        """How an image differs from what `digests` saw, in words; None if it does not."""
+        """Say how an image differs from what `digests` saw, in words; None if it does not."""
         try:
             self.content(index)
         except ChangedError as error:
@@ -170,7 +173,7 @@ class HeldImages:
         return None
 
     def pixels(self, index: int) -> np.ndarray:
-        """The pixels of an image that is held so, uint8 `(height, width, 3)`."""
+        """Return the pixels of an image that is held so, uint8 `(height, width, 3)`."""
         if self.kind(index) == "deep":
             pixels = scaled(self.values(index), self.value_range or _FULL)
         else:
@@ -178,17 +181,17 @@ class HeldImages:
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
     def values(self, index: int) -> np.ndarray:
-        """The values of an image of kind "deep", uint16 `(height, width, 1 or 3)`."""
+        """Return the values of an image of kind "deep", uint16 `(height, width, 1 or 3)`."""
         return self.content(index).view(np.uint16).reshape(self._shapes[index])
 
     def full_size(self, index: int) -> np.ndarray:
-        """An image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`."""
+        """Return an image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`."""
         if self.kind(index) in ("pixels", "deep"):
             return self.pixels(index)
         return decode_bytes(self.encoded(index), self.value_range)
 
     def fault(self, index: int) -> str | None:
-        """Why an image cannot be decoded, in words; None if Pillow can."""
+        """Say why an image cannot be decoded, in words; None if Pillow can."""
         if self.kind(index) in ("pixels", "deep"):
             return None
         content = self._content(index).tobytes()
@@ -234,12 +237,12 @@ class HeldBuilder:
         return self._seen
 
     def add_pixels(self, image: np.ndarray) -> None:
-        """Adds pixels, uint8 or uint16 `(height, width, 1 or 3)`."""
+        """Add pixels, uint8 or uint16 `(height, width, 1 or 3)`."""
         content = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
         self._add(content.data, _kind_of(image), image.shape)
 
     def add_encoded(self, content: bytes, name: str | None = None) -> None:
-        """Adds an encoded image, and its name if it has one; what is none is `skipped`."""
+        """Add an encoded image, and its name if it has one; what is none is `skipped`."""
         found = inspect_bytes(name or f"image {self._seen} of {self.source}", content)
         if isinstance(found, Inspected):
             if name:
@@ -249,7 +252,7 @@ class HeldBuilder:
             self.skip(found.path, found.reason)
 
     def skip(self, name: str, reason: str) -> None:
-        """Notes what cannot be taken, in its place."""
+        """Note what cannot be taken, in its place."""
         self.skipped.append(Skipped(name, reason))
         self._seen += 1
 
@@ -262,7 +265,7 @@ class HeldBuilder:
         self._seen += 1
 
     def build(self) -> HeldImages:
-        """What was collected."""
+        """Say what was collected."""
         return HeldImages(
             (self._bytes.finish(),),
             np.array(self._rows, np.int64).reshape(-1, 4),
@@ -287,7 +290,7 @@ class _Spool:
         self._end = 0
 
     def append(self, content: memoryview) -> int:
-        """Adds bytes; where they start."""
+        """Add bytes; where they start."""
         start = self._end
         self._end += content.nbytes
         if self._file is None and self._end <= self._budget:
@@ -310,7 +313,7 @@ class _Spool:
         return start
 
     def finish(self) -> np.ndarray:
-        """All bytes, uint8, in memory or mapped from the file."""
+        """Return all bytes, uint8, in memory or mapped from the file."""
         if self._file is None:
             return np.frombuffer(self._memory, np.uint8)
         with self._file as file:

@@ -12,7 +12,7 @@ from ktransfer.data.images.held import HeldImages
 def read_on_host(
     images: ImageFiles | HeldImages, index: int, input_size: tuple[int, int]
 ) -> np.ndarray:
-    """One image of a part, decoded by Pillow and resized by NumPy.
+    """Return one image of a part, decoded by Pillow and resized by NumPy.
 
     Args:
         images: the images of a part.
@@ -32,7 +32,7 @@ def read_on_host(
 def decode_on_host(
     images: ImageFiles | HeldImages, index: int, input_size: tuple[int, int]
 ) -> np.ndarray:
-    """One image as `read_on_host` decodes it, not yet resized: a large JPEG at a part of it."""
+    """Decode one image as `read_on_host` does, not yet resized, a large JPEG reduced."""
     if images.kind(index) == "tensorflow":
         return decode_reduced(images.encoded(index), input_size)
     return images.full_size(index)
@@ -57,7 +57,7 @@ def resize_on_host(image: np.ndarray, input_size: tuple[int, int]) -> np.ndarray
 
 
 def _centre(image: np.ndarray, input_size: tuple[int, int], factor: int) -> np.ndarray:
-    """The largest centred part of the wanted aspect whose sides are multiples of `factor`."""
+    """Return the largest centred part of the aspect, its sides multiples of `factor`."""
     (rows, columns), (height, width) = image.shape[:2], input_size
     by_width = (2 * columns * height + width) // (2 * width)
     by_height = (2 * rows * width + height) // (2 * height)
@@ -70,7 +70,7 @@ def _centre(image: np.ndarray, input_size: tuple[int, int], factor: int) -> np.n
 
 
 def _means(image: np.ndarray, factor: int) -> np.ndarray:
-    """The mean of each square of `factor` by `factor` pixels, float32."""
+    """Return the mean of each square of `factor` by `factor` pixels, float32."""
     if factor == 1:
         return image.astype(np.float32)
     rows, columns = image.shape[0] // factor, image.shape[1] // factor

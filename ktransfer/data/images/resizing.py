@@ -13,7 +13,7 @@ _MOST_AT_ONCE = 2**25
 
 
 def crop_and_resize(images: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """The largest centred part of the wanted shape, scaled to the wanted size.
+    """Return the largest centred part of the wanted shape, scaled to the wanted size.
 
     The aspect ratio is kept, and shrinking goes by the mean of whole squares of pixels as far as a
     whole factor goes, bilinearly for the rest. Cross-validated on ant, bee and X-ray training
@@ -44,7 +44,7 @@ def resize_array(images: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
 
 
 def jpeg_halvings(size: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """How often, at most thrice, an image of `size` can be halved and still fill the target."""
+    """Say how often, at most thrice, an image of `size` can be halved and still fill the target."""
     factor = whole_factor(size, height, width)
     return tf.reduce_sum(tf.cast(factor >= tf.constant([2, 4, 8]), tf.int32))
 
@@ -66,7 +66,7 @@ def _scaled(images: tf.Tensor, size: tf.Tensor, height: int, width: int) -> tf.T
 
 
 def _means(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """The mean of each square of `factor` by `factor` pixels of `(images, rows, columns, 3)`."""
+    """Average each square of `factor` by `factor` pixels of `(images, rows, columns, 3)`."""
     rows, columns = tf.shape(images)[1] // factor, tf.shape(images)[2] // factor
     strips = tf.reshape(images, (-1, factor, columns * factor * 3))
 
@@ -82,14 +82,17 @@ def _means(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def _sums_in_little_memory(strips: np.ndarray) -> np.ndarray:
-    """The sum of each strip: NumPy converts as it adds, TensorFlow would convert all before."""
+    """Return the sum of each strip.
+
+    NumPy converts as it adds, TensorFlow would convert all before.
+    """
     return np.add.reduce(strips, axis=1, dtype=np.float32)
 
 
 def centre(
     images: tf.Tensor, size: tf.Tensor, height: int, width: int, factor: tf.Tensor
 ) -> tf.Tensor:
-    """The largest centred part of aspect height:width whose sides are multiples of `factor`.
+    """Return the largest centred part of aspect height:width whose sides are multiples of `factor`.
 
     Args:
         images: `(..., rows, columns, 3)`.

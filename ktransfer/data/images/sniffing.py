@@ -15,7 +15,7 @@ _IMAGE_STARTS = {
 
 
 def starts_as_image(content: bytes) -> bool:
-    """Whether bytes begin as those of an image file do."""
+    """Tell whether bytes begin as those of an image file do."""
     return content.startswith(tuple(_IMAGE_STARTS)) or content.startswith(b"RIFF")
 
 
@@ -60,7 +60,7 @@ _BRANDS = {
 
 
 def describe_content(path: str, start: bytes, size: int) -> str:
-    """Why a file is not read as an image, from its first bytes.
+    """Say why a file is not read as an image, from its first bytes.
 
     Args:
         path: the file's path; only its extension is used.

@@ -19,7 +19,7 @@ from ktransfer.data.reading.tree import Tree, base_names
 
 
 def arranged(root: str, class_names: Collection[str] | None = None) -> Arrangement:
-    """How a folder that exists is read; nothing is refused.
+    """Say how a folder that exists is read; nothing is refused.
 
     Args:
         root: the folder.

@@ -29,7 +29,7 @@ _CHUNK = 256
 def held_array(
     images: Any, source: str, value_range: ValueRange | None = None, *, several: bool = True
 ) -> HeldImages:
-    """The images of an array, to be decoded no more.
+    """Return the images of an array, to be decoded no more.
 
     Args:
         images: uint8; uint16, which is scaled as files of 16 bits are; or other numbers in [0,
@@ -61,7 +61,7 @@ def held_array(
 
 
 def as_array(images: Any, source: str) -> np.ndarray:
-    """What is given as a NumPy array.
+    """Say what is given as a NumPy array.
 
     Raises:
         InputError: it cannot be one: it is ragged, or lies on another device.
@@ -83,7 +83,9 @@ def as_array(images: Any, source: str) -> np.ndarray:
 def as_images(
     values: np.ndarray, source: str, *, of: Any = None, several: bool = False
 ) -> np.ndarray:
-    """One image or several as `(n, height, width, 1 or 3)`; what is transparent lies on white.
+    """Return one image or several as `(n, height, width, 1 or 3)`.
+
+    What is transparent lies on white.
 
     Of three axes the last decides: with 1, 3 or 4 numbers it is the colours of one image, else
     there are n grey ones.
@@ -111,7 +113,7 @@ def as_images(
 
 
 def _channels_first(values: np.ndarray, of: Any) -> str:
-    """How to have the channels last, in words, where they are evidently first."""
+    """Say how to have the channels last, in words, where they are evidently first."""
     from_torch = type(of).__module__.partition(".")[0] == "torch"
     if values.ndim == 4 and values.shape[1] in CHANNELS and values.shape[-1] not in CHANNELS:
         return "images.permute(0, 2, 3, 1)" if from_torch else "numpy.moveaxis(images, 1, -1)"
@@ -135,13 +137,13 @@ def _on_white(values: np.ndarray) -> np.ndarray:
 
 
 def check_pixel_type(dtype: np.dtype, source: str) -> None:
-    """Raises an `InputError` if pixels are no numbers."""
+    """Raise an `InputError` if pixels are no numbers."""
     if dtype.kind not in "fiu":
         raise InputError(f"{source} has the dtype {dtype}; {_EXPECTED}, uint8 or float")
 
 
 def is_deep(dtype: np.dtype) -> bool:
-    """Whether pixels have 16 bits, in whatever order of bytes."""
+    """Tell whether pixels have 16 bits, in whatever order of bytes."""
     return dtype.kind == "u" and dtype.itemsize == 2
 
 
@@ -164,7 +166,7 @@ class Limits:
         self._integers = True
 
     def rounded(self, images: np.ndarray) -> np.ndarray:
-        """The images as uint8, or uint16 as it is.
+        """Return the images as uint8, or uint16 as it is.
 
         Raises:
             InputError: a value is NaN or infinite.
@@ -186,7 +188,7 @@ class Limits:
         return np.rint(np.clip(images, 0, 255)).astype(np.uint8)
 
     def check(self) -> None:
-        """Raises an `InputError` if what was rounded is not in [0, 255]."""
+        """Raise an `InputError` if what was rounded is not in [0, 255]."""
         if self._low <= self._high:
             try:
                 check_pixel_range(self._low, self._high, self._integers)

@@ -17,7 +17,7 @@ _MISSING = (-1, -1, -1)
 
 
 def duplicate_notes(parts: Sequence[Part], class_names: Sequence[str]) -> list[str]:
-    """Notes on images that make a result look better than it is, or that contradict each other.
+    """Note images that make a result look better than it is, or contradict each other.
 
     Only bytes are compared: a resized or re-encoded copy is not found.
 
@@ -41,7 +41,7 @@ def duplicate_notes(parts: Sequence[Part], class_names: Sequence[str]) -> list[s
 
 
 def identical_files(files: ImageFiles) -> np.ndarray:
-    """Which files hold the same bytes, int64 `(n,)`: equal files have equal numbers, others -1.
+    """Say which files hold the same bytes, int64 `(n,)`: equal files have equal numbers, others -1.
 
     Cheap keys come first, so that few files are read in full, and none twice: links to one file are
     one file, and files of 3,000 photos rarely agree in size. Nothing is held for a file but some
@@ -90,14 +90,14 @@ class _Rows:
         return groups[counts > 1]
 
     def name(self, chosen: np.ndarray) -> str:
-        """What the first of some images is called."""
+        """Say what the first of some images is called."""
         row = self.rows[np.flatnonzero(chosen)[0]]
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         return self.parts[part].images.name(int(row - self.starts[part]))
 
 
 def _groups(parts: Sequence[Part]) -> np.ndarray:
-    """The group of equal images of each image of the parts, -1 where it has no equal."""
+    """Return the group of equal images of each image of the parts, -1 where it has no equal."""
     found = [np.empty(0, np.int64)] * len(parts)
     of_files = [at for at, part in enumerate(parts) if isinstance(part.images, ImageFiles)]
     others = [at for at in range(len(parts)) if at not in of_files]
@@ -121,7 +121,7 @@ def _deal(
 
 
 def _numbered(keys: np.ndarray) -> np.ndarray:
-    """A number for each row of `(n, columns)`, equal for equal rows."""
+    """Return a number for each row of `(n, columns)`, equal for equal rows."""
     return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
@@ -142,7 +142,7 @@ def _state(path: bytes) -> tuple[int, int, int]:
 
 
 def _measured(files: ImageFiles, rows: np.ndarray, measure: Callable[[bytes], bytes]) -> np.ndarray:
-    """What `measure` says of the files at `rows`, int64 `(rows, 2)`."""
+    """Say what `measure` says of the files at `rows`, int64 `(rows, 2)`."""
     said = bytearray()
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(rows), CHUNK):
@@ -169,7 +169,7 @@ def _digest(path: bytes) -> bytes:
 
 
 def _unlike_any(path: bytes) -> bytes:
-    """What stands for a file that can no longer be read: its name, which is no other's."""
+    """Say what stands for a file that can no longer be read: its name, which is no other's."""
     return hashlib.blake2b(path, digest_size=16, person=b"unreadable").digest()
 
 

@@ -50,13 +50,13 @@ class Listing:
     fault: str | None = None
 
     def check(self) -> None:
-        """Raises an `InputError` where there is a fault."""
+        """Raise an `InputError` where there is a fault."""
         if self.fault:
             raise InputError(self.fault)
 
 
 def listing_of_folder(root: str, class_names: Sequence[str] | None = None) -> Listing:
-    """The listing of a folder that exists.
+    """Return the listing of a folder that exists.
 
     Args:
         root: the folder.
@@ -70,7 +70,7 @@ def listing_of_folder(root: str, class_names: Sequence[str] | None = None) -> Li
 
 
 def _outside(found: Arrangement) -> list[Skipped]:
-    """What lies beside the folders of the parts, and is not read."""
+    """Say what lies beside the folders of the parts, and is not read."""
     if not found.parts:
         return []
     skipped: list[Skipped] = []
@@ -89,7 +89,7 @@ def _places(part: ClassFolders) -> list[str]:
 
 
 def listing_of_table(table: Table) -> Listing:
-    """The listing of a table; rows that cannot be used are skipped."""
+    """Return the listing of a table; rows that cannot be used are skipped."""
     skipped = [
         Skipped(path, f"{place} {fault}")
         for fault, rows in table.faults.items()
@@ -99,7 +99,7 @@ def listing_of_table(table: Table) -> Listing:
 
 
 def _as_one(several: list[Reading]) -> Reading:
-    """The classes of all, in the folder of the first."""
+    """Return the classes of all, in the folder of the first."""
     first, *others = several
     for each in others:
         by_class = dict(first.by_class)

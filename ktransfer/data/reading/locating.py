@@ -38,7 +38,10 @@ class Locator:
         self._owners: dict[str, str] = {}
 
     def find(self, path: str) -> tuple[str, str | None]:
-        """A path that exists, and None; or the path as it was to be, and why there is nothing."""
+        """Return a path that exists, and None.
+
+        Or the path as it was to be, and why there is nothing.
+        """
         whole = os.path.join(self.folder, path)
         # lexists: a dangling link does exist, and is reported as what it is.
         if os.path.lexists(whole) and not _is_id_of_folder(whole):
@@ -55,7 +58,7 @@ class Locator:
         return place, _reason(path, several, self.folder)
 
     def notes(self, where: str) -> list[str]:
-        """How files were found that are not where their paths say, with an example of each."""
+        """Say how files were found that are not where their paths say, with an example of each."""
         return [
             f"{number:,} {'paths' if number > 1 else 'path'} of {where} {how}, e.g. "
             f"{self._examples[how]}"
@@ -85,14 +88,14 @@ class Locator:
             yield "found in a folder beside the table", os.path.join(sibling, turned)
 
     def _siblings(self) -> list[str]:
-        """The folders beside that of the table that are named as images."""
+        """Return the folders beside that of the table that are named as images."""
         own = os.path.abspath(self.folder)
         beside = subfolders(os.path.dirname(own))
         named = [each for each in beside if holds_images_by_name(os.path.basename(each))]
         return [each for each in named if os.path.abspath(each) != own]
 
     def _by_name(self, path: str) -> list[str]:
-        """The files whose last names are those of the path, with or without an extension."""
+        """Return the files whose last names are those of the path, with or without an extension."""
         turned = _plain(path)
         steps = [each for each in folded(turned).split("/") if each not in ("", ".", "..")]
         name, above = (steps or [""])[-1], steps[:-1]
@@ -110,7 +113,7 @@ class Locator:
         return own if len(best) > 1 and own else best
 
     def _indexed(self, root: str) -> dict[str, list[str]]:
-        """The files below a folder by their names, and by their names without extension."""
+        """Return the files below a folder by their names, and by their names without extension."""
         if root not in self._indices:
             index: dict[str, list[str]] = {}
             for each in itertools.islice(files_below(root), _MOST_FILES):
@@ -127,7 +130,7 @@ def _fitting(name: str, indices: Iterable[dict[str, list[str]]]) -> list[str]:
 
 
 def _plain(path: str) -> str:
-    """A path without what spreadsheets, browsers and Label Studio make of it."""
+    """Return a path without what spreadsheets, browsers and Label Studio make of it."""
     plain = decoded(path).strip().replace("\\", "/")
     # Label Studio refers to local files as /data/local-files/?d=photos/1.jpg.
     plain = re.sub(r"^.*[?&]d=", "", plain)
@@ -139,7 +142,7 @@ def _is_id_of_folder(path: str) -> bool:
 
 
 def _agreeing(path: str, above: list[str]) -> int:
-    """How many of the folders named last are those that a file lies in."""
+    """Say how many of the folders named last are those that a file lies in."""
     folders = [folded(each) for each in path.split(os.sep)[:-1]]
     count = 0
     for mine, its in zip(reversed(folders), reversed(above), strict=False):
@@ -150,7 +153,7 @@ def _agreeing(path: str, above: list[str]) -> int:
 
 
 def _is_foreign(path: str) -> bool:
-    """Whether a path starts where this machine has nothing: a drive, a server, another root."""
+    """Tell whether a path starts at a drive, a server or a root that is not this machine's."""
     return bool(_URL.match(path) or _DRIVE.match(path)) or path.startswith(("/", "../"))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Groups of names that look alike, each sorted."""
+    """Group names that look alike, each group sorted."""
     groups: dict[str, set[str]] = {}
     for name in names:
         groups.setdefault(_seen(name), set()).add(name)
@@ -16,7 +16,7 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def look_alike_notes(names: Iterable[str]) -> list[str]:
-    """A note for each group of classes whose names look alike."""
+    """Return a note for each group of classes whose names look alike."""
     return [
         f"the classes {told(group)} look alike and differ in {difference(group)}: they are read as "
         f"{len(group)} classes; give them one name if they are one"
@@ -25,7 +25,10 @@ def look_alike_notes(names: Iterable[str]) -> list[str]:
 
 
 def differing(expected: Collection[str], found: Collection[str]) -> str:
-    """What to add to a message on names that are not the same: those which only look the same."""
+    """Say what to add to a message on names that are not the same.
+
+    Those which only look the same.
+    """
     mixed = set(expected) ^ set(found)
     groups = look_alikes(mixed)
     pairs = [f"{told(each)} look alike and differ in {difference(each)}" for each in groups]
@@ -33,7 +36,7 @@ def differing(expected: Collection[str], found: Collection[str]) -> str:
 
 
 def folded(name: str) -> str:
-    """A name without what systems do not agree on: capitals, accents, blanks at its ends."""
+    """Return a name without what systems do not agree on: capitals, accents, blanks at its ends."""
     return unicodedata.normalize("NFC", name).casefold().strip()
 
 
@@ -65,7 +68,7 @@ def told(names: Collection[str]) -> str:
 
 
 def _seen(name: str) -> str:
-    """What is left of a name as it is seen."""
+    """Say what is left of a name as it is seen."""
     return _without_separators(_composed(_composed(name).casefold()))
 
 

@@ -16,7 +16,7 @@ from ktransfer.data.reading.walking import Found, is_folder, walk
 
 
 def read_paths(paths: Path | Iterable[Path]) -> tuple[Part, tuple[Skipped, ...]]:
-    """Reads files, folders (recursively) and CSV files as an unlabelled part, to predict on.
+    """Read files, folders (recursively) and CSV files as an unlabelled part, to predict on.
 
     Args:
         paths: one path or several; their order is kept, files inside a folder are sorted. Of a CSV

@@ -29,27 +29,27 @@ class Tree:
         self._folders: dict[str, list[str]] = {}
 
     def folders(self, folder: str) -> list[str]:
-        """The folders in a folder that may be classes or parts, sorted."""
+        """Return the folders in a folder that may be classes or parts, sorted."""
         if folder not in self._folders:
             self._folders[folder] = [e for e in subfolders(folder) if not self.is_unlabelled(e)]
         return self._folders[folder]
 
     def filled(self, folder: str) -> list[str]:
-        """Those of `folders` that have an image, however deep."""
+        """Return those of `folders` that have an image, however deep."""
         return [each for each in self.folders(folder) if self.has_images(each)]
 
     def has_images(self, folder: str) -> bool:
-        """Whether there is an image below a folder, or a file that claims to be one."""
+        """Tell whether there is an image below a folder, or a file that claims to be one."""
         if folder not in self._filled:
             self._filled[folder] = any(map(_is_image, files_below(folder)))
         return self._filled[folder]
 
     def has_own_images(self, folder: str) -> bool:
-        """Whether there is an image in the folder itself."""
+        """Tell whether there is an image in the folder itself."""
         return any(_is_image(each) for each in list_folder(folder, []) if not is_folder(each))
 
     def is_unlabelled(self, folder: str) -> bool:
-        """Whether a folder says by its name that what is in it has no class."""
+        """Tell whether a folder says by its name that what is in it has no class."""
         name = os.path.basename(folder)
         return name not in self.wanted and _UNLABELLED.fullmatch(name) is not None
 
@@ -61,5 +61,5 @@ def _is_image(path: str) -> bool:
 
 
 def base_names(paths: Collection[str]) -> list[str]:
-    """The last name of each path."""
+    """Return the last name of each path."""
     return [os.path.basename(each) for each in paths]

@@ -42,7 +42,7 @@ class Found:
 
 
 def walk(folder: str) -> Found:
-    """Lists every entry below `folder` that is not itself a folder.
+    """List every entry below `folder` that is not itself a folder.
 
     Links to folders are followed, unless they loop. Hidden folders and those of the system are
     skipped with that reason: `.ipynb_checkpoints`, for one, holds copies of images, and `@eaDir`
@@ -64,7 +64,7 @@ def walk(folder: str) -> Found:
 
 
 def _sort_out(folder: str, found: Found) -> list[str]:
-    """Adds a folder's files to `found` and returns its visible subfolders."""
+    """Add a folder's files to `found` and returns its visible subfolders."""
     entries = list_folder(folder, found.skipped)
     folders: list[str] = []
     for each in entries:
@@ -74,13 +74,16 @@ def _sort_out(folder: str, found: Found) -> list[str]:
 
 
 def hidden(folder: str) -> Skipped:
-    """What is said of a folder that `is_hidden`."""
+    """Say what is said of a folder that `is_hidden`."""
     own = os.path.basename(folder).startswith(".")
     return Skipped(folder, "hidden folder" if own else "folder of the system or of a program")
 
 
 def list_folder(folder: str, skipped: list[Skipped]) -> list[str]:
-    """The paths of a folder's entries, sorted; one that cannot be listed is added to `skipped`."""
+    """Return the paths of a folder's entries, sorted.
+
+    One that cannot be listed is added to `skipped`.
+    """
     try:
         return sorted(os.path.join(folder, name) for name in os.listdir(folder))
     except PermissionError:
@@ -91,18 +94,21 @@ def list_folder(folder: str, skipped: list[Skipped]) -> list[str]:
 
 
 def is_folder(path: str) -> bool:
-    """Whether `path` is a folder or a link to one; False where it cannot be told."""
+    """Tell whether `path` is a folder or a link to one; False where it cannot be told."""
     return os.path.isdir(path)
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a folder belongs to a program or the system rather than to the data set."""
+    """Tell whether a folder belongs to a program or the system rather than to the data set."""
     name = os.path.basename(path)
     return name.startswith(".") or name.casefold() in _SYSTEM_FOLDERS
 
 
 def files_below(folder: str) -> Iterator[str]:
-    """The files of `walk`, folder after folder and as they come: the first few cost little."""
+    """Yield the files of `walk`, folder after folder and as they come.
+
+    The first few cost little.
+    """
     stack, seen = [folder], set()
     while stack:
         current = stack.pop()
@@ -115,7 +121,10 @@ def files_below(folder: str) -> Iterator[str]:
 
 
 def subfolders(folder: str) -> list[str]:
-    """The folders directly in `folder` that are not hidden, sorted; none if it cannot be listed."""
+    """Return the folders directly in `folder` that are not hidden, sorted.
+
+    None if it cannot be listed.
+    """
     # Entries know what they are: no file is asked for its state, of which there may be a million.
     try:
         with os.scandir(folder) as entries:

@@ -42,7 +42,7 @@ class Dataset(HeldSource):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is one; nothing is imported for it."""
+        """Tell whether it is one; nothing is imported for it."""
         # Whoever has one has imported what it is made of.
         tensorflow, keras = sys.modules.get("tensorflow"), sys.modules.get("keras")
         if tensorflow is not None and isinstance(data, tensorflow.data.Dataset):
@@ -60,7 +60,7 @@ class Dataset(HeldSource):
         return Contents({"train": Part("train", images, labels)}, names, skipped)
 
     def read_images(self, options: Options) -> Unlabelled:
-        """All of them; there may be labels or none."""
+        """Return all of them; there may be labels or none."""
         images, _, skipped = read_dataset(
             self.data, "the dataset", labelled=False, value_range=options.value_range
         )
@@ -68,7 +68,7 @@ class Dataset(HeldSource):
 
 
 def _only_numbers(class_names: Names | None) -> bool:
-    """Whether classes are called "0", "1", ...: then a model was trained without names."""
+    """Tell whether classes are called "0", "1", ...: then a model was trained without names."""
     return class_names is not None and class_names == tuple(map(str, range(len(class_names))))
 
 
@@ -79,7 +79,7 @@ def read_dataset(
     labelled: bool = True,
     value_range: ValueRange | None = None,
 ) -> tuple[HeldImages, np.ndarray, tuple[Skipped, ...]]:
-    """Reads a dataset once, to its end.
+    """Read a dataset once, to its end.
 
     Args:
         data: elements `(image, label)`, batched or not; images uint8 or other numbers in [0, 255],
@@ -113,7 +113,7 @@ def read_dataset(
 
 
 def _class_names_of(data: Any) -> tuple[str, ...] | None:
-    """The names that a dataset has for its labels, in their order; None where it has none.
+    """Return the names that a dataset has for its labels, in their order; None where it has none.
 
     `image_dataset_from_directory` says `class_names`, Keras' older iterators say `class_indices`.
     """
@@ -148,7 +148,7 @@ def _endless(source: str, why: str) -> InputError:
 
 
 def _elements(data: Any, source: str) -> Iterator[Any]:
-    """The elements with NumPy arrays in them."""
+    """Yield the elements with NumPy arrays in them."""
     import tensorflow as tf
 
     if not isinstance(data, tf.data.Dataset):

@@ -17,7 +17,7 @@ class Images(Source):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is one of these; the first item tells of a list. A tuple may be of parts."""
+        """Tell whether it is one of these; of a list the first item tells."""
         if is_item(data):
             return True
         if isinstance(data, tuple) and labelled:
@@ -29,7 +29,7 @@ class Images(Source):
         return isinstance(data, Iterable) and not frame_or_parts
 
     def read_images(self, options: Options) -> Unlabelled:
-        """All of them."""
+        """Return all of them."""
         data = self.data
         if is_one_array(data):
             return unlabelled(held_array(data, "the array", options.value_range, several=False))
@@ -51,11 +51,11 @@ class Images(Source):
         return self.source_of(paths[0], labelled=False).read_images(options)
 
     def files(self) -> Iterator[str]:
-        """Those of paths in a list."""
+        """Return those of paths in a list."""
         return self.files_of(self.data if isinstance(self.data, list | tuple) else ())
 
     def read_data(self, *_: Any, **__: Any) -> NoReturn:
-        """Raises an `InputError`: they have no labels."""
+        """Raise an `InputError`: they have no labels."""
         raise refused(self.data)
 
     read_train = read_labelled = read_data

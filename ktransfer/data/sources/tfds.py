@@ -34,7 +34,7 @@ class TensorFlowDatasets(HeldSource):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is one of these; a directory is by the files in it. Nothing is imported."""
+        """Tell whether it is one of these, a directory by its files. Nothing is imported."""
         if not is_path(data):
             module = sys.modules.get("tensorflow_datasets")
             return module is not None and isinstance(data, module.core.DatasetBuilder)
@@ -74,7 +74,7 @@ class TensorFlowDatasets(HeldSource):
         return Contents(parts, class_names or own or (), tuple(skipped), tuple(notes))
 
     def read_images(self, options: Options) -> Unlabelled:
-        """Those of the test part, of validation or of train."""
+        """Return those of the test part, of validation or of train."""
         builder = self._builder()
         splits, _ = _parts_of(builder)
         split = splits[next(name for name in EVALUATED if name in splits)]
@@ -87,11 +87,11 @@ class TensorFlowDatasets(HeldSource):
         return unlabelled(images, skipped)
 
     def check(self, class_names: Sequence[str] | None, *, of_run: bool = False) -> None:
-        """Whether TFDS is installed."""
+        """Tell whether TFDS is installed."""
         check_installed(self.path)
 
     def files(self) -> Iterator[str]:
-        """All files of a prepared directory."""
+        """Yield all files of a prepared directory."""
         if is_path(self.data):
             for folder, _, names in os.walk(self.path):
                 yield from (os.path.join(folder, each) for each in names)
@@ -101,7 +101,7 @@ class TensorFlowDatasets(HeldSource):
 
 
 def check_installed(source: str) -> None:
-    """Raises an `InputError` that names the extra where TFDS is not installed."""
+    """Raise an `InputError` that names the extra where TFDS is not installed."""
     import importlib.util
 
     if importlib.util.find_spec("tensorflow_datasets") is None:
@@ -109,7 +109,10 @@ def check_installed(source: str) -> None:
 
 
 def _builder_of(source: str) -> Any:
-    """The builder of a name or a directory; what is not on this machine is downloaded by TFDS."""
+    """Return the builder of a name or a directory.
+
+    What is not on this machine is downloaded by TFDS.
+    """
     tfds = _imported(source)
     if not source.startswith(TFDS_PREFIX):
         return tfds.builder_from_directory(source)
@@ -132,7 +135,7 @@ def _builder_of(source: str) -> Any:
 
 
 def _parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The splits of a builder by the part that they are, and those that are none."""
+    """Return the splits of a builder by the part that they are, and those that are none."""
     splits = dict(builder.info.splits)
     if not splits:
         raise InputError(
@@ -153,14 +156,14 @@ def _parts_of(builder: Any) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def _class_names_of(builder: Any) -> tuple[str, ...] | None:
-    """The names of its label's classes; None where it has none."""
+    """Return the names of its label's classes; None where it has none."""
     label = builder.info.features[_keys(builder)[1]]
     names = getattr(label, "names", None)
     return tuple(names) if names else None
 
 
 def dataset_of(builder: Any, split: str) -> Any:
-    """A `tf.data.Dataset` of (encoded image, label), in the order on disk."""
+    """Return a `tf.data.Dataset` of (encoded image, label), in the order on disk."""
     tfds = _imported(builder.info.full_name)
     image, label = _keys(builder)
     # The bytes as they are: they take less space than pixels, and are decoded as files are.
@@ -172,7 +175,7 @@ def dataset_of(builder: Any, split: str) -> Any:
 
 
 def _keys(builder: Any) -> tuple[str, str]:
-    """The names of the image and of the label."""
+    """Return the names of the image and of the label."""
     tfds = _imported(builder.info.full_name)
     features = builder.info.features
     if builder.info.supervised_keys and len(builder.info.supervised_keys) == 2:

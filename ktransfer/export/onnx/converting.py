@@ -40,7 +40,7 @@ class ObstaclesError(Exception):
 
 
 def prepared(folder: Path, output: str) -> Any:
-    """The mended graph of a folder that `Traced.write` wrote, with its weights."""
+    """Return the mended graph of a folder that `Traced.write` wrote, with its weights."""
     graph = tf.compat.v1.GraphDef()
     graph.ParseFromString((folder / GRAPH_NAME).read_bytes())
     # Without the weights, for these steps copy the graph.
@@ -56,7 +56,7 @@ def prepared(folder: Path, output: str) -> Any:
 
 
 def converted(graph: Any, output: str, opset: int) -> onnx.ModelProto:
-    """The graph in ONNX.
+    """Return the graph in ONNX.
 
     Raises:
         ObstaclesError: some of its operations cannot be written.
@@ -136,7 +136,7 @@ def _known(operator: str, opset: int) -> bool:
 
 
 def _needs(operator: str) -> int | None:
-    """The first opset with an operator of ONNX, or with which one of TensorFlow is written."""
+    """Return the first opset with an operator of ONNX, or that writes TensorFlow's."""
     versions = [each.since_version for each in onnx.defs.get_all_schemas_with_history()
                 if each.name == operator and each.domain == ""]  # fmt: skip
     handlers = tf_op.get_opsets()[""]

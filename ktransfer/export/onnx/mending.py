@@ -124,7 +124,7 @@ def _pool_with_padding(
 
 
 def _touches(length: int, kernel: int, stride: int, padding: Sequence[int]) -> np.ndarray:
-    """Which of the windows along one axis have some of the padding in them."""
+    """Say which of the windows along one axis have some of the padding in them."""
     starts = np.arange(0, length - kernel + 1, stride)
     return (starts < padding[0]) | (starts + kernel > length - padding[1])
 

@@ -31,7 +31,7 @@ class Obstacle:
 
 
 def refusal(obstacles: Sequence[Obstacle], model: keras.Model, opset: int) -> InputError:
-    """The error that says what cannot be written, and which layers it is in."""
+    """Return the error that says what cannot be written, and which layers it is in."""
     unknown = [each for each in obstacles if each.needs is None]
     if not unknown:
         needs = max(each.needs or 0 for each in obstacles)
@@ -48,7 +48,7 @@ def refusal(obstacles: Sequence[Obstacle], model: keras.Model, opset: int) -> In
 
 
 def _place(operation: str, model: keras.Model) -> str:
-    """The innermost layer that an operation of the graph is in."""
+    """Return the innermost layer that an operation of the graph is in."""
     layers = {each.name: each for each in _with_inner(model)}
     for scope in reversed(operation.split("/")):
         # TensorFlow numbers a scope that is entered again, and Keras enters each one twice: once to
@@ -60,7 +60,7 @@ def _place(operation: str, model: keras.Model) -> str:
 
 
 def _with_inner(model: keras.Model) -> Iterable[Any]:
-    """All layers, those inside of other layers too, and the operations between them."""
+    """Yield all layers, those inside of other layers too, and the operations between them."""
     for layer in model._flatten_layers():
         yield from getattr(layer, "operations", ())
         yield layer

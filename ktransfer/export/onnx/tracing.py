@@ -74,7 +74,7 @@ def _dtype(variable: Any) -> str:
 
 
 def _captured(tensor: Any) -> np.ndarray:
-    """A constant that a layer holds as a tensor, such as the statistics of `Normalization`."""
+    """Return a constant that a layer holds as a tensor, as `Normalization` its statistics."""
     if tensor.dtype in (tf.resource, tf.variant):
         raise InputError(
             "a layer of the model keeps a state that is no variable of Keras (a tf.Variable or a "

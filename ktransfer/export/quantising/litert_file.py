@@ -33,7 +33,7 @@ WEIGHTED = (
 
 
 def quantised(folder: Path, job: Mapping[str, Any]) -> bytes:
-    """What the job asks for, made of the file in the folder."""
+    """Say what the job asks for, made of the file in the folder."""
     work = quantizer.Quantizer(folder / SOURCE_NAME)
     found = None
     for operator in WEIGHTED:

@@ -71,7 +71,7 @@ def with_float16_weights(model: onnx.ModelProto) -> None:
 
 
 def split(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto, str]:
-    """The resizing and the network as two models, and the name of what goes between them.
+    """Return the resizing and the network as two models, and the name of what goes between them.
 
     The resizing ends with the file's first rounding to whole grey levels and the clipping after it.
     Eight bits would do for its pixels, but not for the coordinates it computes.
@@ -93,7 +93,7 @@ def split(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto, str
 
 
 def joined(front: onnx.ModelProto, network: onnx.ModelProto, pixels: str) -> onnx.ModelProto:
-    """The reverse of `split`."""
+    """Return the reverse of `split`."""
     used = {each.domain for model in (front, network) for each in model.graph.node}
     # onnxruntime adds domains that nobody uses, and the same one twice.
     versions = {each.domain: each.version for each in network.opset_import if each.domain in used}
@@ -120,7 +120,7 @@ class _Pixels(CalibrationDataReader):
         self._batches = self._resized(_session(front), pixels, images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next batch; None after the last one."""
+        """Return the next batch; None after the last one."""
         return next(self._batches, None)
 
     @staticmethod
@@ -131,7 +131,7 @@ class _Pixels(CalibrationDataReader):
 
 
 def before_weights(network: onnx.ModelProto) -> list[str]:
-    """The operators that no weights come before, by name: they scale the pixels.
+    """Return the operators that no weights come before, by name: they scale the pixels.
 
     Rounded after each of them, pixels would be rounded three times instead of once.
     """
@@ -146,7 +146,7 @@ def before_weights(network: onnx.ModelProto) -> list[str]:
 
 
 def head_of(network: onnx.ModelProto) -> list[str]:
-    """The operators from the pooled features to the probabilities, by name.
+    """Return the operators from the pooled features to the probabilities, by name.
 
     They are a thousandth of the work, and what is rounded there is in the result at once.
     """
@@ -163,7 +163,7 @@ def head_of(network: onnx.ModelProto) -> list[str]:
 
 
 def with_int8(model: onnx.ModelProto, images: np.ndarray, folder: Path) -> onnx.ModelProto:
-    """Weights and activations of the network as whole numbers of 8 bits (QDQ format).
+    """Weight and activations of the network as whole numbers of 8 bits (QDQ format).
 
     Each channel of the weights has a scale of its own, each tensor of activations one from its
     smallest to its largest number on the images. Measured with MobileNetV2 on 128 images; weights
@@ -219,7 +219,7 @@ def _session(model: onnx.ModelProto) -> Any:
 
 
 def quantised(folder: Path, job: Mapping[str, Any]) -> onnx.ModelProto:
-    """What the job asks for, made of the model in the folder."""
+    """Say what the job asks for, made of the model in the folder."""
     model = onnx.load(folder / SOURCE_NAME)
     if job["kind"] == "float16":
         with_float16_weights(model)

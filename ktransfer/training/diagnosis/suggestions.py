@@ -13,7 +13,7 @@ UNSURE = 0.05
 
 
 def suggestions_for(verdict: str, training: Training) -> tuple[str, ...]:
-    """What to try next, the most promising first; nothing that does not fit what trained."""
+    """Say what to try next, the most promising first; nothing that does not fit what trained."""
     return tuple(_SUGGESTIONS[verdict](training))
 
 

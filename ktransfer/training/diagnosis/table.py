@@ -23,12 +23,12 @@ COLUMNS = {
 def history_table(
     history: Sequence[Row], best_epoch: int | None = None, *, every: bool = False
 ) -> str:
-    """The history as aligned text, a row for each epoch, the kept one marked with `*`.
+    """Return the history as aligned text, a row for each epoch, the kept one marked with `*`.
 
     Args:
         history: A dict for each epoch, as `diagnose` takes it; `stage`, `learning_rate` and
             `seconds` are shown where they are present.
-        best_epoch: The epoch whose weights were kept; None marks none.
+        best_epoch: the epoch whose weights were kept; None marks none.
         every: False leaves out epochs in the middle: shown are the first 3, the last 3, and the
             kept one with its neighbours.
 
@@ -51,7 +51,7 @@ def history_table(
 
 
 def _shown(history: Sequence[Row], kept: Row | None, every: bool) -> list[int]:
-    """Indices of the rows that are shown; a gap of one row is not worth its dots."""
+    """Choose the rows that are shown; a gap of one row is not worth its dots."""
     count = len(history)
     best = next((index for index, row in enumerate(history) if row is kept), 0)
     near = {0, 1, 2, best - 1, best, best + 1, count - 3, count - 2, count - 1}

@@ -41,7 +41,7 @@ class Training:
     tuning: str = "untried"
 
     def learned(self, row: Row) -> float:
-        """How far the accuracy of an epoch lies from guessing (0) to no error (1)."""
+        """Say how far the accuracy of an epoch lies from guessing (0) to no error (1)."""
         # Strong augmentation keeps the training accuracy down; what is sure of the validation
         # accuracy counts as well.
         right = round(row["val_accuracy"] * self.num_validation)
@@ -49,30 +49,30 @@ class Training:
         return (max(row["accuracy"], sure) - self.guessing) / (1 - self.guessing)
 
     def after(self, kept: Row) -> list[Row]:
-        """The epochs after the kept one."""
+        """Return the epochs after the kept one."""
         return [row for row in self.rows if row["epoch"] > kept["epoch"]]
 
     def falling(self, figure: str) -> bool:
-        """Whether a loss still falls at the end: its last quarter against the one before."""
+        """Tell whether a loss still falls at the end: its last quarter against the one before."""
         values = [row[figure] for row in self.rows]
         width = max(1, len(values) // 4)
         return sum(values[-width:]) < (1 - STILL_FALLING) * sum(values[-2 * width : -width])
 
     def gap(self, row: Row) -> tuple[float, tuple[float, float]]:
-        """The difference of an epoch's two accuracies and its 95 % interval."""
+        """Return the difference of an epoch's two accuracies and its 95 % interval."""
         return gap_with_interval(
             row["accuracy"], self.num_train, row["val_accuracy"], self.num_validation
         )
 
     def gap_counts(self, row: Row) -> bool:
-        """Whether the gap is more than chance and matters, and would with one more image right."""
+        """Tell whether the gap is more than chance, and would be with one more image right."""
         # One image may be odd or wrongly labelled; with 10 of them it is a gap of 10 points.
         better = min(1.0, row["val_accuracy"] + 1 / self.num_validation)
         gaps = [self.gap({**row, "val_accuracy": each}) for each in (row["val_accuracy"], better)]
         return all(gap > GAP_THAT_MATTERS and interval[0] > 0 for gap, interval in gaps)
 
     def val_loss_rose(self, kept: Row) -> bool:
-        """Whether the validation loss rose after the kept epoch while the training loss fell on."""
+        """Tell whether the validation loss rose after the kept epoch while training's fell."""
         if len(self.after(kept)) < LAST_EPOCHS:
             return False
         loss, val_loss = self.last_losses()
@@ -94,7 +94,7 @@ class Training:
 def gap_with_interval(
     train_accuracy: float, num_train: int, val_accuracy: float, num_validation: int
 ) -> tuple[float, tuple[float, float]]:
-    """The difference of two accuracies and its 95 % interval (Newcombe 1998, method 10)."""
+    """Return the difference of two accuracies and its 95 % interval (Newcombe 1998, method 10)."""
     gap = train_accuracy - val_accuracy
     low, high = wilson_interval(round(train_accuracy * num_train), num_train)
     val_low, val_high = wilson_interval(round(val_accuracy * num_validation), num_validation)
@@ -104,7 +104,7 @@ def gap_with_interval(
 
 
 def check_history(history: Sequence[Row], best_epoch: int | None) -> Row | None:
-    """The epoch whose weights were kept, if any, of a history in which nothing is missing.
+    """Return the epoch whose weights were kept, if any, of a history in which nothing is missing.
 
     Raises:
         InputError: The history is empty or lacks a figure, or the best epoch is none of it.

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ktransfer.errors import InputError, unknown_name
+from ktransfer.show.results import PrintedLines
 from ktransfer.training.diagnosis.suggestions import suggestions_for
 from ktransfer.training.diagnosis.training import (
     EXPLODED_TIMES,
@@ -36,18 +37,18 @@ TUNING = ("untried", "kept", "dropped")
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(PrintedLines):
     """What a training shows; print it for sentences.
 
     Attributes:
         verdict: `"underfitting"`, `"overfitting"`, `"good_fit"`, `"not_learning"`, `"diverged"` or
             `"too_short"`.
-        train_accuracy: On the training images in the kept epoch; None if there is no such epoch.
-        val_accuracy: On the validation images after it.
-        gap: The first minus the second.
+        train_accuracy: on the training images in the kept epoch; None if there is no such epoch.
+        val_accuracy: on the validation images after it.
+        gap: the first minus the second.
         gap_interval: 95 % interval of the gap.
-        reasons: Why, in sentences with the figures.
-        suggestions: What to try next, the most promising first.
+        reasons: why, in sentences with the figures.
+        suggestions: what to try next, the most promising first.
     """
 
     verdict: str
@@ -59,7 +60,7 @@ class Diagnosis:
     suggestions: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -106,13 +107,13 @@ def diagnose(
     Args:
         history: A dict for each epoch, in order: `epoch` (from 1), `loss`, `accuracy` (training),
             `val_loss`, `val_accuracy`.
-        best_epoch: The epoch whose weights were kept; None if there is none.
-        num_train: Training images.
-        num_validation: Validation images.
-        num_classes: At least 2.
+        best_epoch: the epoch whose weights were kept; None if there is none.
+        num_train: training images.
+        num_validation: validation images.
+        num_classes: at least 2.
         trained: `"head"`, `"blocks"` (the last ones, with the head) or `"all"`.
-        learning_rate: The highest of the training, above 0; suggestions name others.
-        majority_share: Share of the largest class, what guessing reaches; None: equal classes.
+        learning_rate: the highest of the training, above 0; suggestions name others.
+        majority_share: share of the largest class, what guessing reaches; None: equal classes.
         tuning: what became of training blocks after a head alone: `"untried"`, `"kept"` (better on
             the validation images) or `"dropped"` (no better). What that has answered is not
             suggested again.
@@ -174,7 +175,7 @@ def _check_settings(trained: str, tuning: str, learning_rate: float, guessing: f
 def _verdict(
     training: Training, kept: Row | None, guessing_loss: float
 ) -> tuple[str, tuple[str, ...]]:
-    """The verdict and the reasons but the sentence about the gap."""
+    """Return the verdict and the reasons but the sentence about the gap."""
     broken = _divergence(training.rows, guessing_loss)
     if broken:
         if kept is not None and training.after(kept):
@@ -195,7 +196,7 @@ def _verdict(
 
 
 def _divergence(rows: Sequence[Row], guessing_loss: float) -> str:
-    """A sentence that says how the training broke; empty if it did not."""
+    """Return a sentence that says how the training broke; empty if it did not."""
     for row in rows:
         if not (math.isfinite(row["loss"]) and math.isfinite(row["val_loss"])):
             return f"A loss of epoch {row['epoch']} is not finite."

@@ -32,7 +32,7 @@ class Assignments:
 
     @contextlib.contextmanager
     def call_of(self, worker: str) -> Iterator[bool]:
-        """A call of a worker's, which is alive from its beginning to its end.
+        """Hold a call of a worker's, which is alive from its beginning to its end.
 
         Where an oracle thinks for long, calls wait for it for longer than a worker may be silent.
 
@@ -54,15 +54,15 @@ class Assignments:
         self._absent[owner] = time.monotonic()
 
     def forget(self, worker: str) -> None:
-        """A worker has gone home."""
+        """Return a worker has gone home."""
         self._seen.pop(worker, None)
 
     def alive(self) -> set[str]:
-        """The workers that were heard of lately."""
+        """Return the workers that were heard of lately."""
         return {*self._recent(self._seen), *self._calling}
 
     def of(self, worker: str) -> Trial | None:
-        """The trial that a worker has."""
+        """Return the trial that a worker has."""
         return self._oracle.ongoing_trials.get(worker)
 
     def adopt(self, worker: str) -> Trial | None:
@@ -72,7 +72,10 @@ class Assignments:
         return self._move(self._free[0], worker)
 
     def keep(self, worker: str, trial_id: str) -> None:
-        """A worker says that it has this trial: it is the worker's, unless it is another's."""
+        """Return a worker says that it has this trial.
+
+        It is the worker's, unless it is another's.
+        """
         owner = self._owner(trial_id)
         if owner is None or self.of(worker) not in (None, self.of(owner)):
             return
@@ -80,12 +83,12 @@ class Assignments:
             self._move(owner, worker)
 
     def silent(self) -> list[str]:
-        """Those who have a trial, and of whom nothing was heard for too long."""
+        """Return those who have a trial, and of whom nothing was heard for too long."""
         not_silent = {*self.alive(), *self._recent(self._absent), *self._free}
         return [each for each in self._oracle.ongoing_trials if each not in not_silent]
 
     def release(self, owner: str) -> None:
-        """What it has is nobody's."""
+        """Say what it has is nobody's."""
         self._free.append(owner)
 
     def tidy(self) -> None:
@@ -134,7 +137,7 @@ def replay(oracle: Oracle, journal: Journal, assignments: Assignments) -> None:
 
 
 def _events(records: Sequence[Record]) -> Iterator[tuple[Record, bool]]:
-    """Each record where it began and, with True, where it ended."""
+    """Yield each record where it began and, with True, where it ended."""
     found = [(each.began_at, at, False, each) for at, each in enumerate(records)]
     found += [(each.ended_at, at, True, each) for at, each in enumerate(records) if each.finished]
     for _, _, ends, record in sorted(found, key=lambda each: each[:3]):

@@ -120,7 +120,7 @@ class Chief(OracleServicer):
             time.sleep(min(_TICK_S, self._silence_s / 4))
 
     def GetSpace(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
-        """The space, and what the search is made of."""
+        """Return the space, and what the search is made of."""
         with self._locked(context):
             space = with_message(self.oracle.get_space(), self._message)
         return protos.get_service().GetSpaceResponse(hyperparameters=space.to_proto())
@@ -130,7 +130,10 @@ class Chief(OracleServicer):
         return protos.get_service().UpdateSpaceResponse()
 
     def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
-        """A trial to carry out: the worker's own, one that another has lost, or a new one."""
+        """Return a trial to carry out.
+
+        The worker's own, one that another has lost, or a new one.
+        """
         worker = request.tuner_id
         with self._call_of(worker), self._locked(context):
             trial = self._trial_for(worker)
@@ -144,7 +147,7 @@ class Chief(OracleServicer):
         return protos.get_service().CreateTrialResponse(trial=proto)
 
     def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
-        """A sign of life; how a trial went is said at its end."""
+        """Return a sign of life; how a trial went is said at its end."""
         worker = _worker_of(context)
         with self._call_of(worker), self._locked(context):
             trial = self._known(request.trial_id)
@@ -153,7 +156,7 @@ class Chief(OracleServicer):
             return protos.get_service().UpdateTrialResponse(trial=trial.to_proto())
 
     def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
-        """The record of a trial that has ended; dropped where it had ended before."""
+        """Return the record of a trial that has ended; dropped where it had ended before."""
         worker = _worker_of(context)
         with self._call_of(worker), self._locked(context):
             trial = self._known(request.trial.trial_id)
@@ -166,13 +169,13 @@ class Chief(OracleServicer):
         return protos.get_service().EndTrialResponse()
 
     def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
-        """What KerasTuner knows of a trial."""
+        """Say what KerasTuner knows of a trial."""
         with self._locked(context):
             trial = self._known(request.trial_id)
             return protos.get_service().GetTrialResponse(trial=trial.to_proto())
 
     def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802 - KerasTuner's
-        """The best trials so far."""
+        """Return the best trials so far."""
         with self._locked(context):
             return super().GetBestTrials(request, context)
 

@@ -45,7 +45,9 @@ class Machine:
 
 
 def machine_of(role: str | None, chief: str | None) -> Machine | None:
-    """What this process is asked to be; where nobody says, by KerasTuner's environment variables.
+    """Say what this process is asked to be.
+
+    Where nobody says, by KerasTuner's environment variables.
 
     Args:
         role: `"chief"`, `"worker"` or None.
@@ -88,7 +90,7 @@ def check_free(machine: Machine) -> None:
 
 
 def cannot_listen(machine: Machine, error: OSError | RuntimeError) -> RunError:
-    """The error for a chief that cannot listen at its address."""
+    """Return the error for a chief that cannot listen at its address."""
     if isinstance(error, OSError) and error.errno != errno.EADDRINUSE:
         return RunError(
             f"the chief cannot listen at {machine.address}: {error.strerror or error}; give an "
@@ -102,7 +104,7 @@ def cannot_listen(machine: Machine, error: OSError | RuntimeError) -> RunError:
 
 @contextlib.contextmanager
 def without_variables() -> Iterator[None]:
-    """Hides KerasTuner's environment variables: with them it makes a client of its own."""
+    """Hide KerasTuner's environment variables: with them it makes a client of its own."""
     hidden = {name: os.environ.pop(name) for name in _VARIABLES if name in os.environ}
     try:
         yield

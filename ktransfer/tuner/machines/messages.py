@@ -22,14 +22,14 @@ MESSAGE = "ktransfer/letter"
 
 
 def with_message(hyperparameters: HyperParameters, contents: Mapping[str, Any]) -> HyperParameters:
-    """The same hyperparameters and a message."""
+    """Return the same hyperparameters and a message."""
     copied = hyperparameters.copy()
     copied.Fixed(MESSAGE, json.dumps(contents))
     return copied
 
 
 def message_of(hyperparameters: HyperParameters) -> dict[str, Any] | None:
-    """What the message among them says; None where there is none that can be read."""
+    """Say what the message among them says; None where there is none that can be read."""
     for each in hyperparameters.space:
         if each.name == MESSAGE:
             try:

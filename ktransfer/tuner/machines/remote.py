@@ -61,7 +61,7 @@ class Remote(OracleClient):
         self.stub = _Patient(stub, self.tuner_id, machine, patience_s, say)
 
     def message(self) -> dict[str, Any]:
-        """What the chief says of the search.
+        """Say what the chief says of the search.
 
         Raises:
             RunError: there is no chief of this library at the address.
@@ -72,7 +72,7 @@ class Remote(OracleClient):
         return found
 
     def next_trial(self) -> tuple[Record, tuple[tuple[float, ...], ...]] | None:
-        """A trial to carry out and the curves to compare it with; None when the search is over."""
+        """Return a trial to carry out and curves to compare it with; None: the search is over."""
         while True:
             trial = self.create_trial(self.tuner_id)
             if trial.status == "STOPPED":
@@ -90,7 +90,7 @@ class Remote(OracleClient):
 
     @contextlib.contextmanager
     def alive(self, trial_id: str, every_s: float) -> Iterator[None]:
-        """Gives signs of life for the time of a `with` block."""
+        """Give signs of life for the time of a `with` block."""
         ended = threading.Event()
 
         def beat() -> None:
@@ -135,11 +135,11 @@ class _Patient:
         self._metadata = ((WORKER_KEY, worker),)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """A call by its name; the times that KerasTuner gives are not looked at."""
+        """Return a call by its name; the times that KerasTuner gives are not looked at."""
         return lambda request, **options: self._until_answered(name, request)
 
     def once(self, name: str, request: Any, timeout_s: float) -> Any:
-        """A call that fails where the chief is away."""
+        """Return a call that fails where the chief is away."""
         return getattr(self._stub, name)(request, timeout=timeout_s, metadata=self._metadata)
 
     def _until_answered(self, name: str, request: Any) -> Any:
