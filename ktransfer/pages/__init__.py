@@ -1,0 +1,20 @@
+"""Pages that a browser shows without a network: one file each, drawn and reckoned where it is read.
+
+Names load on first use (PEP 562): a template is read only where a page is written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktransfer._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ktransfer.pages.explained.page import write_explained
+    from ktransfer.pages.simulator.page import write_simulator
+
+__all__ = ["write_explained", "write_simulator"]
+
+_HOME = {"write_explained": "explained.page", "write_simulator": "simulator.page"}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
