@@ -1,0 +1,194 @@
+"""What is wrong with the data, what the training cost, and how to repeat it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ktransfer._version import __version__
+from ktransfer.classifier import Classifier, FitResult
+from ktransfer.pages.parts import (
+    Code,
+    Facts,
+    Part,
+    Points,
+    Section,
+    Table,
+    Text,
+    cells,
+    count,
+    percent,
+)
+from ktransfer.pages.report.judging import Judged
+
+_MOST_FILES = 50
+_PACKAGES = ("keras", "tensorflow", "numpy")
+#: Adam keeps two numbers for each that it trains, and the gradient is one more; 4 bytes each.
+_TRAINING_BYTES = 12
+#: What a command is not typed with where it is so.
+_DEFAULTS = {"pooling": "avg", "dropout": 0.0, "seed": 0}
+_PHASES = {
+    "scan": "looking at the headers of the files",
+    "backbone": "loading the backbone",
+    "check": "looking for faults of the images",
+    "prepare": "fingerprints, measuring, deciding",
+    "decode_and_extract": "decoding, and the frozen blocks, once",
+    "train": "training",
+    "score": "judging",
+    "save": "saving",
+}
+
+
+def problems(result: FitResult | None, judged: Judged) -> Section:
+    """What was found in the images, the most severe first, and what was left out."""
+    parts: list[Part] = []
+    findings = result.findings if result else ()
+    worth = [each for each in findings if each.severity != "info"]
+    if worth:
+        rows = [
+            cells(each.severity, each.kind.replace("_", " "), each.message, each.advice)
+            for each in worth
+        ]
+        words = frozenset(range(4))
+        parts.append(
+            Table(
+                "Found before the training",
+                ("", "What", "Found", "What to do"),
+                tuple(rows),
+                words,
+            )
+        )
+    else:
+        parts.append(Text(("No fault of the images is known.",)))
+    remarks = tuple(each.message for each in findings if each.severity == "info")
+    if remarks:
+        parts.append(Points(remarks, "Worth knowing"))
+    if result and result.notes:
+        parts.append(Points(tuple(dict.fromkeys(result.notes)), "Remarks of the training"))
+    left = (*(result.skipped if result else ()), *judged.skipped)
+    skipped = {each.path: each.reason for each in left}
+    if skipped:
+        files = [cells(path, reason) for path, reason in list(skipped.items())[:_MOST_FILES]]
+        more = f", the first {_MOST_FILES}" if len(skipped) > _MOST_FILES else ""
+        parts.append(
+            Table(
+                f"{count(len(skipped), 'file')} left out{more}",
+                ("File", "Why"),
+                tuple(files),
+                frozenset({0, 1}),
+                folded=True,
+            )
+        )
+    return Section("problems", "Problems of the data", tuple(parts))
+
+
+def costs(result: FitResult) -> Section:
+    """Time and memory, and what freezing saved of both."""
+    rows = [
+        cells(name.replace("_", " "), _PHASES.get(name, ""), (value, f"{value:.1f} s"))
+        for name, value in result.seconds.items()
+    ]
+    rows.append(cells("in all", "", f"{sum(result.seconds.values()):.1f} s"))
+    table = Table(
+        "Wall time of the training by phase",
+        ("Phase", "What is done", "Time"),
+        tuple(rows),
+        words=frozenset({0, 1}),
+        folded=True,
+    )
+    reasons = tuple(f"{stage.name}: {stage.cache_reason}" for stage in result.stages)
+    parts = (Facts(tuple(_saved(result))), table, Points(reasons, "What was computed once"))
+    return Section("costs", "Time, memory, and what freezing saved", parts)
+
+
+def _saved(result: FitResult) -> list[tuple[str, str]]:
+    facts = [("Training took", f"{sum(result.seconds.values()):.1f} s in all")]
+    expected = result.advice.expected
+    if expected:
+        facts.append(("Memory", f"about {expected.memory_mb:,.0f} MB beside the network (estimate)"))
+    frozen = result.total_parameters - result.trainable_parameters
+    facts.append(
+        (
+            "Not trained",
+            f"{frozen:,} of {result.total_parameters:,} numbers "
+            f"({percent(frozen / max(result.total_parameters, 1))}): about "
+            f"{frozen * _TRAINING_BYTES / 2**20:,.1f} MB less for gradients and Adam’s moments",
+        )
+    )
+    epochs = sum(len(stage.history) for stage in result.stages if stage.cached)
+    images = result.part_sizes["train"] + result.part_sizes["validation"]
+    once = result.seconds.get("decode_and_extract", 0.0)
+    if epochs > 1:
+        saved = f", about {(epochs - 1) * once:,.0f} s less than once in each" if once >= 0.1 else ""
+        facts.append(
+            (
+                "Frozen blocks",
+                f"ran once over {images:,} images instead of in each of {epochs} epochs{saved}",
+            )
+        )
+    elif any(stage.cached for stage in result.stages):
+        facts.append(("Frozen blocks", f"ran once over {images:,} images"))
+    return facts
+
+
+def reproduce(classifier: Classifier, written_on: str) -> Section:
+    """Versions, seed, digests, the command and the plan.
+
+    Args:
+        classifier: what was trained.
+        written_on: when the page was written.
+    """
+    made = ", ".join(f"{name} {version}" for name, version in classifier.versions.items())
+    here = {"ktransfer": __version__, "Python": platform.python_version()}
+    here |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    backbone, (height, width) = classifier.backbone, classifier.input_size
+    options = "".join(f", {name}={value}" for name, value in backbone.options.items())
+    facts = [
+        ("Trained with", made or "versions that are not known"),
+        ("Page written", f"{written_on} with {', '.join(f'{n} {v}' for n, v in here.items())}"),
+        ("Backbone", f"{backbone.name}{options}, weights: {backbone.weights or 'random'}"),
+        ("Image size", f"{height} × {width} pixels"),
+        ("Seed", f"{classifier.seed}"),
+        ("Images", str(classifier.data.get("source") or "in memory")),
+        ("SHA-256 of the images", str(classifier.data_sha256 or "not known")),
+    ]
+    settings = classifier.request.get("settings", {})
+    kept = ("precision", "balance", "cache_dtype", "jit_compile")
+    facts += [(name.replace("_", " "), f"{settings[name]}") for name in kept if name in settings]
+    parts: list[Part] = [Facts(tuple(facts)), Code("Command", (command(classifier),))]
+    if classifier.result:
+        plan = json.dumps(classifier.result.plan.to_dict(), indent=2)
+        parts.append(Code("plan.json, the plan as it was carried out", tuple(plan.split("\n")), True))
+    return Section("reproduce", "How to repeat it", tuple(parts))
+
+
+def command(classifier: Classifier) -> str:
+    """What is typed to train the same again, its plan in a file."""
+    backbone = classifier.backbone
+    words = ["ktransfer", "train", str(classifier.data.get("source") or "DATA")]
+    words += ["--backbone", backbone.name, "--weights", backbone.weights or "none"]
+    for name, value in backbone.options.items():
+        words += ["--backbone-option", f"{name}={value}"]
+    if backbone.input_size[0] == backbone.input_size[1]:
+        words += ["--input-size", f"{backbone.input_size[0]}"]
+    words += ["--plan", "plan.json", *_more_options(classifier)]
+    return shlex.join([*words, "--out", "RUN"])
+
+
+def _more_options(classifier: Classifier) -> list[str]:
+    given: Mapping[str, Any] = {
+        "pooling": classifier.pooling,
+        "dropout": classifier.dropout,
+        "seed": classifier.seed,
+    }
+    words = []
+    for name, value in given.items():
+        if value != _DEFAULTS[name]:
+            words += [f"--{name}", f"{value}"]
+    if classifier.value_range:
+        words += ["--value-range", ",".join(f"{each:g}" for each in classifier.value_range)]
+    return words
