@@ -22,6 +22,7 @@ from ktransfer.cli.export import export
 from ktransfer.cli.look import look
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
+from ktransfer.cli.report import report
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
 
@@ -43,6 +44,7 @@ for _command in (
     train,
     tune,
     evaluate,
+    report,
     predict,
     export,
     doctor,

@@ -68,17 +68,30 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Drawings:
+    """A drawing at two sizes, SVG text in which all names are escaped.
+
+    Attributes:
+        wide: for screens of computers and for paper.
+        narrow: for phones, with letters as large.
+    """
+
+    wide: str
+    narrow: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """A drawing, and the same as a table for those who do not see it.
 
     Attributes:
-        svg: the drawing; text of our own making, all names in it escaped.
+        drawings: of it.
         caption: what it shows, in a sentence.
         tables: its figures.
     """
 
     kind: ClassVar[str] = "picture"
-    svg: str
+    drawings: Drawings
     caption: str
     tables: tuple[Table, ...] = ()
 

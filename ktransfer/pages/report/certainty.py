@@ -37,12 +37,16 @@ def certainty(judged: Judged, temperature: float | None) -> Section:
 def _sentences(
     found: dict[str, Reliability], temperature: float | None, judged: Judged
 ) -> tuple[str, ...]:
-    after = list(found.values())[-1]
-    accuracy = judged.score.accuracy
-    leaning = "surer than it should be" if after.certainty > accuracy else "less sure than it may be"
+    after, score = list(found.values())[-1], judged.score
+    low, high = score.interval
+    if low <= after.certainty <= high:
+        leaning = "the two agree, as far as so many images can tell"
+    else:
+        more = "surer than it should be" if after.certainty > high else "less sure than it may be"
+        leaning = f"it is {more}, by {100 * abs(after.certainty - score.accuracy):.1f} points"
     first = (
         f"On average it gives {percent(after.certainty)} to the class that it says, and is right "
-        f"in {percent(accuracy)}: {leaning}, by {100 * abs(after.certainty - accuracy):.1f} points."
+        f"in {percent(score.accuracy)}: {leaning}."
     )
     if temperature is None:
         return (f"{first} The expected calibration error (ECE) is {percent(after.error)}.",)

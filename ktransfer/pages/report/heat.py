@@ -16,7 +16,7 @@ from ktransfer.classifier import Classifier
 _FRAMED = 0.5
 _FRAME = (255, 140, 0)
 #: How bright an image stays where nothing speaks for the class.
-_DIMMED = 0.28
+_DIMMED = 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +115,12 @@ def spotlight(picture: Image.Image, heat: np.ndarray) -> Image.Image:
     Brightness is read without a legend, by the colour-blind too, and in print.
     """
     values = Image.fromarray(np.round(255 * heat).astype(np.uint8))
-    mask = values.resize(picture.size, Image.Resampling.BICUBIC)
+    heights = values.resize(picture.size, Image.Resampling.BICUBIC)
     dark = picture.convert("L").point(lambda level: round(level * _DIMMED)).convert("RGB")
+    # All that is framed is fully lit, and what is around it fades.
+    mask = heights.point(lambda level: min(255, round(level / _FRAMED)))
     lit = Image.composite(picture, dark, mask)
-    inside = mask.point(lambda level: 255 if level >= 255 * _FRAMED else 0)
+    inside = heights.point(lambda level: 255 if level >= 255 * _FRAMED else 0)
     frame = Image.composite(
         Image.new("L", picture.size, 0), inside, inside.filter(ImageFilter.MinFilter(5))
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -183,5 +183,4 @@ def _known(learnt: Learnt | None, part: Part) -> Part:
     """Those of the validation images that the training has seen, where that can be told."""
     if learnt is None or learnt.differs_from(part):
         return part
-    rows = np.flatnonzero(learnt.look_up(part) > 0)
-    return replace(part.select(rows), name=part.name)
+    return part.select(np.flatnonzero(learnt.validated(part)))

@@ -84,7 +84,14 @@ def photos_of(
 
 def _where(heat: np.ndarray | None) -> str:
     """Where most speaks for a class, in words."""
-    return "no place speaks for it" if heat is None else f"most by {place(heat)}"
+    return "evidence in no place" if heat is None else f"evidence mostly {place(heat)}"
+
+
+_FIELDS = (
+    ("at the upper left", "at the top", "at the upper right"),
+    ("on the left", "in the middle", "on the right"),
+    ("at the lower left", "at the bottom", "at the lower right"),
+)
 
 
 def place(heat: np.ndarray) -> str:
@@ -92,18 +99,11 @@ def place(heat: np.ndarray) -> str:
 
     Example:
         >>> place(np.eye(6)), place(np.eye(9)[4:5])
-        ('the upper left', 'the middle')
+        ('at the upper left', 'in the middle')
     """
-    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    down, across = (int(3 * (at + 0.5) / size) for at, size in zip((row, column), heat.shape, strict=True))
+    peak = np.unravel_index(int(heat.argmax()), heat.shape)
+    down, across = (int(3 * (at + 0.5) / size) for at, size in zip(peak, heat.shape, strict=True))
     return _FIELDS[down][across]
-
-
-_FIELDS = (
-    ("the upper left", "the top", "the upper right"),
-    ("the left", "the middle", "the right"),
-    ("the lower left", "the bottom", "the lower right"),
-)
 
 
 def _seen(

@@ -1,0 +1,30 @@
+"""A small run with mistakes in it, for the tests of its report."""
+
+from __future__ import annotations
+
+import shutil
+
+from conftest import COLOURS, small_network, write_pictures
+
+from ktransfer import FineTuner
+
+#: Pictures of the validation part that lie in the folder of another class.
+MISLABELLED = (("blue", "red"), ("blue", "red"), ("green", "blue"))
+
+
+def write_photos(folder, *, parts=("train", "val"), classes=tuple(COLOURS)):
+    """Parts with 12 and 8 pictures of each class; of validation three lie in a wrong folder."""
+    for seed, part in enumerate(parts):
+        per_class = 12 if part == "train" else 8
+        write_pictures(folder / part, per_class, classes=classes, seed=seed)
+    for number, (true, given) in enumerate(MISLABELLED):
+        source = folder / parts[-1] / true / f"{number:03}.png"
+        shutil.move(source, folder / parts[-1] / given / f"wrong{number}.png")
+    return folder
+
+
+def train(data, **options):
+    """A linear probe on a small network, after `fit`."""
+    finetuner = FineTuner(small_network(channels=12), verbose=False)
+    finetuner.fit(data, **{"plan": "linear_probe", "epochs": 15, "check": "off", **options})
+    return finetuner
