@@ -12,6 +12,7 @@ from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import KeyValue, json_option, overwrite_option
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
+from ktransfer.show.charts import ENDINGS
 from ktransfer.show.results import Bold
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class NameAndOptions(click.ParamType):
 @click.option("--max-latency-ms", type=float, metavar="MS", help="Longest time for one image here.")
 @click.option("--max-size-mb", type=float, metavar="MB", help="Largest weights, as float32.")
 @click.option("--max-memory-mb", type=float, metavar="MB", help="Most memory, as estimated.")
-@click.option("--plot", metavar="FILE.svg", help="Draw accuracy over latency.")
+@click.option("--plot", metavar="FILE.svg", help="Draw accuracy over latency, as SVG or PNG.")
 @overwrite_option("FILE.svg, should there be one")
 @json_option
 def backbones(
@@ -77,7 +78,7 @@ def backbones(
         return
     own_weights = _check(data, candidates, weights, limits)
     models = [weights, *(str(each["weights"]) for _, each in candidates if "weights" in each)]
-    checks.check_file(plot, "--plot", data, models=models, overwrite=overwrite, ending=".svg")
+    checks.check_file(plot, "--plot", data, models=models, overwrite=overwrite, ending=ENDINGS)
     seconds: dict[str, float] = {}
     with at_work(seconds):
         from ktransfer.recommend import recommend_backbones

@@ -87,7 +87,7 @@ def check_file(
     *images: Any,
     models: Sequence[str] = (),
     overwrite: bool = False,
-    ending: str = "",
+    ending: str | Sequence[str] = (),
 ) -> None:
     """Raises an `InputError` if a file could not be written, is there, or is one that is read.
 
@@ -98,7 +98,7 @@ def check_file(
         models: the runs and files of models and weights that are read; names of weights are passed
             over.
         overwrite: whether it may take the place of a file.
-        ending: what its name must end in.
+        ending: what its name must end in, or several of which it has one.
     """
     if file is None:
         return

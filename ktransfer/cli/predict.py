@@ -17,8 +17,8 @@ from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import json_option, overwrite_option
 from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.errors import InputError
+from ktransfer.files.formulas import cell_of, path_cell
 from ktransfer.files.writing import aside
-from ktransfer.show.formulas import cell_of, path_cell
 from ktransfer.show.results import left_out
 from ktransfer.show.timing import timed
 

@@ -14,8 +14,8 @@ import numpy as np
 from ktransfer.data.inputs import check_not_read
 from ktransfer.doctor.copies import contradicting, leaking
 from ktransfer.doctor.examining import Examined
+from ktransfer.files.formulas import cell_of
 from ktransfer.files.writing import check_new_file, write_file
-from ktransfer.show.formulas import cell_of
 
 _WHAT = "the manifest"
 

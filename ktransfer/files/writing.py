@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ktransfer.errors import InputError
@@ -16,7 +16,11 @@ from ktransfer.files.scratch import scratch
 
 
 def check_new_file(
-    path: str | os.PathLike[str], what: str, *, overwrite: bool = False, ending: str = ""
+    path: str | os.PathLike[str],
+    what: str,
+    *,
+    overwrite: bool = False,
+    ending: str | Sequence[str] = (),
 ) -> Path:
     """The path of a file that may be written, checked before any work is done for it.
 
@@ -24,7 +28,8 @@ def check_new_file(
         path: where it is to lie.
         what: what it is called in messages, such as `"the page"` or `"--csv"`.
         overwrite: whether it may take the place of a file that is there.
-        ending: what its name must end in, in any case; empty: anything.
+        ending: what its name must end in, in any case, or several of which it has one; empty:
+            anything.
 
     Raises:
         InputError: it has another ending, exists (unless `overwrite`), is no file, or lies in a
@@ -34,8 +39,9 @@ def check_new_file(
     named = f"{what} {str(target)!r}"
     if target.is_dir():
         raise InputError(f"{named} is a folder; name a file")
-    if ending and target.suffix.lower() != ending:
-        raise InputError(f"{named} must end in {ending}")
+    endings = [ending] if isinstance(ending, str) else list(ending)
+    if any(endings) and target.suffix.lower() not in endings:
+        raise InputError(f"{named} must end in {' or '.join(endings)}")
     if not target.absolute().parent.is_dir():
         raise InputError(f"{named}: there is no folder {str(target.parent)!r}")
     check_free(target, named, overwrite=overwrite)

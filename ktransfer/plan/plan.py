@@ -14,10 +14,11 @@ from ktransfer.features import FEATURE_SETS
 from ktransfer.files.reading import parse_json
 from ktransfer.plan.augmentation import with_augmentation
 from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
-from ktransfer.plan.picture import write_svg
+from ktransfer.plan.picture import draw
 from ktransfer.plan.rates import LearningRates, simulate
 from ktransfer.plan.stage import ALL, AUTO, Stage
 from ktransfer.plan.table import table
+from ktransfer.show.charts import Chart
 
 #: What `with_settings` takes. What trains, and under which name, is what makes a plan.
 SETTINGS = tuple(name for name in field_names(Stage) if name not in ("name", "unfreeze"))
@@ -163,20 +164,31 @@ class Plan:
         *,
         overwrite: bool = False,
     ) -> None:
-        """Draw the learning rates over the epochs, on a logarithmic scale, as an SVG file.
+        """Draw the learning rates over the epochs, on a logarithmic scale, as an SVG or PNG file.
 
         Args:
-            path: Where to write it; it must end in `.svg`.
+            path: Where to write it; it must end in `.svg` or `.png`.
             steps_per_epoch: As in `learning_rates`; it only says how fine the curves are.
             overwrite: Replace a file that is there.
 
         Raises:
-            InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
+            InputError: The path has another ending, exists (unless `overwrite`) or cannot be
                 written, or as `learning_rates`.
+        """
+        self.chart(steps_per_epoch).save(path, overwrite=overwrite)
+
+    def chart(self, steps_per_epoch: int | Sequence[int] = 50) -> Chart:
+        """The picture of `plot` as a value: shown by a notebook, put into a page.
+
+        Args:
+            steps_per_epoch: As in `plot`.
+
+        Raises:
+            InputError: As `learning_rates`.
         """
         early = any(stage.patience for stage in self.stages)
         title = f"{self.name}: learning rates" + (", if no stage ends early" if early else "")
-        write_svg(path, self.learning_rates(steps_per_epoch), title, overwrite=overwrite)
+        return draw(self.learning_rates(steps_per_epoch), title)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain data, ready for JSON."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ktransfer.charts import write_svg
 from ktransfer.data import Skipped
 from ktransfer.recommend.picture import draw_front
 from ktransfer.recommend.ranking import Agreement
 from ktransfer.recommend.rated import RatedBackbone
 from ktransfer.recommend.table import FOOTNOTES, agreement_lines, table_lines
+from ktransfer.show.charts import Chart
 from ktransfer.show.printable import printable
 
 
@@ -86,11 +86,14 @@ class Recommendation:
         }
 
     def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Draw accuracy over latency, beside accuracy over ImageNet's, as an SVG file.
+        """Draw accuracy over latency, beside accuracy over ImageNet's, as an SVG or PNG file.
 
         Raises:
-            InputError: the path does not end in `.svg`, exists (unless `overwrite`) or cannot be
-                written.
+            InputError: the path does not end in `.svg` or `.png`, exists (unless `overwrite`) or
+                cannot be written.
         """
-        limit = self.limits.get("max_latency_ms")
-        write_svg(path, draw_front(self.best, self.measured, limit), overwrite=overwrite)
+        self.chart().save(path, overwrite=overwrite)
+
+    def chart(self) -> Chart:
+        """The picture of `plot` as a value: shown by a notebook, put into a page."""
+        return draw_front(self.best, self.measured, self.limits.get("max_latency_ms"))

@@ -3,142 +3,185 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ktransfer.charts import PALETTE, Axis, Column, Curve, Line, Panel, draw, draw_parallel, fit
+from ktransfer.show.charts import (
+    GREY,
+    HEIGHT_PX,
+    PALETTE,
+    WIDTH_PX,
+    Chart,
+    Column,
+    Line,
+    draw_parallel,
+    mixed,
+    series,
+    whole_axis,
+)
 from ktransfer.tuner.choice import Depth
 from ktransfer.tuner.hyperparameters import NAMES
 from ktransfer.tuner.records import DONE, FAILED, Record
 
-_GREY = "#9ca3af"
 #: From the worst trial to the best.
-_WORST_RGB, _BEST_RGB = (191, 200, 214), (194, 65, 12)
+_WORST, _BEST = "#98a1b0", PALETTE[0][0]
 _LOG = ("learning_rate", "head_rate")
-_ACCURACY = "val accuracy"
+_DEPTH, _ACCURACY = "last blocks unfrozen", "validation accuracy, %"
+_LOW, _HIGH = "95 % from", "95 % to"
+_TRIAL, _SECONDS = "trial", "seconds"
+_CHOSEN, _OTHERS = "chosen, 95 % interval", "the best of a depth, 95 % interval"
+_A_TRIAL = "a trial"
+_THIS_SEARCH, _UNCACHED = "this search", "frozen blocks run in every epoch (estimate)"
 
 
-def draw_depths(records: Sequence[Record], depths: Sequence[Depth], best: Depth) -> str:
+def draw_depths(records: Sequence[Record], depths: Sequence[Depth], best: Depth) -> Chart:
     """Validation accuracy by the number of blocks unfrozen: all trials, and the best of a depth."""
+    import altair as alt
+
     trials = [each for each in records if each.val_accuracy is not None]
-    dots = tuple((float(each.unfreeze), 100 * (each.val_accuracy or 0.0)) for each in trials)
-    curves = [
-        curve
-        for each in depths
-        for chosen in (each is best,)
-        for label, (colour, _) in (_depth_style(chosen=chosen),)
-        for low, high in (each.interval,)
-        for curve in (
-            Curve(label, colour, ((each.unfreeze, 100 * low), (each.unfreeze, 100 * high))),
-            Curve(
-                label,
-                colour,
-                ((each.unfreeze, 100 * each.mean),),
-                line=False,
-                markers=True,
-                dot_px=6.0,
-                caption=f"{100 * each.mean:.1f}",
-            ),
-        )
-    ]
-    panel = Panel(
-        x=Axis("last blocks unfrozen", whole=True, low=-0.5, high=max(x for x, _ in dots) + 0.5),
-        y=Axis("validation accuracy, %"),
-        curves=(*curves, Curve("a trial", _GREY, dots, line=False, markers=True, dot_px=3.0)),
+    deepest = max(each.unfreeze for each in trials)
+    x = alt.X(
+        f"{_DEPTH}:Q",
+        title=_DEPTH,
+        scale=alt.Scale(domain=[-0.5, deepest + 0.5], nice=False),
+        axis=whole_axis(0, deepest),
     )
-    return draw(f"{_blocks(best.unfreeze)} chosen, of {len(depths)} depths", panel)
+    y = alt.Y(f"{_ACCURACY}:Q", title=_ACCURACY, scale=alt.Scale(zero=False))
+    kinds = [_CHOSEN, _OTHERS, _A_TRIAL]
+    colour = alt.Color(
+        "is:N",
+        scale=alt.Scale(domain=kinds, range=[PALETTE[0][0], PALETTE[1][0], GREY]),
+        legend=alt.Legend(title=None, symbolType="circle", symbolSize=90),
+    )
+    shown = alt.Chart(alt.NamedData("depths")).encode(x=x, color=colour, description="_said:N")
+    each_trial = alt.Chart(alt.NamedData("trials")).encode(x=x, y=y, color=colour)
+    picture = alt.layer(
+        shown.mark_rule(strokeWidth=2).encode(
+            y=alt.Y(f"{_LOW}:Q", title=_ACCURACY), y2=f"{_HIGH}:Q"
+        ),
+        each_trial.mark_circle(size=30, opacity=1).encode(description="_said:N"),
+        shown.mark_circle(size=120, opacity=1).encode(y=y),
+        alt.Chart(alt.NamedData("depths"))
+        .mark_text(align="left", dx=10, dy=-6)
+        .encode(x=x, y=y, text="_caption:N"),
+    ).properties(width=WIDTH_PX, height=HEIGHT_PX)
+    tables = {
+        "depths": [_depth_row(each, chosen=each is best) for each in depths],
+        "trials": [
+            {
+                _TRIAL: each.name,
+                _DEPTH: each.unfreeze,
+                _ACCURACY: 100 * (each.val_accuracy or 0.0),
+                "is": _A_TRIAL,
+                "_said": _said(each),
+            }
+            for each in trials
+        ],
+    }
+    return Chart(f"{_blocks(best.unfreeze)} chosen, of {len(depths)} depths", picture, tables)
 
 
-def draw_trials(trials: Sequence[Record], chosen: str) -> str:
+def _depth_row(depth: Depth, *, chosen: bool) -> dict[str, Any]:
+    low, high = (100 * each for each in depth.interval)
+    mean = 100 * depth.mean
+    return {
+        _DEPTH: depth.unfreeze,
+        _ACCURACY: mean,
+        _LOW: low,
+        _HIGH: high,
+        "is": _CHOSEN if chosen else _OTHERS,
+        "_caption": f"{mean:.1f}",
+        "_said": f"{_blocks(depth.unfreeze)}: {mean:.1f} % ({low:.1f} to {high:.1f} %)",
+    }
+
+
+def draw_trials(trials: Sequence[Record], chosen: str) -> Chart:
     """Parallel coordinates: the values of every trial, from the worst to the best on top."""
+    ranked = sorted(trials, key=lambda each: (each.name == chosen, each.val_accuracy or 0))
     varied = [
         name for name in NAMES if len({each.values.get(name) for each in trials} - {None}) > 1
     ]
-    scales = [_scale(name, trials) for name in varied]
-    accuracies = [each.val_accuracy for each in trials if each.val_accuracy is not None]
-    accuracy = fit(Axis(_ACCURACY), [[100 * each for each in accuracies]])
+    accuracies = tuple(map(_per_cent, ranked))
     columns = [
         *(
-            Column(name.replace("_", " "), ticks)
-            for name, (_, ticks) in zip(varied, scales, strict=True)
+            Column(
+                name.replace("_", " "),
+                tuple(each.values.get(name) for each in ranked),
+                "log" if name in _LOG else "steps",
+            )
+            for name in varied
         ),
-        Column(_ACCURACY, tuple((accuracy.share(tick), f"{tick:g} %") for tick in accuracy.ticks)),
+        Column("val accuracy, %", accuracies, "linear"),
     ]
-    ranked = sorted(trials, key=lambda each: (each.name == chosen, each.val_accuracy or 0))
+    known = [each for each in accuracies if each is not None]
     lines = [
         Line(
-            (
-                *(
-                    share(each.values.get(name))
-                    for name, (share, _) in zip(varied, scales, strict=True)
-                ),
-                None if each.val_accuracy is None else accuracy.share(100 * each.val_accuracy),
-            ),
-            _colour(each, accuracies),
-            _title(each),
+            each.name,
+            _colour(each, known),
+            _said(each),
             strong=each.name == chosen,
-            dashes="" if each.status == DONE else "3 3",
+            dashed=each.status != DONE,
         )
         for each in ranked
     ]
-    return draw_parallel(
-        f"{len(trials)} trials; the thick line was chosen, dashed ones ended early",
-        columns,
-        lines,
-    )
+    title = f"{len(trials)} trials; the thick line was chosen, dashed ones ended early"
+    return draw_parallel(title, columns, lines, {"trials": [_trial_row(each) for each in trials]})
 
 
-def draw_times(records: Sequence[Record], without_cache: Mapping[str, float]) -> str:
+def _trial_row(record: Record) -> dict[str, Any]:
+    return {
+        _TRIAL: record.name,
+        **{name.replace("_", " "): value for name, value in record.values.items()},
+        _ACCURACY: _per_cent(record),
+        "status": record.status,
+        _SECONDS: record.seconds,
+    }
+
+
+def draw_times(records: Sequence[Record], without_cache: Mapping[str, float]) -> Chart:
     """Seconds of each trial, and about what it would have taken with nothing computed once."""
+    import altair as alt
+
     trials = [each for each in records if each.status != FAILED]
     took = sum(each.seconds for each in trials)
     other = sum(without_cache[each.name] for each in trials)
-    (first, _), (second, dashes) = PALETTE[0], PALETTE[1]
-    at = range(1, len(trials) + 1)
-    curves = (
-        Curve(
-            "frozen blocks run in every epoch (estimate)",
-            second,
-            tuple((x, without_cache[each.name]) for x, each in zip(at, trials, strict=True)),
-            dashes=dashes,
-            markers=True,
-        ),
-        Curve(
-            "this search",
-            first,
-            tuple((x, each.seconds) for x, each in zip(at, trials, strict=True)),
-            markers=True,
-        ),
+    colour, dashes = series("which", [_THIS_SEARCH, _UNCACHED])
+    x = alt.X(
+        f"{_TRIAL}:Q",
+        title=_TRIAL,
+        scale=alt.Scale(zero=False, nice=False, padding=8),
+        axis=whole_axis(1, len(trials)),
     )
-    panel = Panel(x=Axis("trial", whole=True), y=Axis("seconds", low=0.0), curves=curves)
-    return draw(
-        f"{took:.0f} s for {len(trials)} trials, about {other:.0f} s without the cache", panel
+    times = alt.Chart(alt.NamedData("times")).encode(
+        x=x, y=alt.Y(f"{_SECONDS}:Q", title=_SECONDS), color=colour, description="_said:N"
     )
-
-
-def _depth_style(*, chosen: bool) -> tuple[str, tuple[str, str]]:
-    label = "chosen" if chosen else "the best of a depth"
-    return f"{label}, 95 % interval", PALETTE[0 if chosen else 1]
+    picture = alt.layer(
+        times.mark_line().encode(strokeDash=dashes, description="which:N"),
+        times.mark_circle(size=30, opacity=1),
+    ).properties(width=WIDTH_PX, height=HEIGHT_PX)
+    rows = [
+        {
+            _TRIAL: number,
+            _SECONDS: seconds,
+            "which": which,
+            "_said": f"trial {each.name}: {seconds:.1f} s, {which}",
+        }
+        for number, each in enumerate(trials, start=1)
+        for which, seconds in (
+            (_THIS_SEARCH, each.seconds),
+            (_UNCACHED, without_cache[each.name]),
+        )
+    ]
+    title = f"{took:.0f} s for {len(trials)} trials, about {other:.0f} s without the cache"
+    return Chart(title, picture, {"times": rows})
 
 
 def _blocks(unfreeze: int) -> str:
     return f"the last {unfreeze} blocks" if unfreeze else "the head alone"
 
 
-_Share = Callable[[Any], float | None]
-
-
-def _scale(name: str, trials: Sequence[Record]) -> tuple[_Share, tuple[tuple[float, str], ...]]:
-    """How far up a value lies, and what is marked: even steps, but for rates."""
-    values = [each.values[name] for each in trials if each.values.get(name) is not None]
-    if name in _LOG:
-        scale = fit(Axis(name, log=True), [values])
-        ticks = tuple((scale.share(tick), f"{tick:g}") for tick in scale.ticks)
-        return lambda value: None if value is None else scale.share(value), ticks
-    steps = sorted(set(values), key=lambda value: (isinstance(value, str), value))
-    shares = {value: at / max(1, len(steps) - 1) for at, value in enumerate(steps)}
-    ticks = tuple((share, _words(value)) for value, share in shares.items())
-    return lambda value: None if value is None else shares[value], ticks
+def _per_cent(record: Record) -> float | None:
+    return None if record.val_accuracy is None else 100 * record.val_accuracy
 
 
 def _words(value: Any) -> str:
@@ -146,18 +189,14 @@ def _words(value: Any) -> str:
 
 
 def _colour(record: Record, accuracies: Sequence[float]) -> str:
-    if record.val_accuracy is None:
-        return _GREY
+    accuracy = _per_cent(record)
+    if accuracy is None:
+        return GREY
     low, high = min(accuracies), max(accuracies)
-    share = (record.val_accuracy - low) / (high - low) if high > low else 1.0
-    mixed = (
-        round(worst + share * (best - worst))
-        for worst, best in zip(_WORST_RGB, _BEST_RGB, strict=True)
-    )
-    return "#" + "".join(f"{each:02x}" for each in mixed)
+    return mixed(_WORST, _BEST, (accuracy - low) / (high - low) if high > low else 1.0)
 
 
-def _title(record: Record) -> str:
+def _said(record: Record) -> str:
     said = record.status if record.val_accuracy is None else f"{100 * record.val_accuracy:.1f} %"
     values = ", ".join(f"{name} {_words(value)}" for name, value in record.values.items())
     return f"trial {record.name}: {said}; {values}; {math.ceil(record.seconds)} s"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktransfer.charts import check_picture, write_svg
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
+from ktransfer.show.charts import Chart, check_picture
 from ktransfer.show.printable import printable
 from ktransfer.tuner.choice import Depth
 from ktransfer.tuner.pictures import draw_depths, draw_times, draw_trials
@@ -84,17 +84,21 @@ class SearchResult:
         Raises:
             InputError: one exists (unless `overwrite`), or they cannot be written.
         """
-        pictures = {
+        charts = self.charts()
+        paths = {Path(folder) / f"{name}.svg": chart for name, chart in charts.items()}
+        for path in paths:  # all of them, before the first is written
+            check_picture(path, overwrite=overwrite)
+        for path, chart in paths.items():
+            chart.save(path, overwrite=overwrite)
+        return tuple(paths)
+
+    def charts(self) -> dict[str, Chart]:
+        """The pictures of `plot` as values: `"depths"`, `"trials"` and `"times"`."""
+        return {
             "depths": draw_depths(self.trials, self.depths, self.chosen),
             "trials": draw_trials(self.trials, self.chosen.name),
             "times": draw_times(self.trials, self.naive_seconds),
         }
-        paths = {Path(folder) / f"{name}.svg": text for name, text in pictures.items()}
-        for path in paths:  # all of them, before the first is written
-            check_picture(path, overwrite=overwrite)
-        for path, text in paths.items():
-            write_svg(path, text, overwrite=overwrite)
-        return tuple(paths)
 
     def __str__(self) -> str:
         lines = [_depth_table(self.depths, self.chosen), ""]

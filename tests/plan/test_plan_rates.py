@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import keras
 import numpy as np
 import pytest
+from ktransfer.charts import BOTTOM_PX, HEIGHT_PX, LEFT_PX, RIGHT_PX, TOP_PX, WIDTH_PX
 
 from ktransfer import InputError
-from ktransfer.charts import BOTTOM_PX, HEIGHT_PX, LEFT_PX, RIGHT_PX, TOP_PX, WIDTH_PX
 from ktransfer.optimizers import LearningRateMultiplier, layer_decay
 from ktransfer.plan import PLAN_NAMES, Plan, Stage, classic, named_plan
 from ktransfer.plan.stage import OPTIMIZERS, WITH_MOMENTUM

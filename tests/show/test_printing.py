@@ -16,8 +16,8 @@ from ktransfer import FineTuner, cli
 from ktransfer.cli.terminal import echo, show, styled
 from ktransfer.data import read_data
 from ktransfer.doctor import inspect_data, write_manifest
+from ktransfer.files.formulas import cell_of, name_in, path_cell
 from ktransfer.plan import linear_probe
-from ktransfer.show.formulas import cell_of, name_in, path_cell
 from ktransfer.show.printable import printable
 from ktransfer.show.progress import progress_bar, say, working
 

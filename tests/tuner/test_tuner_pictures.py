@@ -7,7 +7,6 @@ import pytest
 
 from ktransfer import InputError
 from ktransfer.advisor import Costs
-from ktransfer.charts import HEIGHT_PX, TOP_PX
 from ktransfer.plan import last_blocks, linear_probe
 from ktransfer.tuner.choice import by_depth, choose
 from ktransfer.tuner.records import DONE, FAILED, STOPPED, Record

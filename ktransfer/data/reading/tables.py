@@ -17,7 +17,7 @@ from ktransfer.data.reading.layout import Path
 from ktransfer.data.reading.locating import Locator
 from ktransfer.data.reading.part_names import PART_NAMES, name_and_part, part_of
 from ktransfer.errors import InputError
-from ktransfer.show.formulas import name_in
+from ktransfer.files.formulas import name_in
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.charts import Axis, Curve, Mark, Panel, draw, write_svg
 from ktransfer.errors import InputError
+from ktransfer.show.charts import Chart
+from ktransfer.training.learning_rates.picture import draw_range_test
 
 LEAST_STEPS = 10
 #: The loss has diverged where its smoothed value is this many times the lowest one so far.
@@ -62,31 +63,19 @@ class RangeTest:
         }
 
     def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Draw the losses over the learning rate, on a logarithmic scale, as an SVG file.
+        """Draw the losses over the learning rate, on a logarithmic scale, as an SVG or PNG file.
 
         Raises:
-            InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
-                written.
+            InputError: The path does not end in `.svg` or `.png`, exists (unless `overwrite`) or
+                cannot be written.
         """
-        # What comes after the divergence would press all that matters flat.
-        stop = self.rates.index(self.diverged_at) if self.diverged_at else len(self.rates)
-        shown = [*self.smoothed[:stop], *sorted(self.losses[:stop])[: math.ceil(0.98 * stop)]]
-        smoothed = tuple(zip(self.rates, self.smoothed, strict=False))
-        raw = tuple(zip(self.rates, self.losses, strict=True))
-        curves = (
-            Curve("smoothed", "#1d4ed8", smoothed),
-            Curve("each step", "#334155", raw, line=False, markers=True, faint=True),
+        self.chart().save(path, overwrite=overwrite)
+
+    def chart(self) -> Chart:
+        """The picture of `plot` as a value: shown by a notebook, put into a page."""
+        return draw_range_test(
+            self.rates, self.losses, self.smoothed, self.suggestion, self.diverged_at
         )
-        low, high = min(shown, default=0.0), max(shown, default=1.0)
-        edge = 0.04 * (high - low)
-        panel = Panel(
-            x=Axis("learning rate", log=True, rounded=False),
-            y=Axis("training loss", low=low - edge, high=high + edge),
-            curves=curves,
-            marks=(Mark(self.suggestion, f"{self.suggestion:.2g}"),) if self.suggestion else (),
-        )
-        answer = f"{self.suggestion:.2g} suggested" if self.suggestion else "none suggested"
-        write_svg(path, draw(f"learning-rate range test: {answer}", panel), overwrite=overwrite)
 
 
 def range_test_result(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktransfer.charts import PALETTE, Axis, Curve, Panel, draw, write_svg
 from ktransfer.errors import InputError
+from ktransfer.show.charts import Chart
 from ktransfer.show.tables import aligned
+from ktransfer.training.learning_rates.picture import draw_sweep
 from ktransfer.training.learning_rates.range_test import finite_or_none
 
 SWEEP_RATES = (1e-4, 1e-3, 1e-2, 1e-1)
-
-#: From this factor between the highest and the lowest loss on the picture is logarithmic.
-LARGE_RANGE = 10.0
 _FIGURES = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -125,41 +123,26 @@ class Sweep:
         }
 
     def plot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Draw training and validation loss over the epochs, a curve for each rate, as SVG.
+        """Draw training and validation loss over the epochs, a curve for each rate, as SVG or PNG.
 
         Raises:
-            InputError: The path does not end in `.svg`, exists (unless `overwrite`) or cannot be
-                written.
+            InputError: The path does not end in `.svg` or `.png`, exists (unless `overwrite`) or
+                cannot be written.
         """
-        losses = {figure: self._losses(figure) for figure in ("loss", "val_loss")}
-        together = [*losses["loss"], *losses["val_loss"], math.inf]
-        log = min(together) > 0 and max(together[:-1], default=0) > LARGE_RANGE * min(together)
-        panels = [
-            Panel(
-                x=Axis("epoch", whole=True, rounded=False),
-                # A diverged curve leaves at the top and does not press the others flat.
-                y=Axis("loss", log=log, high=max(losses[figure], default=None)),
-                curves=tuple(self._curves(figure)),
-                title=title,
-            )
-            for figure, title in (("loss", "training loss"), ("val_loss", "validation loss"))
-        ]
-        write_svg(path, draw("losses by learning rate", *panels), overwrite=overwrite)
+        self.chart().save(path, overwrite=overwrite)
 
-    def _losses(self, figure: str) -> list[float]:
-        """The finite ones of the trials that did not diverge."""
-        rows = [row for trial in self.trials if not trial.diverged for row in trial.history]
-        return [row[figure] for row in rows if math.isfinite(row[figure])]
+    def chart(self) -> Chart:
+        """The picture of `plot` as a value: shown by a notebook, put into a page."""
+        histories = {self._label(trial): trial.history for trial in self.trials}
+        return draw_sweep(
+            histories, [self._label(trial) for trial in self.trials if not trial.diverged]
+        )
 
-    def _curves(self, figure: str) -> list[Curve]:
-        curves = []
-        for index, trial in enumerate(self.trials):
-            colour, dashes = PALETTE[index % len(PALETTE)]
-            remark = self._remark(trial)
-            label = f"{trial.learning_rate:g}" + (f" ({remark})" if remark else "")
-            points = tuple((row["epoch"], row[figure]) for row in trial.history)
-            curves.append(Curve(label, colour, points, dashes=dashes, markers=True))
-        return curves
+    def _label(self, trial: SweepTrial) -> str:
+        remark, rate = self._remark(trial), f"{trial.learning_rate:g}"
+        if sum(f"{each.learning_rate:g}" == rate for each in self.trials) > 1:
+            rate = repr(trial.learning_rate)
+        return rate + (f" ({remark})" if remark else "")
 
     def _remark(self, trial: SweepTrial) -> str:
         if trial.diverged:
