@@ -34,7 +34,6 @@ from ktransfer.runs.seen import held_back, range_of
 from ktransfer.serving import Predictions
 from ktransfer.show.progress import progress_bar
 
-
 #: What a run says the version of, each under its name.
 _VERSIONED = ("ktransfer", "keras")
 

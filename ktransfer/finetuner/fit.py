@@ -267,8 +267,8 @@ class Fit:
                 f"the run {out} is complete and has no result: was it saved without one?"
             )
         self.pretrained.go_on_with(found)
-        parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        return dataclasses.replace(found, **parts)
+        train, validation, test = splits.train, splits.validation, splits.test
+        return dataclasses.replace(found, train=train, validation=validation, test=test)
 
     def _why_unkept(self) -> tuple[str, ...]:
         """Before anything is trained that cannot be kept; a note where nothing is to be kept."""

@@ -148,13 +148,11 @@ class Segment:
     """A block of a row of blocks.
 
     Attributes:
-        label: its number, or "head".
         title: what is shown where the pointer rests on it.
         trained: whether it trained.
         weight: how wide it is, beside the others.
     """
 
-    label: str
     title: str
     trained: bool
     weight: float
@@ -224,9 +222,9 @@ def percent(share: float | None) -> str:
 
     Example:
         >>> percent(0.9673), percent(None)
-        ('96.7 %', '–')
+        ('96.7 %', '-')
     """
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def shares(*values: float | None) -> tuple[tuple[float, str], ...]:

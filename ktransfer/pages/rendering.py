@@ -52,7 +52,9 @@ def _prose(sentence: str) -> Any:
     parts = [escape(printable(each)) for each in sentence.split("`")]
     if len(parts) % 2 == 0:  # an odd backtick is only a character
         return Markup("`").join(parts)
-    marked = [Markup("<code>{}</code>").format(each) if at % 2 else each for at, each in enumerate(parts)]
+    marked = [
+        Markup("<code>{}</code>").format(each) if at % 2 else each for at, each in enumerate(parts)
+    ]
     return Markup("").join(marked)
 
 

@@ -1,4 +1,4 @@
-"""A report tells what the model says of images, whatever became of them and whatever their names."""
+"""A report tells what the model says of images, whatever became of them or is their name."""
 
 import re
 from html.parser import HTMLParser
@@ -142,8 +142,9 @@ def test_images_that_are_gone_or_changed_are_said_and_the_rest_goes_on(tmp_path)
     )
     page, read = written(Classifier.load(tmp_path / "run", verbose=False), tmp_path)
     assert page.num_images == 21
-    assert "Of the 24 validation images of the training 3 are gone or changed" in (
-        read.sections["how-good"]
+    assert (
+        "Of the 24 validation images of the training 3 are gone or changed"
+        in (read.sections["how-good"])
     )
     assert read.images()
 
@@ -208,7 +209,7 @@ def without_result(run):
 
 
 def test_a_run_without_its_result_needs_images(run, photos, tmp_path):
-    with pytest.raises(InputError, match="nothing to report on.*--data"):
+    with pytest.raises(InputError, match=r"nothing to report on.*--data"):
         without_result(run).report(tmp_path / "report.html")
     page, read = written(without_result(run), tmp_path, data=photos / "val")
     assert page.num_images == 24

@@ -48,7 +48,7 @@ def test_precision_recall_and_f1_are_scikit_learns(answers):
     for name, *values in table.rows:
         at = NAMES.index(name.text)
         if not support[at]:
-            assert [each.text for each in values] == ["–", "–", "–", "0"]
+            assert [each.text for each in values] == ["-", "-", "-", "0"]
             continue
         expected = [100 * precision[at], 100 * recall[at], 100 * f1[at], support[at]]
         np.testing.assert_allclose([numbers(each.text) for each in values], expected, atol=0.0501)
@@ -163,7 +163,11 @@ def test_the_verdict_says_whether_it_is_better_than_not_looking(right, words):
 
 def test_validation_images_are_said_to_flatter_and_test_images_are_not(answers):
     def notes(part):
-        return [each for each in how_good(_Named, judged(*answers, part)).parts if hasattr(each, "items")]
+        return [
+            each
+            for each in how_good(_Named, judged(*answers, part)).parts
+            if hasattr(each, "items")
+        ]
 
     assert "optimistic" in notes("validation")[0].items[0]
     assert notes("test") == []

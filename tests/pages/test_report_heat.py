@@ -157,7 +157,12 @@ def test_the_spotlight_leaves_the_pixels_of_the_heat_and_dims_the_others():
 
 @pytest.mark.parametrize(
     ("at", "words"),
-    [((0, 0), "at the upper left"), ((3, 3), "in the middle"), ((6, 3), "at the bottom"), ((3, 0), "on the left")],
+    [
+        ((0, 0), "at the upper left"),
+        ((3, 3), "in the middle"),
+        ((6, 3), "at the bottom"),
+        ((3, 0), "on the left"),
+    ],
 )
 def test_the_place_of_the_heat_is_said(at, words):
     heat = np.zeros((7, 7))

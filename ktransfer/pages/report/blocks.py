@@ -48,8 +48,8 @@ def row_of_blocks(classifier: Classifier) -> Section:
         "(by their square root).",
     )
     table = Table(
-        "Movement: norm(after − before) / norm(before) over the weights of a block",
-        ("Block", "Ends with", "", "Numbers", "Rate ×", "Movement"),
+        "Each block in figures; movement is norm(after - before) / norm(before) of its weights",
+        ("Block", "Ends with", "", "Numbers", "Rate times", "Movement"),
         tuple(rows),
         words=frozenset({0, 1, 2}),
         folded=True,
@@ -70,15 +70,13 @@ def _multipliers(result: FitResult) -> dict[str, float]:
 def _proofs(result: FitResult | None) -> tuple[Part, ...]:
     if result is None:
         return ()
-    said = tuple(
-        f"{stage.name}: {stage.proof or 'nothing was frozen'}" for stage in result.stages
-    )
+    said = tuple(f"{stage.name}: {stage.proof or 'nothing was frozen'}" for stage in result.stages)
     return (Points(said, "Proof that what was frozen did not move, a digest of all its numbers"),)
 
 
 def _number(value: float | None) -> tuple[float, str]:
     if value is None:
-        return -1.0, "–"
+        return -1.0, "-"
     return value, f"{value:.3g}" if math.isfinite(value) else "from zero"
 
 
@@ -87,16 +85,18 @@ def _segment(number: int, block: tuple[str, int, int]) -> Segment:
     what = "trained" if trained else "frozen"
     size = still + trained
     return Segment(
-        f"{number}", f"block {number}, {name}: {what}, {size:,} numbers", bool(trained), _width(size)
+        f"block {number}, {name}: {what}, {size:,} numbers",
+        bool(trained),
+        _width(size),
     )
 
 
 def _head_segment(size: int) -> Segment:
-    return Segment("head", f"head: trained, {size:,} numbers", True, _width(size))
+    return Segment(f"head: trained, {size:,} numbers", True, _width(size))
 
 
 def _width(size: int) -> float:
-    """By the square root: the last blocks of a network have a thousand times what the first have."""
+    """By the square root: the last blocks have a thousand times what the first have."""
     return round(math.sqrt(size) + 1, 1)
 
 
@@ -168,7 +168,7 @@ def _gap(result: FitResult) -> Picture:
     )
     return Picture(
         draw_gap(tuple(gap.layers.values())),
-        f"How far the images are from the backbone’s own, layer by layer: {first:.3f} in the first "
+        f"How far the images are from the backbone's own, layer by layer: {first:.3f} in the first "
         f"third (colours, textures), {middle:.3f} in the middle, {last:.3f} in the last (what is "
         "shown). Below the line they count as similar.",
         (table,),

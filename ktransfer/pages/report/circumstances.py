@@ -6,8 +6,7 @@ import importlib.metadata
 import json
 import platform
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from ktransfer._version import __version__
 from ktransfer.classifier import Classifier, FitResult
@@ -29,6 +28,8 @@ _MOST_FILES = 50
 _PACKAGES = ("keras", "tensorflow", "numpy")
 #: Adam keeps two numbers for each that it trains, and the gradient is one more; 4 bytes each.
 _TRAINING_BYTES = 12
+#: What took less was found in the cache.
+_LEAST_S = 0.1
 #: What a command is not typed with where it is so.
 _DEFAULTS = {"pooling": "avg", "dropout": 0.0, "seed": 0}
 _PHASES = {
@@ -109,30 +110,36 @@ def _saved(result: FitResult) -> list[tuple[str, str]]:
     facts = [("Training took", f"{sum(result.seconds.values()):.1f} s in all")]
     expected = result.advice.expected
     if expected:
-        facts.append(("Memory", f"about {expected.memory_mb:,.0f} MB beside the network (estimate)"))
+        facts.append(
+            ("Memory", f"about {expected.memory_mb:,.0f} MB beside the network (estimate)")
+        )
     frozen = result.total_parameters - result.trainable_parameters
     facts.append(
         (
             "Not trained",
             f"{frozen:,} of {result.total_parameters:,} numbers "
             f"({percent(frozen / max(result.total_parameters, 1))}): about "
-            f"{frozen * _TRAINING_BYTES / 2**20:,.1f} MB less for gradients and Adam’s moments",
+            f"{frozen * _TRAINING_BYTES / 2**20:,.1f} MB less for gradients and Adam's moments",
         )
     )
-    epochs = sum(len(stage.history) for stage in result.stages if stage.cached)
+    return [*facts, *_passes(result)]
+
+
+def _passes(result: FitResult) -> Iterator[tuple[str, str]]:
+    """How often the frozen blocks did not run, and the time of that where it was measured."""
+    cached = [stage for stage in result.stages if stage.cached]
+    epochs = sum(len(stage.history) for stage in cached)
     images = result.part_sizes["train"] + result.part_sizes["validation"]
-    once = result.seconds.get("decode_and_extract", 0.0)
+    if not cached:
+        return
+    said = f"ran once over {count(images, 'image')}"
     if epochs > 1:
-        saved = f", about {(epochs - 1) * once:,.0f} s less than once in each" if once >= 0.1 else ""
-        facts.append(
-            (
-                "Frozen blocks",
-                f"ran once over {images:,} images instead of in each of {epochs} epochs{saved}",
-            )
-        )
-    elif any(stage.cached for stage in result.stages):
-        facts.append(("Frozen blocks", f"ran once over {images:,} images"))
-    return facts
+        said += f", and not in each of {epochs} epochs"
+    # With several cuts the passes to each cannot be told apart.
+    once = result.seconds.get("decode_and_extract", 0.0)
+    if len(cached) == 1 and not cached[0].unfreeze and epochs > 1 and once >= _LEAST_S:
+        said += f": {once:.1f} s instead of about {epochs * once:,.0f} s"
+    yield "Frozen blocks", said
 
 
 def reproduce(classifier: Classifier, written_on: str) -> Section:
@@ -151,7 +158,7 @@ def reproduce(classifier: Classifier, written_on: str) -> Section:
         ("Trained with", made or "versions that are not known"),
         ("Page written", f"{written_on} with {', '.join(f'{n} {v}' for n, v in here.items())}"),
         ("Backbone", f"{backbone.name}{options}, weights: {backbone.weights or 'random'}"),
-        ("Image size", f"{height} × {width} pixels"),
+        ("Image size", f"{height} x {width} pixels"),
         ("Seed", f"{classifier.seed}"),
         ("Images", str(classifier.data.get("source") or "in memory")),
         ("SHA-256 of the images", str(classifier.data_sha256 or "not known")),
@@ -159,36 +166,42 @@ def reproduce(classifier: Classifier, written_on: str) -> Section:
     settings = classifier.request.get("settings", {})
     kept = ("precision", "balance", "cache_dtype", "jit_compile")
     facts += [(name.replace("_", " "), f"{settings[name]}") for name in kept if name in settings]
-    parts: list[Part] = [Facts(tuple(facts)), Code("Command", (command(classifier),))]
+    parts: list[Part] = [Facts(tuple(facts)), _command(classifier)]
     if classifier.result:
         plan = json.dumps(classifier.result.plan.to_dict(), indent=2)
-        parts.append(Code("plan.json, the plan as it was carried out", tuple(plan.split("\n")), True))
+        parts.append(
+            Code("plan.json, the plan as it was carried out", tuple(plan.split("\n")), True)
+        )
     return Section("reproduce", "How to repeat it", tuple(parts))
 
 
-def command(classifier: Classifier) -> str:
-    """What is typed to train the same again, its plan in a file."""
+def _command(classifier: Classifier) -> Part:
+    if classifier.backbone.weights == "own":
+        said = (
+            f"{classifier.backbone.name} is a model of your own: build it again, give it to "
+            "FineTuner(...), and give fit the plan below, Plan.from_json(...)."
+        )
+        return Text((said,))
+    # An option a line: long commands are read so, and break in no odd place.
+    *others, last = command(classifier)
+    return Code("Command", (*(f"{each} \\" for each in others), last))
+
+
+def command(classifier: Classifier) -> list[str]:
+    """What is typed to train the same again, its plan in a file: a line for each option."""
     backbone = classifier.backbone
-    words = ["ktransfer", "train", str(classifier.data.get("source") or "DATA")]
-    words += ["--backbone", backbone.name, "--weights", backbone.weights or "none"]
-    for name, value in backbone.options.items():
-        words += ["--backbone-option", f"{name}={value}"]
-    if backbone.input_size[0] == backbone.input_size[1]:
-        words += ["--input-size", f"{backbone.input_size[0]}"]
-    words += ["--plan", "plan.json", *_more_options(classifier)]
-    return shlex.join([*words, "--out", "RUN"])
+    options = [("backbone", backbone.name), ("weights", backbone.weights or "none")]
+    options += [("backbone-option", f"{name}={each}") for name, each in backbone.options.items()]
+    height, width = backbone.input_size
+    options += [("input-size", f"{height}")] if height == width else []
+    options += [("plan", "plan.json"), *_more_options(classifier), ("out", "RUN")]
+    lines = [shlex.join(["ktransfer", "train", str(classifier.data.get("source") or "DATA")])]
+    return [*lines, *(f"  --{name} {shlex.quote(value)}" for name, value in options)]
 
 
-def _more_options(classifier: Classifier) -> list[str]:
-    given: Mapping[str, Any] = {
-        "pooling": classifier.pooling,
-        "dropout": classifier.dropout,
-        "seed": classifier.seed,
-    }
-    words = []
-    for name, value in given.items():
-        if value != _DEFAULTS[name]:
-            words += [f"--{name}", f"{value}"]
+def _more_options(classifier: Classifier) -> Iterator[tuple[str, str]]:
+    for name, usual in _DEFAULTS.items():
+        if (value := getattr(classifier, name)) != usual:
+            yield name, f"{value}"
     if classifier.value_range:
-        words += ["--value-range", ",".join(f"{each:g}" for each in classifier.value_range)]
-    return words
+        yield "value-range", ",".join(f"{each:g}" for each in classifier.value_range)

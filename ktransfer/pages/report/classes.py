@@ -45,12 +45,14 @@ def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int]]:
 
 def _never_said(confusion: np.ndarray, class_names: Sequence[str]) -> str:
     """A sentence on classes that no image is given."""
-    silent = [class_names[at] for at in np.flatnonzero(confusion.sum(axis=0) == 0)]
+    silent = [class_names[at] for at in np.flatnonzero(confusion.sum(axis=0) == 0).tolist()]
     if not silent:
         return ""
     shown = ", ".join(silent[:_MOST_PAIRS])
     more = f" and {len(silent) - _MOST_PAIRS} more" if len(silent) > _MOST_PAIRS else ""
-    return f"{count(len(silent), 'class is', 'classes are')} never said of any image: {shown}{more}."
+    return (
+        f"{count(len(silent), 'class is', 'classes are')} never said of any image: {shown}{more}."
+    )
 
 
 def _pairs_table(
@@ -80,7 +82,9 @@ def _whole_table(confusion: np.ndarray, class_names: Sequence[str]) -> Table:
         cells(name, *((float(number), f"{number:,}") for number in row))
         for name, row in zip(class_names, confusion, strict=True)
     ]
-    return Table("All of it: rows are classes, columns what is said", ("", *class_names), tuple(rows))
+    return Table(
+        "All of it: rows are classes, columns what is said", ("", *class_names), tuple(rows)
+    )
 
 
 def by_class(found: Score) -> Section:
@@ -110,5 +114,3 @@ def by_class(found: Score) -> Section:
 def _order(recall: float | None) -> float:
     """Classes without images come last."""
     return 2.0 if recall is None else recall
-
-

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _WIDE, _NARROW = 620, 232
 _HEIGHT = 240
 _TRAINING, _VALIDATION = PALETTE[1][0], PALETTE[0][0]
+#: A schedule ends near 0; what lies further under the highest rate is not drawn.
+_LOWEST_SHOWN = 1e-4
 #: From the last block to the first that trains.
 _BLOCKS = ("#4a56c6", "#63a8b8")
 #: Of more classes not every name fits beside the matrix.
@@ -102,11 +104,11 @@ def _reliability(rows: list[dict[str, Any]], names: list[str], width: int) -> Ch
     import altair as alt
 
     side = min(width, 380)
-    low = 0.1 * math.floor(10 * min((min(row["probability"], row["right"]) for row in rows)))
+    low = 0.1 * math.floor(10 * min(min(row["probability"], row["right"]) for row in rows))
     scale = alt.Scale(domain=[low, 1], nice=False)
     shares = alt.Axis(format="%", tickCount=5)
     looks = [(GREY, (4, 3)), (_VALIDATION, ())][-len(names) :]
-    colour, dashes = _on_top(series("which", names, looks))
+    colour, dashes = _below(series("which", names, looks))
     points = alt.Chart(alt.NamedData("_bins")).encode(
         x=alt.X("probability:Q", title="how sure it is", scale=scale, axis=shares),
         y=alt.Y("right:Q", title="how often it is right", scale=scale, axis=shares),
@@ -120,7 +122,9 @@ def _reliability(rows: list[dict[str, Any]], names: list[str], width: int) -> Ch
         points.mark_circle(opacity=1).encode(size=size, description="_said:N"),
     )
     drawing = drawing.properties(width=side, height=side)
-    return Chart("How sure, how often right", drawing, {"_bins": rows, "_line": [{"at": low}, {"at": 1.0}]})
+    return Chart(
+        "How sure, how often right", drawing, {"_bins": rows, "_line": [{"at": low}, {"at": 1.0}]}
+    )
 
 
 def draw_history(
@@ -148,9 +152,9 @@ def _history(
 
     looks = [(_TRAINING, (6, 3)), (_VALIDATION, ())]
     scale = _epochs(spans)
-    panels = []
+    panels: list[Any] = []
     for column, title in (("right", "right"), ("loss", "loss")):
-        colour, dashes = _on_top(series("images", ["training", "validation"], looks))
+        colour, dashes = _below(series("images", ["training", "validation"], looks))
         axis = alt.Axis(format="%", tickCount=5) if column == "right" else alt.Axis(tickCount=5)
         values = alt.Y(f"{column}:Q", title=title, axis=axis, scale=alt.Scale(zero=False))
         lines = (
@@ -226,13 +230,19 @@ def _epoch_axis(spans: Sequence[Span]) -> Any:
 def draw_rates(
     groups: Mapping[str, Sequence[tuple[int, float]]], spans: Sequence[Span]
 ) -> Drawings:
-    """The learning rate of the head and of each block, on a logarithmic scale."""
+    """The learning rate of the head and of blocks, on a logarithmic scale.
+
+    Args:
+        groups: for each its epochs from 1, and the rates; the head first.
+        spans: of the stages.
+    """
     ends = [span.stop for span in spans]
+    highest = max(rate for points in groups.values() for _, rate in points)
     rows = [
         {"group": name, "epoch": epoch, "rate": rate, "stage": sum(epoch > end for end in ends)}
-        for name, points in groups.items()
+        for name, points in reversed([*groups.items()])  # the head lies on top
         for epoch, rate in points
-        if rate > 0
+        if rate > highest * _LOWEST_SHOWN
     ]
     return _drawn(lambda width: _rates(rows, list(groups), spans, width))
 
@@ -242,12 +252,12 @@ def _rates(
 ) -> Chart:
     import altair as alt
 
-    ordered = ["head", *(name for name in names if name != "head")]
     ramp = [mixed(*_BLOCKS, at / max(len(names) - 2, 1)) for at in range(len(names) - 1)]
     looks = [(_VALIDATION, (8, 4)), *((colour, ()) for colour in ramp)]
-    colour, dashes = _on_top(series("group", ordered, looks), columns=2 if width < _WIDE else 5)
-    found = [row["rate"] for row in rows] or [1e-3]
-    low, high = (10.0 ** way(math.log10(each)) for way, each in ((math.floor, min(found)), (math.ceil, max(found))))
+    colour, dashes = _below(series("group", names, looks), columns=2 if width < _WIDE else 4)
+    found = [row["rate"] for row in rows]
+    low = 10.0 ** math.floor(math.log10(min(found)))
+    high = 10.0 ** math.ceil(math.log10(max(found)))
     values, axis = log_axis(low, max(high, 10 * low))
     scale = _epochs(spans)
     lines = (
@@ -263,7 +273,8 @@ def _rates(
         )
     )
     drawing = alt.layer(*_bands(scale, words=True), lines).properties(width=width, height=_HEIGHT)
-    return Chart("Learning rates by epoch", drawing, {"_rates": rows, "_stages": list(_stages(spans))})
+    tables = {"_rates": rows, "_stages": list(_stages(spans))}
+    return Chart("Learning rates by epoch", drawing, tables)
 
 
 def draw_depths(points: Sequence[tuple[int, float, tuple[float, float]]]) -> Drawings:
@@ -310,15 +321,19 @@ def _gap(rows: list[dict[str, Any]], width: int) -> Chart:
         bars.encode(x=layers, y=alt.Y("gap:Q", title="domain gap, nats")),
         limit.encode(y="similar below:Q"),
     ).properties(width=width, height=_HEIGHT)
-    return Chart("Domain gap by layer", drawing, {"_layers": rows, "_limit": [{"similar below": SIMILAR_BELOW}]})
+    return Chart(
+        "Domain gap by layer",
+        drawing,
+        {"_layers": rows, "_limit": [{"similar below": SIMILAR_BELOW}]},
+    )
 
 
-def _on_top(
-    encodings: tuple[altair.Color, altair.StrokeDash], columns: int = 5
+def _below(
+    encodings: tuple[altair.Color, altair.StrokeDash], columns: int = 4
 ) -> tuple[altair.Color, altair.StrokeDash]:
-    """With the legend above, where it costs no width."""
+    """With the legend below, where it costs no width."""
     for each in encodings:
-        each["legend"]["orient"] = "top"
+        each["legend"]["orient"] = "bottom"
         each["legend"]["columns"] = columns
         each["legend"]["columnPadding"] = 28
     return encodings

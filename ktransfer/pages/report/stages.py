@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ktransfer.classifier import FitResult
@@ -21,6 +21,9 @@ from ktransfer.pages.parts import (
 )
 from ktransfer.pages.report.pictures import draw_history, draw_rates
 from ktransfer.training.stage_result import StageResult
+
+#: Epochs from 1, and the learning rate at the end of each.
+Rates = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -136,13 +139,18 @@ def _known(value: float | None) -> float | None:
 
 def _number(value: float | None) -> tuple[float, str]:
     known = _known(value)
-    return (math.inf, "–") if known is None else (known, f"{known:.4g}")
+    return (math.inf, "-") if known is None else (known, f"{known:.4g}")
 
 
-def rates(result: FitResult) -> Section:
-    """The learning rate of the head and of each block that trained, over the epochs."""
+def rates(result: FitResult, block_names: Sequence[str]) -> Section:
+    """The learning rate of the head and of each block that trained, over the epochs.
+
+    Args:
+        result: of the training.
+        block_names: of the backbone, from the first.
+    """
     key, title = "rates", "How fast each part learnt"
-    groups = rates_of(result)
+    groups = _together(rates_of(result), block_names)
     if not groups:
         return Section(key, title, (Text(("No epoch was trained, so there was no rate.",)),))
     rows = [
@@ -155,14 +163,14 @@ def rates(result: FitResult) -> Section:
     )
     picture = Picture(
         draw_rates(groups, spans_of(result)),
-        "The learning rate of the head, and of each block that trained: the head’s times the "
-        "block’s multiplier. Where a line is missing, that part was frozen.",
+        "The learning rate of the head, and of the blocks that trained: the head's times the "
+        "block's multiplier. Where a line is missing, that part was frozen.",
         (table,),
     )
     return Section(key, title, (picture,))
 
 
-def rates_of(result: FitResult) -> dict[str, tuple[tuple[int, float], ...]]:
+def rates_of(result: FitResult) -> dict[str, Rates]:
     """For the head and each block that trained: the epoch from 1, and the rate at its end."""
     found: dict[str, list[tuple[int, float]]] = {}
     done = 0
@@ -178,6 +186,27 @@ def rates_of(result: FitResult) -> dict[str, tuple[tuple[int, float], ...]]:
     return {name: tuple(points) for name, points in found.items() if points}
 
 
-def _range(points: tuple[tuple[int, float], ...]) -> Iterator[tuple[float, str]]:
+def _together(groups: Mapping[str, Rates], block_names: Sequence[str]) -> dict[str, Rates]:
+    """The head, then the blocks from the last, those with the same rates as one."""
+    number = {name: at for at, name in enumerate(block_names, 1)}
+    equal: dict[Rates, list[int]] = {}
+    for name in sorted(groups, key=lambda each: -number.get(each, len(number) + 1)):
+        equal.setdefault(groups[name], []).append(number.get(name, 0))
+    return {_label(numbers): points for points, numbers in equal.items()}
+
+
+def _label(numbers: Sequence[int]) -> str:
+    """For example "head", "block 3" or "blocks 2 to 5", of numbers that fall; 0 is the head."""
+    blocks = [each for each in numbers if each]
+    words = ["head"] if 0 in numbers else []
+    if len(blocks) > 1:
+        # What trains at one rate are neighbours, but for those that hold nothing to train.
+        words.append(f"blocks {blocks[-1]} to {blocks[0]}")
+    elif blocks:
+        words.append(f"block {blocks[0]}")
+    return ", ".join(words)
+
+
+def _range(points: Rates) -> Iterator[tuple[float, str]]:
     values = [rate for _, rate in points]
     yield from ((each, f"{each:.3g}") for each in (values[0], max(values), values[-1]))

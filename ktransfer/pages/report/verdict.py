@@ -8,7 +8,7 @@ import numpy as np
 
 from ktransfer.classifier import Classifier, FitResult
 from ktransfer.metrics import Score
-from ktransfer.pages.parts import Facts, Points, Section, Text, Verdict, count, percent
+from ktransfer.pages.parts import Facts, Part, Points, Section, Text, Verdict, count, percent
 from ktransfer.pages.report.judging import Judged
 from ktransfer.profile import SIMILAR_BELOW
 
@@ -56,14 +56,14 @@ def how_good(classifier: Classifier, judged: Judged) -> Section:
         others=tuple(others),
         sentence=_worth(found, baseline),
     )
-    parts = (verdict, *([Points(tuple(notes))] if notes else []))
-    return Section("how-good", "How good it is", parts)
+    parts: list[Part] = [verdict, *([Points(tuple(notes))] if notes else [])]
+    return Section("how-good", "How good it is", tuple(parts))
 
 
 def _worth(found: Score, baseline: float) -> str:
     low, high = found.interval
     width = (
-        "So few images leave some doubt: of all images of this kind it gets between "
+        f"Judged by {count(found.num_images, 'image')}, of all images of this kind it gets between "
         f"{percent(low)} and {percent(high)} right (95 % interval)"
     )
     if low > baseline:
@@ -85,18 +85,18 @@ def decided(classifier: Classifier) -> Section:
         return Section("decided", title, (Text((said,)),))
     facts = [
         ("Decision", _decision(result)),
+        ("Stages", _stages(result)),
         ("Images", _images(result)),
-        ("Like the backbone’s own?", _likeness(result)),
+        ("Like the backbone's own?", _likeness(result)),
         ("Risk of overfitting", result.overfitting_risk),
     ]
     if result.diagnosis:
-        facts.insert(3, ("How it went", result.diagnosis.verdict.replace("_", " ")))
-    parts = [
-        Facts(tuple(facts)),
-        Points(result.advice.reasons, "Why"),
-        *([Points(result.diagnosis.reasons, "What the training shows")] if result.diagnosis else []),
-        *([Points(result.hindsight, "In hindsight")] if result.hindsight else []),
-    ]
+        facts.insert(4, ("How it went", result.diagnosis.verdict.replace("_", " ")))
+    parts: list[Part] = [Facts(tuple(facts)), Points(result.advice.reasons, "Why")]
+    if result.diagnosis:
+        parts.append(Points(result.diagnosis.reasons, "What the training shows"))
+    if result.hindsight:
+        parts.append(Points(result.hindsight, "In hindsight"))
     return Section("decided", title, tuple(parts))
 
 
@@ -114,6 +114,14 @@ def _decision(result: FitResult) -> str:
     return (
         f"{result.carried_out}: all {blocks} of the backbone stayed as they were, and only a new "
         f"head was trained ({trained}, {percent(share)})."
+    )
+
+
+def _stages(result: FitResult) -> str:
+    """The stages in order, and which of them the model is made of."""
+    return ", then ".join(
+        f"{each.name} ({'kept' if each.kept else 'dropped, since it was no better'})"
+        for each in result.stages
     )
 
 

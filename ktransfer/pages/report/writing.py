@@ -25,7 +25,7 @@ from ktransfer.pages.report.stages import rates, training
 from ktransfer.pages.report.verdict import decided, how_good, next_steps
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.show.progress import working
-from ktransfer.show.results import Printed, Row, left_out
+from ktransfer.show.results import Printed, Row
 
 _WHAT = "the report"
 _TEMPLATE = "report/report.html"
@@ -139,6 +139,7 @@ def _sources(classifier: Classifier, data: Any) -> list[Any]:
 
 def _sections(classifier: Classifier, judged: Judged, *, explain: bool) -> list[Section]:
     result = classifier.result
+    block_names = [name for name, _, _ in classifier.blocks]
     found = [
         how_good(classifier, judged),
         decided(classifier),
@@ -146,7 +147,7 @@ def _sections(classifier: Classifier, judged: Judged, *, explain: bool) -> list[
         mistakes(classifier, judged, explain=explain),
         confused(judged.score, classifier.class_names),
         by_class(judged.score),
-        *([training(result), rates(result)] if result else []),
+        *([training(result), rates(result, block_names)] if result else []),
         row_of_blocks(classifier),
         by_depth(result) if result else None,
         certainty(judged, result.temperature if result else None),
@@ -157,9 +158,7 @@ def _sections(classifier: Classifier, judged: Judged, *, explain: bool) -> list[
     return [each for each in found if each is not None]
 
 
-def _values(
-    classifier: Classifier, judged: Judged, sections: list[Section]
-) -> dict[str, Any]:
+def _values(classifier: Classifier, judged: Judged, sections: list[Section]) -> dict[str, Any]:
     names = classifier.class_names
     few = 4
     shown = ", ".join(names[:few]) + (f" and {len(names) - few} more" if len(names) > few else "")
