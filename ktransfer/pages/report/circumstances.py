@@ -51,18 +51,10 @@ def problems(result: FitResult | None, judged: Judged) -> Section:
     worth = [each for each in findings if each.severity != "info"]
     if worth:
         rows = [
-            cells(each.severity, each.kind.replace("_", " "), each.message, each.advice)
+            (f"{each.severity}: {each.kind.replace('_', ' ')}", f"{each.message}. {each.advice}")
             for each in worth
         ]
-        words = frozenset(range(4))
-        parts.append(
-            Table(
-                "Found before the training",
-                ("", "What", "Found", "What to do"),
-                tuple(rows),
-                words,
-            )
-        )
+        parts.append(Facts(tuple(rows)))
     else:
         parts.append(Text(("No fault of the images is known.",)))
     remarks = tuple(each.message for each in findings if each.severity == "info")

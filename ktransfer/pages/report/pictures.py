@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _WIDE, _NARROW = 620, 232
 _HEIGHT = 240
 _TRAINING, _VALIDATION = PALETTE[1][0], PALETTE[0][0]
+#: Mean width of a letter; a name of fewer letters tells nothing.
+_LETTER_PX, _LEAST_LETTERS = 6.6, 4
 #: A schedule ends near 0; what lies further under the highest rate is not drawn.
 _LOWEST_SHOWN = 1e-4
 #: From the last block to the first that trains.
@@ -172,7 +174,11 @@ def _history(
         first = not panels
         layers = [*_bands(scale, words=first), *_kept(scale, best_epoch, words=not first), lines]
         panels.append(alt.layer(*layers).properties(width=width, height=_HEIGHT * 3 // 4))
-    tables = {"_epochs": rows, "_stages": list(_stages(spans)), "_kept": [{"epoch": best_epoch}]}
+    tables = {
+        "_epochs": rows,
+        "_stages": list(_stages(spans, width)),
+        "_kept": [{"epoch": best_epoch}],
+    }
     return Chart("Accuracy and loss by epoch", alt.vconcat(*panels, spacing=20), tables)
 
 
@@ -196,24 +202,26 @@ def _bands(scale: altair.Scale, *, words: bool) -> Iterator[Any]:
     shade = alt.condition("datum._shaded", alt.value(0.06), alt.value(0.0))
     yield stages.mark_rect().encode(x=begins, x2=ends, opacity=shade, description="_said:N")
     if words:
-        room = alt.expr("scale('x', datum.ends) - scale('x', datum.begins) - 4")
-        for line, style, y in (("stage", "panel", -34), ("frozen", [], -19)):
-            yield stages.mark_text(limit=room, style=style, clip=False).encode(
+        for line, style, y in (("stage", "panel", -24), ("frozen", [], -9)):
+            yield stages.mark_text(style=style, clip=False).encode(
                 x=alt.X("_middle:Q", scale=scale), y=alt.value(y), text=f"{line}:N"
             )
 
 
-def _stages(spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+def _stages(spans: Sequence[Span], width: int) -> Iterator[dict[str, Any]]:
+    """The bands, with as much of their words as has room."""
     for number, span in enumerate(spans):
         begins, ends = span.start + 0.5, span.stop + 0.5
+        letters = int(width * (span.stop - span.start) / spans[-1].stop / _LETTER_PX)
+        name = span.name if len(span.name) <= letters else f"{span.name[: letters - 1]}…"
         yield {
-            "stage": span.name,
-            "frozen": span.frozen,
+            "stage": name if letters >= _LEAST_LETTERS else "",
+            "frozen": next((each for each in span.frozen if len(each) <= letters), ""),
             "begins": begins,
             "ends": ends,
             "_middle": (begins + ends) / 2,
             "_shaded": number % 2 == 0,
-            "_said": f"{span.name}: {span.frozen}",
+            "_said": f"{span.name}: {span.frozen[0]}",
         }
 
 
@@ -273,7 +281,7 @@ def _rates(
         )
     )
     drawing = alt.layer(*_bands(scale, words=True), lines).properties(width=width, height=_HEIGHT)
-    tables = {"_rates": rows, "_stages": list(_stages(spans))}
+    tables = {"_rates": rows, "_stages": list(_stages(spans, width))}
     return Chart("Learning rates by epoch", drawing, tables)
 
 

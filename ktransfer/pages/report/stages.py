@@ -34,13 +34,13 @@ class Span:
         name: of the stage.
         start: epochs that were done before it.
         stop: epochs that were done after it.
-        frozen: what was frozen in it, in words.
+        frozen: what was frozen in it, in words; and the same in few letters.
     """
 
     name: str
     start: int
     stop: int
-    frozen: str
+    frozen: tuple[str, str]
 
 
 def spans_of(result: FitResult) -> tuple[Span, ...]:
@@ -49,7 +49,9 @@ def spans_of(result: FitResult) -> tuple[Span, ...]:
     for stage in result.stages:
         epochs = len(stage.history)
         if epochs:
-            found.append(Span(stage.name, done, done + epochs, frozen_in(stage, result)))
+            briefly = f"{(result.plan.num_blocks or 0) - stage.unfreeze} frozen"
+            frozen = frozen_in(stage, result), briefly
+            found.append(Span(stage.name, done, done + epochs, frozen))
         done += epochs
     return tuple(found)
 
