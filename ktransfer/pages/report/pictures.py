@@ -11,6 +11,7 @@ import numpy as np
 from ktransfer.pages.parts import Drawings
 from ktransfer.profile import SIMILAR_BELOW
 from ktransfer.show.charts import GREY, PALETTE, Chart, log_axis, mixed, series, whole_axis
+from ktransfer.show.printable import printable
 
 if TYPE_CHECKING:
     import altair
@@ -41,7 +42,7 @@ def _drawn(draw: Callable[[int], Chart]) -> Drawings:
 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> Drawings:
     """The confusion matrix as a map of heat; what no image is taken for stays empty."""
-    images = np.maximum(confusion.sum(axis=1), 1)
+    images, class_names = np.maximum(confusion.sum(axis=1), 1), _labels(class_names)
     rows = [
         {
             "class": class_names[row],
@@ -55,6 +56,15 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> Drawing
         for row, column in np.argwhere(confusion > 0).tolist()
     ]
     return _drawn(lambda width: _confusion(rows, class_names, width))
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Names as axes take them, each once: vl-convert 1.9 ends the process at a control character.
+
+    What a chart is given as data is made safe there; the domain of a scale is not.
+    """
+    safe = [printable(each) for each in names]
+    return [name if safe.count(name) == 1 else f"{name} ({at})" for at, name in enumerate(safe, 1)]
 
 
 def _confusion(rows: list[dict[str, Any]], class_names: Sequence[str], width: int) -> Chart:
