@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ktransfer.backbones import Backbone, Block
+if TYPE_CHECKING:
+    from ktransfer.backbones import Backbone, Block
 
 #: A training step through a block takes about so many times its inference, which is folded and
 #: fused where training is not (measured on 2 cores: MobileNetV2 0.35, batches of 30).
-_STEP_BY_FORWARD = 4.5
+STEP_BY_FORWARD = 4.5
 
 #: Tracing and compiling a stage, and a head's own training, in seconds; on 2 cores.
 _COMPILING_S, _HEAD_S = 5.0, 2.0
 
 #: What a step holds of each activation: itself and its gradient; and of each weight that trains:
 #: its gradient and the two moments of Adam.
-_PER_ACTIVATION, _PER_WEIGHT, _FLOAT_BYTES = 2, 3, 4
+PER_ACTIVATION, PER_WEIGHT, FLOAT_BYTES = 2, 3, 4
 
-_BATCH = 32
+#: Images in a step.
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Costs:
 
     def head(self, num_images: int, num_features: int) -> tuple[float, float]:
         """Seconds and megabytes of a head on features: the pass, and what it says, held."""
-        held = num_images * num_features * _FLOAT_BYTES
+        held = num_images * num_features * FLOAT_BYTES
         return self.extraction_s(num_images) + _HEAD_S, held / 2**20
 
     def tuning(self, num_images: int, unfreeze: int, epochs: int) -> tuple[float, float]:
@@ -66,10 +69,10 @@ class Costs:
         last = self.activations[len(self.activations) - unfreeze :]
         weights = sum(self.parameters[len(self.parameters) - unfreeze :])
         share = sum(last) / max(1, sum(self.activations))
-        step = _STEP_BY_FORWARD * share * self.seconds_per_image
-        held = _PER_ACTIVATION * _BATCH * sum(last) + _PER_WEIGHT * weights
+        step = STEP_BY_FORWARD * share * self.seconds_per_image
+        held = PER_ACTIVATION * BATCH * sum(last) + PER_WEIGHT * weights
         seconds = self.extraction_s(num_images) + _COMPILING_S + epochs * num_images * step
-        return seconds, held * _FLOAT_BYTES / 2**20
+        return seconds, held * FLOAT_BYTES / 2**20
 
 
 def _activations(block: Block) -> int:

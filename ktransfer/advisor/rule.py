@@ -12,15 +12,19 @@ from dataclasses import replace
 
 from ktransfer.advisor.advice import Advice
 from ktransfer.advisor.choosing import plan_for
+from ktransfer.advisor.sentences import RISK, SIMILARITY, SIZE, WHY
 from ktransfer.advisor.thresholds import (
+    EARLIER_BLOCKS,
     FROM_SCRATCH_IMAGES_PER_CLASS,
+    HIGH_RISK_FROM,
     LARGE_IMAGES_PER_CLASS,
+    LOW_RISK_BELOW,
+    ONE_BLOCK_OF,
+    SIMILAR_FROM,
     SMALL_IMAGES_PER_CLASS,
     SMALL_NUM_IMAGES,
 )
 from ktransfer.errors import InputError, unknown_name
-
-SIMILAR_FROM = 0.5
 
 #: Weights per block of MobileNetV2 1.0 without its classifier: the default of `textbook_rule`.
 MOBILENETV2_BLOCK_PARAMETERS = (
@@ -89,7 +93,7 @@ def rule_alone(
     return Advice(
         cell=cell,
         strategy=strategy,
-        reasons=(size_reason(num_images, num_classes), assumption, _WHY[strategy]),
+        reasons=(size_reason(num_images, num_classes), assumption, WHY[strategy]),
         trainable_parameters=trainable,
         num_blocks=kept,
         num_trainable_blocks=trained,
@@ -116,10 +120,7 @@ def check_similarity(similarity: float | str | None) -> None:
 def _is_similar(similarity: float | str | None) -> tuple[bool, str]:
     """Whether the domain counts as similar, and the sentence that says where that comes from."""
     if similarity is None:
-        return True, (
-            "Nobody said how similar the images are to the backbone's own; they are taken to be "
-            "similar, as photos are to ImageNet. Say similarity='different' if they are not photos."
-        )
+        return True, SIMILARITY["unknown"]
     if isinstance(similarity, str):
         if similarity not in _SIMILARITY_WORDS:
             raise unknown_name("similarity", similarity, tuple(_SIMILARITY_WORDS))
@@ -129,10 +130,8 @@ def _is_similar(similarity: float | str | None) -> tuple[bool, str]:
             f"similarity must lie in [0, 1] or be 'similar' or 'different', got {similarity}"
         )
     similar = similarity >= SIMILAR_FROM
-    word = "similar to" if similar else "different from"
-    bound = "at least" if similar else "under"
-    figures = f"similarity {similarity:g}, {bound} {SIMILAR_FROM:g}"
-    return similar, f"The domain is {word} the backbone's: {figures}."
+    sentence = SIMILARITY["similar" if similar else "different"]
+    return similar, sentence.format(similarity=similarity)
 
 
 def size_of(num_images: int, num_classes: int) -> str:
@@ -153,7 +152,8 @@ def earlier_block(num_blocks: int) -> int:
 
     Two thirds: past the edges and textures of the first blocks, before the source's own classes.
     """
-    return max(1, math.ceil(num_blocks * 2 / 3))
+    kept, of = EARLIER_BLOCKS
+    return max(1, math.ceil(num_blocks * kept / of))
 
 
 def _strategy(cell: str, per_class: float, similar: bool, blocks: int) -> tuple[str, int, int]:
@@ -164,64 +164,29 @@ def _strategy(cell: str, per_class: float, similar: bool, blocks: int) -> tuple[
         return "earlier_linear_probe", earlier_block(blocks), 0
     if cell == "between":
         # A different domain needs more of the late, source-specific blocks to move.
-        return "last_blocks", blocks, max(1, round(blocks / (6 if similar else 3)))
+        one_of = ONE_BLOCK_OF["similar" if similar else "different"]
+        return "last_blocks", blocks, max(1, round(blocks / one_of))
     if cell == "large_different" and per_class > FROM_SCRATCH_IMAGES_PER_CLASS:
         return "from_scratch", blocks, blocks
     return "full_fine_tune", blocks, blocks
 
 
-_WHY = {
-    "linear_probe": (
-        "Few images and a familiar domain: the backbone's features already separate such classes, "
-        "and moving its weights on so few images would overfit. So everything is frozen and only "
-        "the head trains."
-    ),
-    "earlier_linear_probe": (
-        "Few images and an unfamiliar domain: the last blocks are specific to what the backbone "
-        "was trained on. So everything is frozen and the head reads earlier, more generic features."
-    ),
-    "last_blocks": (
-        "Enough images to adapt the last, most specific blocks, too few to move the whole backbone "
-        "safely. So the first blocks stay frozen and the last ones are fine-tuned with the head."
-    ),
-    "full_fine_tune": (
-        "Many images: the whole backbone can be fine-tuned at a small learning rate without "
-        "overfitting; starting from pretrained weights still saves most of the training."
-    ),
-    "from_scratch": (
-        f"More than {FROM_SCRATCH_IMAGES_PER_CLASS:,} images a class in an unfamiliar domain: "
-        "enough to train from scratch or to fine-tune broadly; what the backbone knows of its own "
-        "domain helps little here."
-    ),
-}
-
-
 def size_reason(num_images: int, num_classes: int) -> str:
     """How large the data counts, with the thresholds."""
     per_class = num_images / num_classes
-    if num_images < SMALL_NUM_IMAGES:
-        verdict = f"small: under {SMALL_NUM_IMAGES} images"
-    elif per_class < SMALL_IMAGES_PER_CLASS:
-        verdict = f"small: under {SMALL_IMAGES_PER_CLASS} a class"
-    elif per_class > LARGE_IMAGES_PER_CLASS:
-        verdict = f"large: over {LARGE_IMAGES_PER_CLASS:,} a class"
-    else:
-        verdict = f"between: {SMALL_IMAGES_PER_CLASS} to {LARGE_IMAGES_PER_CLASS:,} a class"
-    counts = f"{num_images:,} training images of {num_classes} classes, {per_class:,.0f} a class"
-    return f"{counts} ({verdict})."
+    size = size_of(num_images, num_classes)
+    if size == "small":
+        size = "few" if num_images < SMALL_NUM_IMAGES else "few_per_class"
+    return SIZE[size].format(num_images=num_images, num_classes=num_classes, per_class=per_class)
 
 
 def overfitting_risk(trainable: int, num_images: int, *, head_only: bool) -> str:
     """How many numbers are trained for each image, and what that means."""
-    ratio = trainable / num_images
-    figures = (
-        f"{trainable:,} trainable parameters for {num_images:,} images, {ratio:,.0f} per image"
-    )
-    if ratio < 10:
-        return f"low: {figures}"
-    if ratio < 1_000 and head_only:
-        # A linear head on fixed features is convex; early stopping holds it back.
-        return f"moderate: {figures}; the head is linear and stops early on the validation images"
-    if ratio < 1_000:
-        return f"moderate: {figures}; augment, keep the learning rate small and stop early"
-    return f"high: {figures}; freeze more blocks or gather more images"
+    per_image = trainable / num_images
+    if per_image < LOW_RISK_BELOW:
+        level = "low"
+    elif per_image < HIGH_RISK_FROM:
+        level = "moderate_head" if head_only else "moderate"
+    else:
+        level = "high"
+    return RISK[level].format(trainable=trainable, num_images=num_images, per_image=per_image)

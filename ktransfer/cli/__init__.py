@@ -18,11 +18,13 @@ from ktransfer.cli.cache import cache
 from ktransfer.cli.demo import demo
 from ktransfer.cli.doctor import doctor
 from ktransfer.cli.evaluate import evaluate
+from ktransfer.cli.explain import explain
 from ktransfer.cli.export import export
 from ktransfer.cli.look import look
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
 from ktransfer.cli.report import report
+from ktransfer.cli.simulate import simulate
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
 
@@ -50,6 +52,8 @@ for _command in (
     doctor,
     look,
     backbones,
+    simulate,
+    explain,
     cache,
     demo,
 ):

@@ -40,6 +40,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Data keep the order that they are written in: a saved plan begins with its name.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.globals.update(source=_source, script_hash=_script_hash)
     environment.filters.update(share=lambda value: f"{100 * value:.1f}", prose=_prose)
     return environment

@@ -16,7 +16,7 @@ from ktransfer.advisor import (
     decide,
     hindsight,
 )
-from ktransfer.advisor.costs import _COMPILING_S, _STEP_BY_FORWARD
+from ktransfer.advisor.costs import _COMPILING_S, STEP_BY_FORWARD
 from ktransfer.profile import Columns, DomainGap, Profile
 
 WIDTHS = {"last": 6, "all_blocks": 12, "all_blocks_and_inner": 24}
@@ -217,11 +217,11 @@ def test_costs_are_those_of_the_blocks_that_train():
     seconds, memory = COSTS.tuning(100, 1, 12)
     share = 100 / 700
     assert seconds == pytest.approx(
-        100 * 0.01 + _COMPILING_S + 12 * 100 * _STEP_BY_FORWARD * share * 0.01
+        100 * 0.01 + _COMPILING_S + 12 * 100 * STEP_BY_FORWARD * share * 0.01
     )
     assert memory == pytest.approx((2 * 32 * 100 + 3 * 30) * 4 / 2**20)
     everything, _ = COSTS.tuning(100, 3, 12)
-    assert everything == pytest.approx(1.0 + _COMPILING_S + 12 * 100 * _STEP_BY_FORWARD * 0.01)
+    assert everything == pytest.approx(1.0 + _COMPILING_S + 12 * 100 * STEP_BY_FORWARD * 0.01)
 
 
 def expecting(accuracy, interval):

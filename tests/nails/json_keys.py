@@ -43,6 +43,8 @@ def quick(folder: Path) -> dict[str, Any]:
         "predict": keys_of("predict", run, photos / "test"),
         "backbones": keys_of("backbones"),
         "cache": keys_of("cache"),
+        "simulate": keys_of("simulate", "--out", folder / "simulator.html"),
+        "explain": keys_of("explain", "--out", folder / "explained.html"),
     }
 
 
