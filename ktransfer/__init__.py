@@ -32,7 +32,7 @@ _HOME = {
     "Backbone": "backbones",
     "Block": "backbones",
     "Classifier": "classifier",
-    "Evaluation": "classifier.results",
+    "Evaluation": "classifier.evaluation",
     "ExportResult": "export",
     "FineTuner": "finetuner",
     "FitResult": "classifier.results",

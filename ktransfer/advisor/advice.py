@@ -111,8 +111,9 @@ class Advice(Printed):
         return "\n".join(aligned([_COLUMNS, *rows], ruled=True))
 
     def decision(self) -> Iterator[Row]:
-        """What is advised and why, to be printed."""
-        yield Row("Decision", (f"{self.strategy} ({self.cell}), because:",))
+        """Say what is advised and why."""
+        cell = self.cell.replace("_", " and ")
+        yield Row("Decision", (f"{self.strategy}, as the images are {cell}:",))
         yield Row("", self.reasons, bullet=True)
 
     def printed(self, backbone: str = "") -> Iterator[Row]:
@@ -137,6 +138,14 @@ class Advice(Printed):
         if self.more_data:
             yield Row("More images", (self.more_data.advice,))
         yield Row("Overfitting", (self.overfitting_risk,))
+
+    def details(self) -> Iterator[Row]:
+        """Say what else was measured of each candidate."""
+        scored = [each for each in self.candidates if each.scores]
+        rows = [[each.name, *(f"{each.scores[name]:.2f}" for name in _SCORES)] for each in scored]
+        if rows:
+            table = aligned([["candidate", "LogME", "H-score"], *rows])
+            yield Row("Scores", tuple(table), verbatim=True)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, ready for JSON."""
@@ -177,12 +186,11 @@ def head_name(features: str) -> str:
     return "linear_probe" if features == "last" else f"{features}_probe"
 
 
+_SCORES = ("logme", "h_score")
 _COLUMNS = (
     " candidate",
     "accuracy",
     "95 % interval",
-    "LogME",
-    "H-score",
     "seconds",
     "memory",
     "trained",
@@ -190,12 +198,11 @@ _COLUMNS = (
 
 
 def _cells(candidate: Candidate, *, chosen: bool) -> list[str]:
-    accuracy, interval, scores = candidate.accuracy, candidate.interval, candidate.scores
+    accuracy, interval = candidate.accuracy, candidate.interval
     return [
         f"{'*' if chosen else ' '}{candidate.name}",
         "-" if accuracy is None else f"{accuracy:.1%}",
         "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
-        *(f"{scores[name]:.2f}" if name in scores else "-" for name in ("logme", "h_score")),
         f"{candidate.seconds:,.0f}",
         f"{candidate.memory_mb:,.0f} MB",
         f"{candidate.trainable_parameters:,}",

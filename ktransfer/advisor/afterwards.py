@@ -59,8 +59,11 @@ def _of_the_head(expected: float, interval: tuple[float, float], found: float, n
         f"{expected:.1%} ({low:.1%} to {high:.1%}) were expected of the head, {found:.1%} of the "
         f"{number:,} validation images came right"
     )
-    if low - slack <= found <= high + slack:
+    if low <= found <= high:
         return f"{figures}: as expected."
+    if low - slack <= found <= high + slack:
+        less = "fewer" if found < low else "more"
+        return f"{figures}: {less} than expected, though {number:,} images can differ so by chance."
     if found < low:
         return (
             f"{figures}: worse than chance explains. Look at whether the validation images are of "

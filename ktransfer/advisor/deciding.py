@@ -154,16 +154,25 @@ def _head_reasons(
         f"{each.accuracy:.1%} ({each.interval[0]:.1%} to {each.interval[1]:.1%}) on {_WORDS[name]}"
         for name, each in probes.items()
     )
-    rules = {
-        True: "the simplest within one standard error of the best, as for a familiar domain",
-        False: "the one with the smallest errors, as for an unfamiliar domain",
-        None: "the simplest within one standard error of the best",
-    }
     sentence = (
         f"By leaving out one training image after the other, a linear head gets {figures} right. "
-        f"It will read {_WORDS[chosen]}: {rules[rule.similar]}."
+        f"It will read {_WORDS[chosen]}: {_criterion(probes, chosen, rule.similar)}."
     )
     return (sentence, excuse) if excuse else (sentence,)
+
+
+def _criterion(probes: Mapping[str, Probe], chosen: str, similar: bool | None) -> str:
+    """Say what decided: not the shares that are right, which of few images are luck in part."""
+    errors = {name: float(each.errors.mean()) for name, each in probes.items()}
+    domain = {True: ", in a familiar domain", False: ", in an unfamiliar domain", None: ""}[similar]
+    if errors[chosen] > min(errors.values()):
+        return (
+            "its squared errors are within one standard error of the smallest, and it is the "
+            f"simplest of these{domain}"
+        )
+    if similar is False or chosen == next(iter(probes)):
+        return f"its squared errors are the smallest{domain}"
+    return f"its squared errors are the smallest, by more than one standard error{domain}"
 
 
 _WORDS = {

@@ -11,7 +11,8 @@ from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.classifier.classifier import BackboneRecord, Classifier, versions_here
-    from ktransfer.classifier.results import Evaluation, FitResult
+    from ktransfer.classifier.evaluation import Evaluation
+    from ktransfer.classifier.results import FitResult
     from ktransfer.classifier.summary import Summary, SummaryRow, summary_of
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
 _HOME = {
     "BackboneRecord": "classifier",
     "Classifier": "classifier",
-    "Evaluation": "results",
+    "Evaluation": "evaluation",
     "FitResult": "results",
     "Summary": "summary",
     "SummaryRow": "summary",

@@ -15,21 +15,22 @@ import numpy as np
 from ktransfer._version import __version__
 from ktransfer.backbones import check_no_nan
 from ktransfer.backbones.serialization import check_keeping
+from ktransfer.classifier.evaluating import evaluation_of
+from ktransfer.classifier.evaluation import Evaluation
 from ktransfer.classifier.loading import read_run
-from ktransfer.classifier.predicting import probabilities_of
-from ktransfer.classifier.results import Evaluation, FitResult
+from ktransfer.classifier.predicting import Probabilities, probabilities_of
+from ktransfer.classifier.results import FitResult
 from ktransfer.classifier.shift import predict_under_shift
 from ktransfer.classifier.summary import Summary, summary_of
-from ktransfer.classifier.unseen import scored_apart
 from ktransfer.data import Part, Skipped, explain_failures, read_images, read_labelled
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.learnt import Learnt
 from ktransfer.data.reading.items import is_array
 from ktransfer.errors import InputError, RunError
 from ktransfer.features import Forward, compile_forward
-from ktransfer.metrics import Score, score
+from ktransfer.features.familiarity import Familiarity
 from ktransfer.processes.keras_settings import own_settings
-from ktransfer.runs.saving import read_learnt, write_run
+from ktransfer.runs.saving import read_side, write_run
 from ktransfer.runs.seen import held_back, range_of
 from ktransfer.serving import Predictions
 from ktransfer.show.progress import progress_bar
@@ -78,6 +79,7 @@ class Classifier:
         seed: of the training.
         data: what is remembered of the images (`runs.seen.record_of`).
         learnt: digests of the images that it learnt from; None where they are not known.
+        familiarity: what the features of these images look like; None where that is not known.
         request: what the training was made of, as plain data.
         result: how the training went; None where that was not saved.
         train: the training images, where the training was in this process.
@@ -96,6 +98,7 @@ class Classifier:
     seed: int
     data: Mapping[str, Any]
     learnt: Learnt | None = None
+    familiarity: Familiarity | None = None
     request: Mapping[str, Any] = field(default_factory=dict)
     result: FitResult | None = None
     train: Part | None = None
@@ -118,7 +121,9 @@ class Classifier:
         """
         model, record = read_run(path)
         try:
-            return cls._of_record(model, record, read_learnt(path, record), verbose)
+            learnt = read_side(path, record, "learnt", Learnt.read)
+            familiarity = read_side(path, record, "familiar", Familiarity.read)
+            return cls._of_record(model, record, learnt, familiarity, verbose)
         except RunError:
             raise
         # What the record says of the training is read by many; each has its own way to object.
@@ -128,7 +133,12 @@ class Classifier:
 
     @classmethod
     def _of_record(
-        cls, model: keras.Model, record: Mapping[str, Any], learnt: Learnt | None, verbose: bool
+        cls,
+        model: keras.Model,
+        record: Mapping[str, Any],
+        learnt: Learnt | None,
+        familiarity: Familiarity | None,
+        verbose: bool,
     ) -> Classifier:
         outputs, names = model.output_shape[-1], tuple(record["class_names"])
         if outputs != len(names):
@@ -151,6 +161,7 @@ class Classifier:
             seed=record["seed"],
             data=record["data"],
             learnt=learnt,
+            familiarity=familiarity,
             request=record["request"],
             result=FitResult.from_dict(record["result"]) if record["result"] else None,
             verbose=verbose,
@@ -183,7 +194,9 @@ class Classifier:
             "request": dict(self.request),
             "result": self.result.to_dict() if self.result else None,
         }
-        write_run(path, self.model, record, self.learnt, overwrite=overwrite)
+        known = {"learnt": self.learnt, "familiar": self.familiarity}
+        sides = {name: each.to_bytes() for name, each in known.items() if each is not None}
+        write_run(path, self.model, record, sides, overwrite=overwrite)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -217,9 +230,28 @@ class Classifier:
         with progress_bar("predicting", len(part), shown=self.verbose) as show:
             return probabilities_of(self.forward, part, self.input_size, width, on_progress=show)
 
+    def _predicted(self, part: Part) -> tuple[Probabilities, np.ndarray | None]:
+        """Return the probabilities, and where that is known how unfamiliar the images are."""
+        if self.familiarity is None:
+            return self.probabilities(part), None
+        classes, width = len(self.class_names), self.familiarity.means.shape[1]
+        with progress_bar("predicting", len(part), shown=self.verbose) as show:
+            both, rows, failed = probabilities_of(
+                self._with_features, part, self.input_size, classes + width, on_progress=show
+            )
+        found = np.ascontiguousarray(both[:, :classes]), rows, failed
+        return found, self.familiarity.distances(both[:, classes:])
+
+    @functools.cached_property
+    def _with_features(self) -> Forward:
+        """The model, compiled to say what its head reads behind the probabilities."""
+        head = next(each for each in reversed(self.model.layers) if each.weights)
+        said = keras.ops.concatenate([self.model.output, head.input], axis=-1)
+        return compile_forward(keras.Model(self.model.input, said))
+
     @own_settings()
-    def predict(self, images: Any) -> Predictions:
-        """The class probabilities of images.
+    def predict(self, images: Any, *, abstain_below: float = 0.0) -> Predictions:
+        """Return the class probabilities of images.
 
         Args:
             images: what `fit` takes, labelled or not; a path, or several, of image files, folders
@@ -228,6 +260,7 @@ class Classifier:
                 also mixed; or an array of images, RGB, RGBA or grey: `(batch, height, width, 3)`,
                 `(batch, height, width)` or one `(height, width[, 3])`, uint8, uint16 (65535 is
                 white, or what `value_range` says) or other numbers in [0, 255], which are rounded.
+            abstain_below: images whose best class is less probable are unsure and have no label.
 
         Returns:
             `Predictions`: one row for each readable image, in order; unreadable files are named in
@@ -237,9 +270,12 @@ class Classifier:
             InputError: a path does not exist, or an array is not RGB in [0, 255].
         """
         part, skipped = read_images(images, value_range=self.value_range)
-        probabilities, rows, failed = self.probabilities(part)
+        (probabilities, rows, failed), distances = self._predicted(part)
         paths = () if is_array(images) else tuple(part.images.name(row) for row in rows)
-        return Predictions(self.class_names, probabilities, paths, (*skipped, *failed))
+        left_out = (*skipped, *failed)
+        return Predictions(
+            self.class_names, probabilities, paths, left_out, abstain_below, distances
+        )
 
     @own_settings()
     def evaluate(self, data: Any, *, corruptions: bool = False) -> Evaluation:
@@ -261,28 +297,17 @@ class Classifier:
         if corruptions:
             with progress_bar("predicting", len(part), shown=self.verbose) as show:
                 found = predict_under_shift(self.forward, part, self.input_size, on_progress=show)
-            predicted, rows, corrupted = found.plain, found.indices, found.corrupted
+            probabilities, rows, corrupted = found.plain, found.indices, found.corrupted
             failed = explain_failures(part, np.setdiff1d(np.arange(len(part)), rows))
         else:
-            probabilities, rows, failed = self.probabilities(part)
-            predicted, corrupted = probabilities.argmax(axis=1), None
-        if not len(rows):
-            raise InputError(f"none of the {len(part)} images of the data can be decoded")
-
-        def scored(classes: np.ndarray) -> Score:
-            return score(classes, part.labels[rows], self.class_names)
-
-        shifted = None
-        if corrupted is not None:
-            shifted = {name: tuple(map(scored, each)) for name, each in corrupted.items()}
-        apart = scored_apart(self.learnt, part.select(rows), predicted, self.class_names)
-        return Evaluation(
-            scored(predicted),
-            part.name,
-            (*skipped, *failed),
-            (*apart.notes, *notes, *remarks),
-            shifted,
-            apart,
+            (probabilities, rows, failed), corrupted = self.probabilities(part), None
+        return evaluation_of(
+            part,
+            (probabilities, rows, (*skipped, *failed)),
+            self.class_names,
+            self.learnt,
+            (*notes, *remarks),
+            corrupted,
         )
 
     def report(

@@ -1,60 +1,35 @@
-"""What `fit` and `evaluate` return: plain data that prints and serialises."""
+"""What `fit` returns: plain data that prints and serialises."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from ktransfer.advisor import Advice, overfitting_risk
-from ktransfer.augment import STRENGTHS
-from ktransfer.classifier.unseen import Apart
+from ktransfer.classifier.mistakes import Mistake
+from ktransfer.classifier.screen import (
+    accuracy_row,
+    balanced_row,
+    baseline_row,
+    confused_row,
+    diagnosis_row,
+    mistakes_row,
+    reason_row,
+    remarks_row,
+    trained_words,
+    tuning_row,
+)
 from ktransfer.data import Skipped
 from ktransfer.doctor import Finding
 from ktransfer.files.records import check_typed, with_tuples
 from ktransfer.metrics import Score
 from ktransfer.plan import Plan
 from ktransfer.show.results import Printed, Row, left_out
-from ktransfer.show.tables import aligned
 from ktransfer.training.diagnosis import Diagnosis, history_table
 from ktransfer.training.stage_result import StageResult
 
 _MOST_CLASSES = 20
-
-
-def _plain(skipped: tuple[Skipped, ...]) -> list[dict[str, str]]:
-    return [{"path": each.path, "reason": each.reason} for each in skipped]
-
-
-def _rows(corruptions: Mapping[str, tuple[Score, ...]]) -> dict[str, list[dict[str, Any]]]:
-    """The figures of each strength, the weakest first, without their confusion matrices."""
-    return {
-        name: [
-            {
-                "strength": strength,
-                "accuracy": each.accuracy,
-                "interval": list(each.interval),
-                "balanced_accuracy": each.balanced_accuracy,
-                "macro_f1": each.macro_f1,
-            }
-            for strength, each in zip(STRENGTHS, scores, strict=True)
-        ]
-        for name, scores in corruptions.items()
-    }
-
-
-def _accuracy(label: str, found: Score, images: str) -> Row:
-    low, high = found.interval
-    said = f" on {found.num_images:,} {images} (95 % interval {low:.1%} to {high:.1%})"
-    return Row(label, (said,), figure=f"{found.accuracy:.1%}", verbatim=True)
-
-
-def _balanced(found: Score, part: str = "") -> Row:
-    on = f" on {part} images" if part else ""
-    figures = f"{found.balanced_accuracy:.1%} mean over classes, {found.macro_f1:.1%} macro F1"
-    return Row("Balanced", (figures + on,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +58,8 @@ class FitResult(Printed):
         total_parameters: how many numbers the model has.
         findings: what is wrong with the images, the most severe first, as `ktransfer doctor` says.
         hindsight: whether the advice was right, in sentences; empty where nothing was measured.
+        mistakes: images that the model is wrong about, the surest first: of the test part, or of
+            the validation part where there is no test part. At most 10.
         seconds: wall time by phase: `scan`, `check`, `prepare` (reading the bytes of the files for
             the keys of the cache, building the network, measuring and deciding),
             `decode_and_extract`, `train` (both without the former), `score`.
@@ -105,6 +82,7 @@ class FitResult(Printed):
     seconds: dict[str, float]
     findings: tuple[Finding, ...] = ()
     hindsight: tuple[str, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
 
     @property
     def overfitting_risk(self) -> str:
@@ -153,25 +131,41 @@ class FitResult(Printed):
         """Accuracy on the validation images, in [0, 1]."""
         return self.validation.accuracy
 
-    def printed(self, backbone: str = "") -> Iterator[Row]:
-        """What was decided, why, and how well it went.
+    def printed(self) -> Iterator[Row]:
+        """Say how good the model is, where it is wrong, what was done and why, in a dozen lines."""
+        yield accuracy_row("Accuracy", self.validation, "validation images")
+        if self.test:
+            yield accuracy_row("", self.test, "test images")
+        judged = self.test or self.validation
+        yield baseline_row(judged)
+        yield from confused_row(judged)
+        yield from mistakes_row(self.mistakes)
+        seconds = self.seconds.get("total", sum(self.seconds.values()))
+        trained = trained_words(self.unfrozen, self.plan)
+        share = self.trainable_parameters / self.total_parameters
+        yield Row("Done", (f"{trained} ({share:.1%} of parameters), {seconds:.1f} s",))
+        yield reason_row(self.advice, self.plan, self.part_sizes["train"])
+        yield from tuning_row(self.stages, self.plan.num_blocks or 0)
+        yield from diagnosis_row(self.diagnosis)
+        yield from remarks_row(self.skipped, self.findings, self.notes)
+        if self.interrupted:
+            yield Row("Interrupted", ("by Ctrl-C; the model has the best weights until then",))
+
+    def details(self, backbone: str = "") -> Iterator[Row]:
+        """Say the rest: every reason, stage, proof, finding and note.
 
         Args:
             backbone: name of the backbone, which the result does not know.
         """
-        scores = {"validation": self.validation, **({"test": self.test} if self.test else {})}
-        for part, found in scores.items():
-            label = "Accuracy" if part == "validation" else ""
-            yield _accuracy(label, found, f"{part} images")
-        for part, found in scores.items():
-            yield _balanced(found, part)
+        for part, found in self._scores.items():
+            yield balanced_row(found, part)
         yield from self.advice.decision()
         yield Row("Carried out", (self._carried_out(backbone),))
         yield Row("Stages", tuple(each for stage in self.stages for each in stage.sentences), True)
         if self.diagnosis:
             yield Row("Diagnosis", self.diagnosis.sentences)
         yield Row("Overfitting", (self.overfitting_risk,))
-        yield Row("Hindsight", self.hindsight, True)
+        yield Row("Afterwards", self.hindsight, True)
         sizes = ", ".join(f"{size:,} {name}" for name, size in self.part_sizes.items())
         yield Row("Images", (f"{sum(self.part_sizes.values()):,} used: {sizes}",))
         classes = ", ".join(self.classes[:_MOST_CLASSES])
@@ -182,8 +176,10 @@ class FitResult(Printed):
         found_there = tuple(f"{each.severity} {each.kind}: {each.message}" for each in worth)
         yield Row("Findings", found_there, True)
         yield Row("Notes", self.notes, True)
-        if self.interrupted:
-            yield Row("Interrupted", ("by Ctrl-C; the model has the best weights until then",))
+
+    @property
+    def _scores(self) -> dict[str, Score]:
+        return {"validation": self.validation, **({"test": self.test} if self.test else {})}
 
     def _carried_out(self, backbone: str) -> str:
         widest = self.unfrozen
@@ -207,7 +203,7 @@ class FitResult(Printed):
             "classes": list(self.classes),
             "num_images": sum(self.part_sizes.values()),
             "part_sizes": self.part_sizes,
-            "skipped": _plain(self.skipped),
+            "skipped": [asdict(each) for each in self.skipped],
             "notes": list(self.notes),
             "findings": [each.to_dict() for each in self.findings],
             "advice": self.advice.to_dict(),
@@ -216,6 +212,7 @@ class FitResult(Printed):
             "reasons": list(self.advice.reasons),
             "overfitting_risk": self.overfitting_risk,
             "hindsight": list(self.hindsight),
+            "mistakes": [each.to_dict() for each in self.mistakes],
             "carried_out": self.carried_out,
             "plan": self.plan.to_dict(),
             "stages": [stage.to_dict() for stage in self.stages],
@@ -256,6 +253,7 @@ class FitResult(Printed):
             seconds=data["seconds"],
             findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
             hindsight=tuple(data.get("hindsight", ())),
+            mistakes=tuple(map(Mistake.from_dict, data.get("mistakes", ()))),
         )
         check_typed(result, "result")
         for each in (result.validation, *([result.test] if result.test else [])):
@@ -268,110 +266,3 @@ class FitResult(Printed):
         if result.history:
             result.history_table()  # or where an epoch lacks a figure
         return result
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation(Printed):
-    """How good a model is on labelled images; print it for a report.
-
-    Attributes:
-        score: accuracy with its interval, per class, and the confusion matrix.
-        part: which images: `"test"` or `"validation"`, where the data has such a part or it was
-            held back of it by the training; `"all"` of data without parts.
-        skipped: every file left out, with its reason.
-        notes: remarks on the data.
-        corruptions: the same images corrupted: for each of `augment.CORRUPTIONS` a score at each of
-            `augment.STRENGTHS`, the weakest first; None where it was not asked for.
-        apart: how many of the images the training has seen, and the score on those that it has not.
-            An image is known again by its bytes, wherever it lies.
-    """
-
-    score: Score
-    part: str
-    skipped: tuple[Skipped, ...]
-    notes: tuple[str, ...]
-    corruptions: dict[str, tuple[Score, ...]] | None = None
-    apart: Apart = field(default_factory=Apart)
-
-    @property
-    def seen_in_training(self) -> int | None:
-        """How many of the images the model was trained on; None where that cannot be told."""
-        return self.apart.seen_in_training
-
-    @property
-    def unseen(self) -> Score | None:
-        """The score on the images that training and validation never saw; None if there are none.
-
-        None, too, where it cannot be told which these are: then `seen_in_training` is None.
-        """
-        return self.apart.unseen
-
-    @property
-    def accuracy(self) -> float:
-        """Share of images whose most probable class is their label, in [0, 1]."""
-        return self.score.accuracy
-
-    @property
-    def mean_corruption_accuracy(self) -> float | None:
-        """Mean accuracy over all corruptions and strengths; None where it was not asked for."""
-        if self.corruptions is None:
-            return None
-        return float(np.mean([each.accuracy for row in self.corruptions.values() for each in row]))
-
-    def printed(self, data: str = "") -> Iterator[Row]:
-        """Accuracy with its interval, and the share found of each class, the worst first.
-
-        Args:
-            data: what it was measured on, as the user calls it; the evaluation does not know.
-        """
-        whole = f"images of {data}" if data else "images"
-        part = whole if self.part == "all" else f"{self.part} images"
-        yield _accuracy("Accuracy", self.score, part)
-        # What the training never saw, where that is not everything.
-        for found, which in (
-            (self.apart.unseen, "that the training never saw"),
-            (self.apart.held_back, "that it held back to validate"),
-        ):
-            if found and found.num_images < self.score.num_images:
-                yield _accuracy("", found, which)
-        yield _balanced(self.score)
-        yield from self._per_class()
-        if self.corruptions:
-            yield from self._under_shift(self.corruptions)
-        yield from left_out(self.skipped)
-        yield Row("Notes", self.notes, True)
-
-    def _per_class(self) -> Iterator[Row]:
-        found = self.score
-        shares = found.per_class.items()
-        names = sorted((share, name) for name, share in shares if share is not None)
-        lines = tuple(
-            f"{share:6.1%}  {found.precision[name]:7.1%} {found.f1[name]:6.1%}  {name}"
-            for share, name in names[:_MOST_CLASSES]
-        )
-        yield Row("Per class", (" found  precise     F1", *lines), verbatim=True)
-        if len(names) > _MOST_CLASSES:
-            yield Row("", (f"and {len(names) - _MOST_CLASSES} better ones",))
-
-    def _under_shift(self, corruptions: Mapping[str, Sequence[Score]]) -> Iterator[Row]:
-        """Accuracy under each corruption, from the weakest to the strongest."""
-        head = ("strength    ", *(f"{each:>6}" for each in STRENGTHS))
-        rows = [
-            (name.replace("_", " "), *(f"{each.accuracy:.1%}" for each in scores))
-            for name, scores in corruptions.items()
-        ]
-        yield Row("Under shift", tuple(aligned([head, *rows])), verbatim=True)
-        mean = self.mean_corruption_accuracy
-        yield Row("", (f"{mean:.1%} on average, {self.accuracy:.1%} as they are",))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
-        return {
-            **self.score.to_dict(),
-            "part": self.part,
-            **self.apart.to_dict(),
-            "skipped": _plain(self.skipped),
-            "notes": list(self.notes),
-            "corruptions": _rows(self.corruptions) if self.corruptions else None,
-            "mean_corruption_accuracy": self.mean_corruption_accuracy,
-        }

@@ -27,7 +27,7 @@ class UnderShift:
     """The most probable classes of a set of images, as they are and corrupted.
 
     Attributes:
-        plain: int64 `(images,)`, of the images as they are.
+        plain: float32 `(images, classes)`, the probabilities of the images as they are.
         corrupted: for each of `CORRUPTIONS` int64 `(strengths, images)`, the weakest first.
         indices: int32 `(images,)`: for each column, the index of its image. Images that could not
             be decoded have none.
@@ -62,28 +62,29 @@ def predict_under_shift(
     Source: after Hendrycks and Dietterich 2019 (arXiv 1903.12261); `augment.corruptions` says what
         was changed.
     """
-    classes, indices = [], []
-    for found, batch_indices in _batches(forward, part, input_size):
+    plain, classes, indices = [], [], []
+    for shares, found, batch_indices in _batches(forward, part, input_size):
+        plain.append(shares)
         classes.append(found)
         indices.append(batch_indices)
         if on_progress:
             on_progress(int(batch_indices[-1]) + 1, len(part))
     if not indices:
-        return UnderShift(np.zeros(0, np.int64), {}, np.zeros(0, np.int32))
-    plain, *others = np.concatenate(classes).T
-    pieces = np.split(np.stack(others), len(CORRUPTIONS))
+        return UnderShift(np.zeros((0, 0), np.float32), {}, np.zeros(0, np.int32))
+    pieces = np.split(np.concatenate(classes).T, len(CORRUPTIONS))
     by_name = dict(zip(CORRUPTIONS, pieces, strict=True))
-    return UnderShift(plain, by_name, np.concatenate(indices))
+    return UnderShift(np.concatenate(plain), by_name, np.concatenate(indices))
 
 
 def _batches(
     forward: Forward, part: Part, input_size: tuple[int, int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For a few images at a time the classes of all versions, `(images, versions)`, and indices."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield, of a few images at a time, plain probabilities, classes of versions, and indices."""
     at_once = max(1, FORWARD_BATCH_SIZE // (1 + len(_VERSIONS)))
     for images, indices in _versions(part, input_size, at_once):
-        probabilities = forward(images.numpy().reshape(-1, *images.shape[2:]))
-        yield probabilities.argmax(axis=1).reshape(len(indices), -1), indices.numpy()
+        found = forward(images.numpy().reshape(-1, *images.shape[2:]))
+        found = found.reshape(len(indices), 1 + len(_VERSIONS), -1)
+        yield found[:, 0], found[:, 1:].argmax(axis=2), indices.numpy()
 
 
 def _versions(part: Part, input_size: tuple[int, int], at_once: int) -> tf.data.Dataset:

@@ -24,6 +24,7 @@ from ktransfer.cli.look import look
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
 from ktransfer.cli.report import report
+from ktransfer.cli.runs import runs
 from ktransfer.cli.simulate import simulate
 from ktransfer.cli.train import train
 from ktransfer.cli.tune import tune
@@ -48,6 +49,7 @@ for _command in (
     evaluate,
     report,
     predict,
+    runs,
     export,
     doctor,
     look,

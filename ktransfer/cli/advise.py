@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.options import built, fine_tuning_option, json_option, tuner_options, words_of
+from ktransfer.cli.options import (
+    built,
+    fine_tuning_option,
+    json_option,
+    tuner_options,
+    verbosity_options,
+    words_of,
+)
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.show.timing import timed
 
@@ -17,8 +24,9 @@ from ktransfer.show.timing import timed
 @tuner_options
 @fine_tuning_option
 @click.option("--depths", is_flag=True, help="Judge a head on each block by itself, too.")
+@verbosity_options
 @json_option
-def advise(data: str, as_json: bool, **options: Any) -> None:
+def advise(data: str, verbose: bool, quiet: bool, as_json: bool, **options: Any) -> None:
     """Look at the images in DATA and say what to freeze, without training.
 
     One pass through the backbone measures how far the images are from its own, and what a head
@@ -30,11 +38,11 @@ def advise(data: str, as_json: bool, **options: Any) -> None:
     similarity = checks.checked_similarity(options["similarity"])
     checks.check_labelled(data)
     seconds: dict[str, float] = {}
-    with at_work(seconds):
+    with at_work(seconds, quiet=quiet):
         with timed(seconds, "backbone"):
-            tuner = built(options)
+            finetuner = built(options, verbose=verbose, quiet=quiet)
         with timed(seconds, "decide"):
-            advice = tuner.advise(
+            advice = finetuner.advise(
                 data,
                 similarity=similarity,
                 fine_tuning=options["fine_tuning"],
@@ -44,11 +52,13 @@ def advise(data: str, as_json: bool, **options: Any) -> None:
             )
     seconds["total"] = elapsed()
     if as_json:
-        name = {"backbone": tuner.backbone.name}
+        name = {"backbone": finetuner.backbone.name}
         terminal.print_json({**advice.to_dict(), **name, "seconds": seconds})
     else:
-        terminal.show(advice.printed(tuner.backbone.name))
-        terminal.print_seconds(seconds)
+        terminal.show(advice.printed(finetuner.backbone.name))
+        if verbose:
+            terminal.show(advice.details())
+            terminal.print_seconds(seconds)
         terminal.print_next(_train_command(data, options))
 
 

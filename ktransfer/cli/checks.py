@@ -9,6 +9,11 @@ from typing import Any
 from ktransfer.errors import InputError, unknown_name
 from ktransfer.files.writing import check_new_file
 
+_OPENED_BY = {
+    "litert": "ai-edge-litert",
+    "savedmodel": "TensorFlow (Serving)",
+    "keras": "Keras",
+}
 _NAMED_WEIGHTS = ("imagenet", "mini")
 
 
@@ -79,6 +84,37 @@ def check_paths(paths: Sequence[str]) -> None:
             check_installed(path)
         elif not os.path.lexists(path):
             read_paths(path)
+
+
+def is_exported(model: str) -> bool:
+    """Tell whether a model is, or should be, an exported file; else it is the folder of a run."""
+    named_so = model.lower().endswith(".onnx") and not os.path.isdir(model)
+    return named_so or os.path.isfile(model)
+
+
+def check_model(model: str) -> None:
+    """Raise an error for what is neither a run nor an ONNX file; of other exports it says more.
+
+    Raises:
+        InputError: an export in another format, which other programs open.
+        RunError: no run there, or a damaged record.
+    """
+    from ktransfer.export.formats import FORMATS, card_path
+    from ktransfer.runs.record import read_record
+
+    folder = FORMATS["savedmodel"]
+    endings = {each.ending: each for each in FORMATS.values() if each.ending not in ("", ".onnx")}
+    found = endings.get(os.path.splitext(model)[1].lower()) if os.path.isfile(model) else None
+    if found is None and os.path.isfile(os.path.join(model, "saved_model.pb")):
+        found = folder
+    if found is not None:
+        raise InputError(
+            f"{model} is an export in the format {found.name}, which {_OPENED_BY[found.name]} "
+            f"opens: the lines of Python are in {card_path(model)}. Here give the run that it was "
+            "made of, or an .onnx export of it"
+        )
+    if not is_exported(model):
+        read_record(model)
 
 
 def check_file(

@@ -46,7 +46,6 @@ def demo(out: str | None, as_json: bool) -> None:
         terminal.print_json({**done.to_dict(), "out": out, "seconds": seconds})
     else:
         _print(done)
-        terminal.print_seconds(seconds)
         _print_end(out)
 
 
@@ -75,7 +74,7 @@ def _print(done: Demo) -> None:
         'only: for photos take weights="imagenet".'
     )
     terminal.echo()
-    terminal.show(done.result.printed(done.tuner.backbone.name))
+    terminal.show(done.result.printed())
     terminal.heading("On 50 held-back pictures")
     terminal.show(done.evaluation.printed("the demonstration"))
     terminal.heading("Some of them")

@@ -71,6 +71,16 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object as the last line."
 )
 
+
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+
+
+def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `verbose`, everything that is known, and `quiet`, nothing but the result."""
+    says = "Print everything that is known."
+    return click.option("--verbose", "-v", is_flag=True, help=says)(quiet_option(command))
+
+
 value_range_option = click.option(
     "--value-range",
     type=Range(),
@@ -151,13 +161,19 @@ def tuner_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def built(options: Mapping[str, Any]) -> FineTuner:
-    """A `FineTuner` by these options."""
+def built(options: Mapping[str, Any], *, verbose: bool = False, quiet: bool = False) -> FineTuner:
+    """Make a `FineTuner` by these options."""
     from ktransfer.finetuner import FineTuner
 
     own = dict(options["backbone_options"])
     chosen = named((*_OF_THE_TUNER, "dropout"), options)
-    return FineTuner(options["backbone"], options["weights"], **chosen, **own)
+    return FineTuner(
+        options["backbone"],
+        options["weights"],
+        verbose=0 if quiet else 1 + verbose,
+        **chosen,
+        **own,
+    )
 
 
 def words_of(options: Mapping[str, Any]) -> list[str]:

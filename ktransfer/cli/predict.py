@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import functools
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.options import json_option, overwrite_option
+from ktransfer.cli.csv_rows import csv_writer
+from ktransfer.cli.options import json_option, overwrite_option, quiet_option
 from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.errors import InputError
-from ktransfer.files.formulas import cell_of, path_cell
-from ktransfer.files.writing import aside
-from ktransfer.show.results import left_out
+from ktransfer.show.results import Row, left_out
 from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.data import Skipped
     from ktransfer.serving import Predictions
+
+_MOST_CLASSES, _MOST_UNFAMILIAR = 10, 3
 
 
 @click.command()
@@ -34,33 +31,62 @@ if TYPE_CHECKING:
     "--csv", "csv_file", metavar="FILE.csv", help="Write path, label, and all probabilities."
 )
 @overwrite_option("FILE.csv, should there be one")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Print the K most probable classes of each image.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="P",
+    help="Mark and count images whose best class is less probable than P.",
+)
+@quiet_option
 @json_option
 def predict(
-    model: str, paths: Sequence[str], csv_file: str | None, overwrite: bool, as_json: bool
+    model: str,
+    paths: Sequence[str],
+    csv_file: str | None,
+    overwrite: bool,
+    top: int,
+    threshold: float,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Classify image files, all images in folders, and those that CSV files name, with MODEL.
 
     MODEL is the folder of a run, or an ONNX file that was exported from one. Of a file the
-    predictions come as they are made, and TensorFlow is not needed.
+    predictions come as they are made, and TensorFlow is not needed. With --csv the images are only
+    counted on the screen.
     """
-    _check_model(model)
+    checks.check_model(model)
     checks.check_paths(paths)
     checks.check_file(csv_file, "--csv", paths, models=[model], overwrite=overwrite, ending=".csv")
     seconds: dict[str, float] = {}
     found: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
     classes: tuple[str, ...] = ()
-    num_read = 0
-    with _csv_writer(csv_file, overwrite=overwrite) as write:
-        for batch in _batches(model, paths, seconds, quiet=as_json):
+    num_read = num_unsure = 0
+    unfamiliar: list[str] = []
+    counts: Counter[str] = Counter()
+    with csv_writer(csv_file, overwrite=overwrite) as write:
+        for batch in _batches(model, paths, seconds, threshold, quiet=quiet, printed=not as_json):
             write(batch)
             num_read += len(batch)
+            num_unsure += int(batch.unsure.sum())
+            unfamiliar += [each.path or "" for each in batch if each.unfamiliar]
+            counts.update(label for label in batch.labels if label is not None)
             skipped += batch.skipped
             classes = batch.classes
             if as_json:
-                found += [asdict(each) for each in batch]
-            else:
-                terminal.show_text(batch)
+                found += _plain(batch, top)
+            elif csv_file is None:
+                terminal.show_lines(batch.lines(top))
         _check_any_read(num_read, skipped)
     seconds["total"] = elapsed()
     if as_json:
@@ -74,80 +100,70 @@ def predict(
             }
         )
     else:
+        terminal.show(_summary(num_read, counts, num_unsure, threshold))
+        terminal.show(_unfamiliar(unfamiliar, num_read))
         terminal.show(left_out(skipped))
+        if csv_file:
+            terminal.print_row("Wrote", csv_file)
+
+
+def _plain(batch: Predictions, top: int) -> Iterator[dict[str, Any]]:
+    """Yield each prediction as plain data, with the probability of every class."""
+    for each, row, best in zip(batch, batch.probabilities, batch.top(top), strict=True):
+        shares = dict(zip(batch.classes, map(float, row), strict=True))
+        tops = [{"label": batch.classes[at], "probability": float(row[at])} for at in best]
+        yield {**asdict(each), "top": tops, "probabilities": shares}
+
+
+def _summary(number: int, counts: Counter[str], unsure: int, threshold: float) -> Iterator[Row]:
+    """Say how many images were given each class, the most frequent first."""
+    said = [f"{count:,} {name}" for name, count in counts.most_common(_MOST_CLASSES)]
+    if len(counts) > _MOST_CLASSES:
+        said.append(f"{len(counts) - _MOST_CLASSES:,} more classes")
+    if threshold:
+        said.append(f"{unsure:,} unsure, under {threshold:.1%}")
+    yield Row("Images", (f"{number:,}: {', '.join(said)}",))
+
+
+def _unfamiliar(paths: Sequence[str], number: int) -> Iterator[Row]:
+    """Name images that are unlike those of the training, where these are more than chance."""
+    if not paths:
+        return
+    said = f"{len(paths):,} of {number:,} are unlike the training images (about 1 % of those are)"
+    yield Row("Unfamiliar", (said,))
+    yield Row("", tuple(paths[:_MOST_UNFAMILIAR]), verbatim=True)
 
 
 def _batches(
-    model: str, paths: Sequence[str], seconds: dict[str, float], *, quiet: bool
+    model: str,
+    paths: Sequence[str],
+    seconds: dict[str, float],
+    threshold: float,
+    *,
+    quiet: bool,
+    printed: bool,
 ) -> Iterator[Predictions]:
-    """The predictions of a run at once, or those of a file as they are made."""
-    if _is_exported(model):
-        yield from _of_file(model, paths, seconds, quiet=quiet)
+    """Yield the predictions of a run at once, or those of a file as they are made."""
+    if checks.is_exported(model):
+        # Where predictions are printed as they come, they show how far it is.
+        yield from _of_file(model, paths, seconds, threshold, quiet=quiet or printed)
         return
-    with classifier_of(model, seconds) as classifier, timed(seconds, "predict"):
-        predictions = classifier.predict(paths)
+    with classifier_of(model, seconds, quiet=quiet) as classifier, timed(seconds, "predict"):
+        predictions = classifier.predict(paths, abstain_below=threshold)
     yield predictions
 
 
 def _of_file(
-    model: str, paths: Sequence[str], seconds: dict[str, float], *, quiet: bool
+    model: str, paths: Sequence[str], seconds: dict[str, float], threshold: float, *, quiet: bool
 ) -> Iterator[Predictions]:
     with timed(seconds, "import"):
         from ktransfer.serving import OnnxClassifier
         from ktransfer.show.progress import progress_bar
     with timed(seconds, "load"):
         classifier = OnnxClassifier(model)
-    # Where predictions are printed as they come, they show how far it is.
-    with timed(seconds, "predict"), progress_bar("predicting", len(paths), shown=quiet) as show:
-        yield from classifier.stream(paths, on_progress=show)
-
-
-@contextlib.contextmanager
-def _csv_writer(
-    name: str | None, *, overwrite: bool = False
-) -> Iterator[Callable[[Predictions], None]]:
-    """A file with path, label, probability and a column for each class; whole or not at all.
-
-    Args:
-        name: of the file; None: nothing is written.
-        overwrite: whether it may take the place of a file.
-
-    Yields:
-        A function that appends predictions, to be called at least once.
-    """
-    if name is None:
-        yield lambda predictions: None
-        return
-    with (
-        aside(Path(name), "--csv", overwrite=overwrite) as partial,
-        # Paths keep the very bytes that the system knows them by.
-        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-    ):
-        yield functools.partial(_append_csv, stream)
-
-
-def _append_csv(stream: TextIO, predictions: Predictions) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    if not stream.tell():
-        writer.writerow(["path", "label", "probability", *map(cell_of, predictions.classes)])
-    for each, row in zip(predictions, predictions.probabilities, strict=True):
-        # Nine digits give a float32 back exactly.
-        shares = [f"{share:.9g}" for share in (each.probability, *row)]
-        writer.writerow([path_cell(each.path or ""), cell_of(each.label), *shares])
-
-
-def _check_model(model: str) -> None:
-    """Raises a `RunError` if there is neither a run nor a file."""
-    if not _is_exported(model):
-        from ktransfer.runs.record import read_record
-
-        read_record(model)
-
-
-def _is_exported(model: str) -> bool:
-    """Whether a model is, or should be, an exported file; else it is the folder of a run."""
-    named_so = model.lower().endswith(".onnx") and not os.path.isdir(model)
-    return named_so or os.path.isfile(model)
+    bar = progress_bar("predicting", len(paths), shown=not quiet)
+    with timed(seconds, "predict"), bar as show:
+        yield from classifier.stream(paths, abstain_below=threshold, on_progress=show)
 
 
 def _check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:

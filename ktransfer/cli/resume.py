@@ -69,7 +69,7 @@ def check_only_resume(context: click.Context) -> None:
         each.opts[0]
         for each in context.command.params
         if context.get_parameter_source(str(each.name)) == ParameterSource.COMMANDLINE
-        and each.name not in ("resume", "data", "as_json")
+        and each.name not in ("resume", "data", "as_json", "verbose", "quiet")
     ]
     if given:
         raise InputError(f"--resume takes all options from the run: leave out {', '.join(given)}")

@@ -47,7 +47,10 @@ def elapsed() -> float:
 
 @contextlib.contextmanager
 def at_work(
-    seconds: dict[str, float], room: str = "ktransfer.finetuner.finetuner"
+    seconds: dict[str, float],
+    room: str = "ktransfer.finetuner.finetuner",
+    *,
+    quiet: bool = False,
 ) -> Iterator[None]:
     """Imports what is slow, and keeps standard output for results: Keras reports downloads."""
     from ktransfer.errors.keras import check_keras
@@ -56,31 +59,37 @@ def at_work(
 
     check_keras()
     hide_chatter()
-    with timed(seconds, "import"), working("loading TensorFlow"):
+    with timed(seconds, "import"), working("loading TensorFlow", shown=not quiet):
         importlib.import_module(room)
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 @contextlib.contextmanager
-def classifier_of(run: str, seconds: dict[str, float]) -> Iterator[Classifier]:
+def classifier_of(
+    run: str, seconds: dict[str, float], *, quiet: bool = False
+) -> Iterator[Classifier]:
     """A saved run, for commands that do not train it."""
-    with at_work(seconds, "ktransfer.classifier.classifier"):
+    with at_work(seconds, "ktransfer.classifier.classifier", quiet=quiet):
         from ktransfer.classifier import Classifier
         from ktransfer.show.timing import timed
 
         with timed(seconds, "load"):
-            classifier = Classifier.load(run)
+            classifier = Classifier.load(run, verbose=not quiet)
         yield classifier
 
 
 def hide_chatter() -> None:
-    """To be called before TensorFlow is imported; who sets TF_CPP_MIN_LOG_LEVEL sees all."""
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ or not _owns_stderr():
+    """To be called before TensorFlow is imported; who sets TF_CPP_MIN_LOG_LEVEL to 0 sees all.
+
+    Shells and images of containers often set another level, in the hope of what is done here.
+    """
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    if "tensorflow" in sys.modules or level == "0" or not _owns_stderr():
         return
     import subprocess
 
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     terminal = os.dup(2)
     command = [sys.executable, "-I", "-S", __file__]
     sieve = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=terminal)

@@ -51,7 +51,12 @@ def show(rows: Iterable[Row]) -> None:
 
 def show_text(result: object) -> None:
     """Print a result that is a table or a report already."""
-    for line in str(result).splitlines():
+    show_lines(str(result).splitlines())
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
         echo(line)
 
 
@@ -67,10 +72,8 @@ def print_seconds(seconds: Mapping[str, float]) -> None:
 
 
 def print_next(*commands: Sequence[str]) -> None:
-    """Commands to type next."""
-    heading("Next")
-    for command in commands:
-        echo("  ", shlex.join(command))
+    """Print commands to type next."""
+    show([Row("Next", tuple(map(shlex.join, commands)), verbatim=True)])
 
 
 def print_note(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -19,6 +20,7 @@ from ktransfer.cli.options import (
     named,
     overwrite_option,
     tuner_options,
+    verbosity_options,
 )
 from ktransfer.cli.program import INTERRUPTED
 from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
@@ -122,6 +124,7 @@ def _names(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     "ways.",
 )
 @overwrite_option("the run in RUN")
+@verbosity_options
 @json_option
 @click.pass_context
 def train(
@@ -130,6 +133,8 @@ def train(
     out: str | None,
     resume: str | None,
     overwrite: bool,
+    verbose: bool,
+    quiet: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -146,45 +151,52 @@ def train(
     else:
         check_only_resume(context)
         if _is_complete(resume):
-            return _already_complete(resume, as_json=as_json)
+            return _already_complete(resume, as_json=as_json, verbose=verbose)
         out, command = resume, _training_to_resume(resume, data)
     from ktransfer.runs.unfinished import forget_command
 
     seconds: dict[str, float] = {}
     begun = functools.partial(_has_begun, out)
     forget = functools.partial(forget_command, out)
-    again = resume is not None
-    with resumable("train", out, begun, forget, resumed=again), at_work(seconds):
-        result, name = _trained(command, out, resume=again, seconds=seconds)
+    again, say = resume is not None, {"verbose": verbose, "quiet": quiet}
+    with resumable("train", out, begun, forget, resumed=again), at_work(seconds, quiet=quiet):
+        result, name = _trained(command, out, resume=again, seconds=seconds, say=say)
     seconds["total"] = elapsed()
     if as_json:
         extra = {"out": out, "backbone": name, "seconds": seconds}
         terminal.print_json({**result.to_dict(), **extra})
     else:
-        terminal.show(result.printed(name))
-        terminal.print_seconds(seconds)
+        _print(dataclasses.replace(result, seconds=seconds), name, verbose=verbose)
         terminal.print_row("Saved", out)
-        terminal.print_next(
-            ["ktransfer", "evaluate", out, command["data"]],
-            ["ktransfer", "predict", out, "photo.jpg", "--csv", "predictions.csv"],
-        )
-        if result.interrupted:
-            terminal.print_next(["ktransfer", "train", "--resume", out])
+        on = ["train", "--resume", out] if result.interrupted else ["predict", out, "photo.jpg"]
+        terminal.print_next(["ktransfer", *on])
     return INTERRUPTED if result.interrupted else 0
 
 
+def _print(result: FitResult, backbone: str, *, verbose: bool) -> None:
+    terminal.show(result.printed())
+    if verbose:
+        terminal.show(result.details(backbone))
+        terminal.print_seconds(result.seconds)
+
+
 def _trained(
-    command: dict[str, Any], out: str, *, resume: bool, seconds: dict[str, float]
+    command: dict[str, Any],
+    out: str,
+    *,
+    resume: bool,
+    seconds: dict[str, float],
+    say: dict[str, bool],
 ) -> tuple[FitResult, str]:
     """Carry out a command that was checked, or go on with it."""
     from ktransfer.plan import Plan
 
     with timed(seconds, "backbone"):
-        tuner = built(command)
+        finetuner = built(command, **say)
     plan = command["plan"]
     # Killed before its first step, it has nothing to go on from, and begins.
     resume = resume and _has_begun(out)
-    result = tuner.fit(
+    result = finetuner.fit(
         command["data"],
         plan=Plan.from_dict(plan) if isinstance(plan, dict) else plan,
         out=out,
@@ -194,10 +206,10 @@ def _trained(
         **named(_FIT_OPTIONS, command),
     )
     seconds |= result.seconds
-    return result, tuner.backbone.name
+    return result, finetuner.backbone.name
 
 
-def _already_complete(run: str, *, as_json: bool) -> int:
+def _already_complete(run: str, *, as_json: bool, verbose: bool) -> int:
     """What came of a training that needs no resuming."""
     with classifier_of(run, {}) as classifier:
         result, name = classifier.result, classifier.backbone.name
@@ -208,7 +220,7 @@ def _already_complete(run: str, *, as_json: bool) -> int:
         terminal.print_json({**result.to_dict(), **own})
     else:
         terminal.print_note(f"{run} was complete already; this is what came of it:")
-        terminal.show(result.printed(name))
+        _print(result, name, verbose=verbose)
     return 0
 
 

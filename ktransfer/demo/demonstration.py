@@ -22,7 +22,7 @@ from ktransfer.files.writing import check_free
 from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
-    from ktransfer.classifier.results import Evaluation, FitResult
+    from ktransfer.classifier import Evaluation, FitResult
     from ktransfer.finetuner import FineTuner
     from ktransfer.serving import Predictions
 

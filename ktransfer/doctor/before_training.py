@@ -19,13 +19,13 @@ def check_name(check: str) -> None:
         raise unknown_name("check", str(check), CHECKS)
 
 
-def preflight(splits: Splits, check: str = "auto", *, verbose: bool = True) -> tuple[Finding, ...]:
+def preflight(splits: Splits, check: str = "auto", *, verbose: int = True) -> tuple[Finding, ...]:
     """What is wrong with images that are about to be trained on.
 
     Args:
         splits: the images, divided as they will be used.
         check: `"auto"`: all checks of `ktransfer doctor`, up to 10,000 images; `"off"`: none.
-        verbose: say what is severe on standard error.
+        verbose: say errors on standard error; above 1 also what is worth a look.
 
     Returns:
         The findings, the most severe first.
@@ -33,17 +33,17 @@ def preflight(splits: Splits, check: str = "auto", *, verbose: bool = True) -> t
     check_name(check)
     if check == "off" or sum(map(len, splits.parts)) > MOST_IMAGES:
         return ()
-    findings = examine(splits, verbose=verbose, quick=True).findings
+    findings = examine(splits, verbose=bool(verbose), quick=True).findings
     if verbose:
-        _say(findings)
+        _say(findings, warnings=verbose > 1)
     return findings
 
 
-def _say(findings: tuple[Finding, ...]) -> None:
+def _say(findings: tuple[Finding, ...], *, warnings: bool) -> None:
     for finding in findings:
         if finding.severity == "error":
             for line in finding.lines():
                 say(line)
     others = [each.kind for each in findings if each.severity == "warning"]
-    if others:
+    if others and warnings:
         say(f"worth a look: {', '.join(others)} (`ktransfer doctor` says more)")

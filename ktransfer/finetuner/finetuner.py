@@ -63,7 +63,7 @@ class FineTuner:
         jit_compile: whether XLA compiles the training steps; `"auto"`: on an accelerator only.
         gap_backbone: a backbone with batch norm that measures the domain gap where this one cannot
             (VGG, ConvNeXt, ViT); None: one whose ImageNet weights Keras has downloaded before.
-        verbose: show progress on standard error.
+        verbose: show progress on standard error; 2: also how each stage went, and its proof.
         **backbone_options: for the backbone's constructor, for example `alpha=0.35`.
 
     Raises:
@@ -88,7 +88,7 @@ class FineTuner:
         precision: str = "auto",
         jit_compile: bool | str = "auto",
         gap_backbone: Backbone | None = None,
-        verbose: bool = True,
+        verbose: int = True,
         **backbone_options: Any,
     ) -> None:
         check_dropout(dropout)
@@ -257,9 +257,10 @@ class FineTuner:
         return self.classifier.evaluate(data, corruptions=corruptions)
 
     @own_settings()
-    def predict(self, images: Any) -> Predictions:
-        """The class probabilities of images: `Classifier.predict`."""
-        return self.classifier.predict(images)
+    @like(Classifier.predict)
+    def predict(self, images: Any, **options: Any) -> Predictions:
+        """Return the class probabilities of images: `Classifier.predict`."""
+        return self.classifier.predict(images, **options)
 
     @own_settings()
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -24,6 +24,7 @@ from ktransfer.errors import InputError, RunError
 from ktransfer.features import RowSource, randomize
 from ktransfer.finetuner.judging import (
     diagnosis_of,
+    familiarity_learnt,
     hindsight_of,
     judge,
     movement_of,
@@ -80,7 +81,7 @@ class Fit:
     settings: Settings
     options: FitOptions
     gap_backbone: Backbone | None = None
-    verbose: bool = True
+    verbose: int = True
 
     def run(self, data: Any) -> Classifier:
         """Read the images, examine them, decide, train and judge; `keep` saves what was made.
@@ -107,7 +108,8 @@ class Fit:
             return self._taken_over(decided)
         training, before = self._trained(decided, seconds)
         with timed(seconds, "score"):
-            scores, temperature = judge(training)
+            scores, temperature, mistakes = judge(training)
+            familiarity = familiarity_learnt(training)
         classifier = self._classifier(decided, training, record_of(data, splits), temperature)
         result = FitResult(
             validation=scores["validation"],
@@ -127,8 +129,9 @@ class Fit:
             total_parameters=int(classifier.model.count_params()),
             seconds=seconds,
             findings=findings,
+            mistakes=mistakes,
         )
-        return dataclasses.replace(classifier, result=result)
+        return dataclasses.replace(classifier, result=result, familiarity=familiarity)
 
     def keep(self, classifier: Classifier) -> None:
         """Save what `run` made where the options say so, unless it lies there already.
@@ -252,7 +255,7 @@ class Fit:
             request=decided.request,
             train=splits.train,
             validation=splits.validation,
-            verbose=self.verbose,
+            verbose=bool(self.verbose),
             test=splits.test,
             versions=versions_here(),
         )
@@ -260,7 +263,7 @@ class Fit:
     def _taken_over(self, decided: Decided) -> Classifier:
         """What lies in a run that was complete when it was to be resumed."""
         out, splits = str(self.options.out), decided.splits
-        found = Classifier.load(out, verbose=self.verbose)
+        found = Classifier.load(out, verbose=bool(self.verbose))
         check_same(dict(found.request), decided.request, out)
         if found.result is None:
             raise RunError(
@@ -310,7 +313,7 @@ class Fit:
             dtype=self.options.cache_dtype,
             kept=() if isinstance(self.options.cache, str) else tuple(self.options.cache),
             gap_backbone=self.gap_backbone,
-            verbose=self.verbose,
+            verbose=bool(self.verbose),
         )
 
     def _source(self, plan: Plan, splits: Splits, seen: Seen | None) -> RowSource:

@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import softmax
 
 from ktransfer.advisor import Advice, Tried, hindsight
 from ktransfer.backbones import Backbone
+from ktransfer.classifier.mistakes import Mistake, surest_mistakes
 from ktransfer.features import Network
+from ktransfer.features.familiarity import MOST_IMAGES, Familiarity, familiarity_of
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
 from ktransfer.training import Training, best_temperature, values_of
@@ -17,17 +20,35 @@ from ktransfer.training.diagnosis import Diagnosis, diagnose
 from ktransfer.training.stage_result import StageResult
 
 
-def judge(training: Training) -> tuple[dict[str, Score], float]:
-    """The score of each part but train, and the temperature that suits the validation part."""
+def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, ...]]:
+    """Score each part but train.
+
+    Returns:
+        The scores, the temperature that suits the validation part, and the surest mistakes on the
+        test part, or where there is none on the validation part.
+    """
     splits = training.source.splits
-    parts = [part.name for part in splits.parts if part.name != "train"]
-    logits = {name: training.logits(name) for name in parts}
+    names = [part.name for part in splits.parts if part.name != "train"]
+    logits = {name: training.logits(name) for name in names}
     # The splits anew: what cannot be decoded in the test part is known only now.
-    labels = {part.name: part.labels for part in training.source.splits.parts}
+    parts = {part.name: part for part in training.source.splits.parts}
     scores = {
-        name: score(logits[name].argmax(axis=1), labels[name], splits.class_names) for name in parts
+        name: score(logits[name].argmax(axis=1), parts[name].labels, splits.class_names)
+        for name in names
     }
-    return scores, best_temperature(logits["validation"], labels["validation"])
+    temperature = best_temperature(logits["validation"], parts["validation"].labels)
+    shown = "test" if "test" in parts else "validation"
+    sure = softmax(logits[shown] / temperature, axis=1)
+    part = parts[shown]
+    mistakes = surest_mistakes(sure, part.labels, part.images.name, splits.class_names)
+    return scores, temperature, mistakes
+
+
+def familiarity_learnt(training: Training) -> Familiarity | None:
+    """Learn what the features of the training images look like, and which are far from them."""
+    features, labels = training.features("train", MOST_IMAGES)
+    held_back, _ = training.features("validation", MOST_IMAGES)
+    return familiarity_of(features, labels, held_back)
 
 
 def hindsight_of(advice: Advice, training: Training) -> tuple[str, ...]:
@@ -62,7 +83,15 @@ def diagnosis_of(training: Training) -> Diagnosis | None:
         trained=trained,
         learning_rate=stage.learning_rate,
         majority_share=float(np.bincount(splits.train.labels).max() / len(splits.train)),
+        tuning=_tuning(training.results),
     )
+
+
+def _tuning(stages: Sequence[StageResult]) -> str:
+    """Tell what became of training blocks after a head alone."""
+    if len(stages) < 2 or stages[0].unfreeze:
+        return "untried"
+    return "kept" if any(each.kept for each in stages[1:]) else "dropped"
 
 
 def values_by_variable(backbone: Backbone) -> dict[int, np.ndarray]:

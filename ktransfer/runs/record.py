@@ -19,7 +19,9 @@ FORMAT_WITH_RANGE = 2
 RECORD_NAME = "run.json"
 MAX_RECORD_MB = 64
 MODEL_NAME = re.compile(r"model-[0-9a-f]{8}\.keras")
-LEARNT_NAME = re.compile(r"learnt-[0-9a-f]{8}\.npz")
+#: What lies beside a model: digests of the images that it learnt from, and what they look like.
+SIDES = ("learnt", "familiar")
+SIDE_NAME = re.compile(rf"({'|'.join(SIDES)})-[0-9a-f]{{8}}\.npz")
 
 
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -149,15 +151,17 @@ def _is_range_or_none(value: Any) -> bool:
     )
 
 
-def _is_learnt(value: Any) -> bool:
-    """Where the digests of the images lie; runs of before these were kept have none."""
-    if value is None:
-        return True
-    return (
-        isinstance(value, dict)
-        and _is_digest(value.get("sha256"))
-        and value.get("file") == f"learnt-{value['sha256'][:8]}.npz"
-    )
+def _is_side(name: str) -> Callable[[Any], bool]:
+    """Make a check of where a side file lies; runs of before it was kept have none."""
+
+    def fits(value: Any) -> bool:
+        return value is None or (
+            isinstance(value, dict)
+            and _is_digest(value.get("sha256"))
+            and value.get("file") == f"{name}-{value['sha256'][:8]}.npz"
+        )
+
+    return fits
 
 
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -169,7 +173,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dropout": (_is_share, "a number from 0 and under 1"),
     "seed": (_is_count, "a whole number from 0"),
     "data": (_is_data, "what was noted of the images"),
-    "learnt": (_is_learnt, "a file of ours and its checksum"),
+    **{name: (_is_side(name), "a file of ours and its checksum") for name in SIDES},
     "request": (_is_object, "an object"),
     "result": (lambda value: value is None or isinstance(value, dict), "an object or null"),
     "backbone": (_is_object, "an object"),

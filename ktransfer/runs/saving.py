@@ -3,6 +3,7 @@
     RUN/run.json               the record: format, versions, classes, backbone, result, model file
     RUN/model-1a2b3c4d.keras   an ordinary Keras model, named by the first digits of its SHA-256
     RUN/learnt-1a2b3c4d.npz    digests of the images that it learnt from: see `data.learnt`
+    RUN/familiar-1a2b3c4d.npz  what their features look like: see `features.familiarity`
     RUN/training/              only until the training is complete: see `training.checkpoint`
 
 Nothing in a run is pickled, and loading one runs no code from it. The record is replaced by one
@@ -16,10 +17,10 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from ktransfer.data.learnt import Learnt
 from ktransfer.errors import RunError
 from ktransfer.files.archives import DamageError
 from ktransfer.files.archiving import save_model
@@ -28,9 +29,10 @@ from ktransfer.files.writing import flush_to_disk
 from ktransfer.runs.record import (
     FORMAT,
     FORMAT_WITH_RANGE,
-    LEARNT_NAME,
     MODEL_NAME,
     RECORD_NAME,
+    SIDE_NAME,
+    SIDES,
     read_record,
 )
 from ktransfer.runs.unfinished import PARTIAL_NAMES, is_of_unfinished
@@ -38,8 +40,10 @@ from ktransfer.runs.unfinished import PARTIAL_NAMES, is_of_unfinished
 if TYPE_CHECKING:
     import keras
 
-#: A hundred million images.
-_MOST_LEARNT_MB = 1_024
+#: The digests of a hundred million images.
+_MOST_SIDE_MB = 1_024
+
+Side = TypeVar("Side")
 
 
 def check_output_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -89,7 +93,7 @@ def write_run(
     folder: str | os.PathLike[str],
     model: keras.Model,
     record: dict[str, Any],
-    learnt: Learnt | None = None,
+    sides: Mapping[str, bytes] | None = None,
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -98,8 +102,9 @@ def write_run(
     Args:
         folder: made if it does not exist.
         model: any Keras model.
-        record: plain data; `format`, `model_file`, `model_sha256` and `learnt` are added.
-        learnt: the images that the model learnt from; None where that is not known.
+        record: plain data; `format`, `model_file`, `model_sha256` and an entry for each of `SIDES`
+            are added.
+        sides: the contents of what lies beside the model, by their names of `SIDES`.
         overwrite: replace the run that lies there.
 
     Returns:
@@ -112,7 +117,7 @@ def write_run(
     path = check_output_folder(folder, overwrite=overwrite)
     created, was_run = not path.exists(), (path / RECORD_NAME).is_file()
     partials = [path / name for name in PARTIAL_NAMES]
-    partial_model, partial_record, partial_learnt = partials
+    partial_model, partial_record = partials[:2]
     try:
         path.mkdir(parents=True, exist_ok=True)
         save_model(model, partial_model)
@@ -120,14 +125,13 @@ def write_run(
         model_file = path / f"model-{digest[:8]}.keras"
         names = {"model_file": model_file.name, "model_sha256": digest}
         version = FORMAT_WITH_RANGE if (record.get("data") or {}).get("value_range") else FORMAT
-        record = {"format": version, **record, **names, "learnt": None}
-        if learnt is not None:
-            record["learnt"] = _write_learnt(partial_learnt, learnt)
+        written = {name: _write_side(path, name, each) for name, each in (sides or {}).items()}
+        record = {"format": version, **record, **names, **dict.fromkeys(SIDES), **written}
         text = json.dumps(record, indent=1, default=str)
         partial_record.write_text(text, encoding="utf-8", errors="backslashreplace")
         flush_to_disk(partial_model, partial_record)
-        if learnt is not None:
-            partial_learnt.replace(path / record["learnt"]["file"])
+        for name, side in written.items():
+            _partial(path, name).replace(path / side["file"])
         partial_model.replace(model_file)
         partial_record.replace(path / RECORD_NAME)
         flush_to_disk(path)
@@ -142,8 +146,8 @@ def write_run(
         kept = "; the run that was there before is untouched" if was_run else ""
         raise RunError(f"the run could not be saved to {path}: {error}{kept}") from error
     weights = record.get("backbone", {}).get("weights")
-    new = (model_file.name, (record["learnt"] or {}).get("file"))
-    for old in (*path.glob("model-*.keras"), *path.glob("learnt-*.npz")):
+    new = (model_file.name, *(side["file"] for side in written.values()))
+    for old in (*path.glob("model-*.keras"), *path.glob("*-*.npz")):
         if old.name not in new:
             _forget(old, weights)
     return path
@@ -154,7 +158,7 @@ def _forget(path: Path, weights: str | None) -> None:
 
     Not what the training began with, though it be the model of the run that lay there.
     """
-    named = MODEL_NAME.fullmatch(path.name) or LEARNT_NAME.fullmatch(path.name)
+    named = MODEL_NAME.fullmatch(path.name) or SIDE_NAME.fullmatch(path.name)
     # A link, or a name that only looks like ours, is somebody else's.
     if not named or path.is_symlink() or not path.is_file() or _is_same_file(path, weights):
         return
@@ -166,36 +170,47 @@ def _is_same_file(path: Path, other: str | None) -> bool:
     return other is not None and os.path.exists(other) and os.path.samefile(path, other)
 
 
-def _write_learnt(partial: Path, learnt: Learnt) -> dict[str, str]:
-    """Write the digests; what the record says of them."""
-    contents = learnt.to_bytes()
+def _partial(folder: Path, name: str) -> Path:
+    return folder / f".partial.{name}.npz"
+
+
+def _write_side(folder: Path, name: str, contents: bytes) -> dict[str, str]:
+    """Write what lies beside the model, and return what the record says of it."""
+    partial = _partial(folder, name)
     partial.write_bytes(contents)
     flush_to_disk(partial)
     digest = hashlib.sha256(contents).hexdigest()
-    return {"file": f"learnt-{digest[:8]}.npz", "sha256": digest}
+    return {"file": f"{name}-{digest[:8]}.npz", "sha256": digest}
 
 
-def read_learnt(folder: str | os.PathLike[str], record: dict[str, Any]) -> Learnt | None:
-    """The images that a run learnt from; None of a run that was saved without them.
+def read_side(
+    folder: str | os.PathLike[str],
+    record: Mapping[str, Any],
+    name: str,
+    read: Callable[[BinaryIO], Side],
+) -> Side | None:
+    """Read what lies beside the model of a run; None of a run that was saved without it.
 
     Args:
         folder: of the run.
         record: of `read_record`.
+        name: of `SIDES`.
+        read: makes of the file what it holds, or raises a `DamageError`.
 
     Raises:
-        RunError: they are missing, or damaged.
+        RunError: it is missing, or damaged.
     """
-    said = record.get("learnt")
+    said = record.get(name)
     if said is None:
         return None
     path = Path(folder) / said["file"]
     if not os.path.lexists(path):
-        raise RunError(f"the run {folder} is damaged: its digests of images {path.name} are gone")
-    contents = read_plain(path, most_mb=_MOST_LEARNT_MB)
+        raise RunError(f"the run {folder} is damaged: {path.name} is gone")
+    contents = read_plain(path, most_mb=_MOST_SIDE_MB)
     if hashlib.sha256(contents).hexdigest() != said["sha256"]:
         raise RunError(f"the run {folder} is damaged: {path.name} is not what was saved (checksum)")
     try:
-        return Learnt.read(io.BytesIO(contents))
+        return read(io.BytesIO(contents))
     except DamageError as error:
         raise RunError(f"{path} is damaged: {error}") from error
 

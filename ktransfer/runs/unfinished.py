@@ -12,7 +12,7 @@ from ktransfer.errors import RunError
 from ktransfer.files.reading import read_json
 from ktransfer.files.scratch import is_scratch
 from ktransfer.files.writing import write_whole
-from ktransfer.runs.record import FORMAT, LEARNT_NAME, MODEL_NAME
+from ktransfer.runs.record import FORMAT, MODEL_NAME, SIDE_NAME, SIDES
 
 CHECKPOINT_FOLDER = "training"
 COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
@@ -22,7 +22,12 @@ _WRITTEN = (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME, COMMAND_NAME)
 #: resume, whatever else is left.
 TRAINING_NAMES = (*_WRITTEN, *(f".{name}.partial" for name in _WRITTEN))
 #: What a run is written to, until it is complete.
-PARTIAL_NAMES = (".partial.keras", ".partial.json", ".partial.npz")
+PARTIAL_NAMES = (
+    ".partial.keras",
+    ".partial.json",
+    *(f".partial.{name}.npz" for name in SIDES),
+    ".partial.npz",  # of an earlier version
+)
 _MOST_COMMAND_MB = 16
 
 
@@ -37,7 +42,7 @@ def is_of_unfinished(path: Path) -> bool:
     if not (path.parent / CHECKPOINT_FOLDER / REQUEST_NAME).is_file():
         return False
     # And a moment later its model without a record.
-    return any(each.fullmatch(path.name) for each in (MODEL_NAME, LEARNT_NAME))
+    return any(each.fullmatch(path.name) for each in (MODEL_NAME, SIDE_NAME))
 
 
 def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import base64
 import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,19 @@ class OnnxClassifier:
         """Height and width in pixels that images come to before the network."""
         return self.metadata.input_size
 
-    def predict(self, images: Any, *, on_progress: OnProgress | None = None) -> Predictions:
-        """The class probabilities of images.
+    def predict(
+        self,
+        images: Any,
+        *,
+        abstain_below: float = 0.0,
+        on_progress: OnProgress | None = None,
+    ) -> Predictions:
+        """Return the class probabilities of images.
 
         Args:
             images: as `FineTuner.predict` takes them: paths, an array, images one by one, or any
                 other source.
+            abstain_below: images whose best class is less probable are unsure and have no label.
             on_progress: called with (images done, images in all) after each batch.
 
         Returns:
@@ -80,7 +88,7 @@ class OnnxClassifier:
             InputError: a path does not exist, or an array is not RGB in [0, 255].
             RunError: the network fails.
         """
-        several = list(self.stream(images, on_progress=on_progress))
+        several = list(self.stream(images, abstain_below=abstain_below, on_progress=on_progress))
         return Predictions.joined(self.class_names, several)
 
     def seen_in_training(self, images: Any) -> np.ndarray | None:
@@ -101,29 +109,59 @@ class OnnxClassifier:
             InputError: as `predict`.
             RunError: what the file says of these images is damaged.
         """
+        learnt = self.learnt
+        if learnt is None:
+            return None
+        held, _, _ = self._read(images)
+        part = Part("prediction", held, np.full(len(held), -1, np.int32))
+        return None if learnt.differs_from(part) else learnt.look_up(part) != UNSEEN
+
+    @property
+    def learnt(self) -> Learnt | None:
+        """Digests of the images that it learnt from; None where the file does not have them."""
         digests = (self.metadata.learnt or {}).get("digests")
         if digests is None:
             return None
         try:
-            learnt = Learnt.read(io.BytesIO(base64.b64decode(digests, validate=True)))
+            return Learnt.read(io.BytesIO(base64.b64decode(digests, validate=True)))
         except (TypeError, ValueError) as error:
             raise RunError(f"the digests of images in its metadata are damaged: {error}") from error
-        held, _, _ = self._read(images)
-        part = Part("prediction", held, np.full(len(held), -1, np.int32))
-        return None if learnt.differs_from(part) else learnt.look_up(part) != UNSEEN
+
+    def probabilities(
+        self, part: Part, *, on_progress: OnProgress | None = None
+    ) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
+        """Return what the model says of the images of a part.
+
+        Returns:
+            float32 `(images, classes)`, the index of the image of each row, and the images that
+            have none, since they cannot be decoded.
+
+        Raises:
+            RunError: the network fails.
+        """
+        values, rows, failed = [self._no_rows()], list[int](), list[Skipped]()
+        for batch in decoded_batches(part.images, self._decoded_size, BATCH_SIZE):
+            values += [self._session.run(batch.pixels)] if batch.rows else []
+            rows += batch.rows
+            failed += batch.skipped
+            if on_progress:
+                on_progress(batch.done, len(part))
+        return np.concatenate(values), np.array(rows, np.int64), tuple(failed)
 
     def stream(
         self,
         images: Any,
         *,
         batch_size: int = BATCH_SIZE,
+        abstain_below: float = 0.0,
         on_progress: OnProgress | None = None,
     ) -> Iterator[Predictions]:
-        """The same batch by batch, in memory that does not grow with the number of images.
+        """Yield the same batch by batch, in memory that does not grow with the number of images.
 
         Args:
             images: as in `predict`.
             batch_size: images in a batch, at least 1.
+            abstain_below: as in `predict`.
             on_progress: as in `predict`.
 
         Yields:
@@ -136,27 +174,33 @@ class OnnxClassifier:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
         held, skipped, named = self._read(images)
-        return self._stream(held, skipped, named, batch_size, on_progress)
+        empty = Predictions(self.class_names, self._no_rows(), (), skipped, abstain_below)
+        return self._stream(empty, held, named, batch_size, on_progress)
 
     def _stream(
         self,
+        empty: Predictions,
         images: Images,
-        skipped: tuple[Skipped, ...],
         named: bool,
         batch_size: int,
         on_progress: OnProgress | None,
     ) -> Iterator[Predictions]:
-        # Of another way of resizing only the graph knows.
-        size = self.input_size if self.metadata.resizing == RESIZING else None
         if not len(images):
-            yield Predictions(self.class_names, self._no_rows(), (), skipped)
-        for batch in decoded_batches(images, size, batch_size):
+            yield empty
+        skipped = empty.skipped
+        for batch in decoded_batches(images, self._decoded_size, batch_size):
             rows = self._session.run(batch.pixels) if batch.rows else self._no_rows()
             paths = tuple(images.name(row) for row in batch.rows) if named else ()
-            yield Predictions(self.class_names, rows, paths, (*skipped, *batch.skipped))
+            left_out = (*skipped, *batch.skipped)
+            yield replace(empty, probabilities=rows, paths=paths, skipped=left_out)
             skipped = ()
             if on_progress:
                 on_progress(batch.done, len(images))
+
+    @property
+    def _decoded_size(self) -> tuple[int, int] | None:
+        # Of another way of resizing only the graph knows.
+        return self.input_size if self.metadata.resizing == RESIZING else None
 
     def _no_rows(self) -> np.ndarray:
         return np.empty((0, len(self.class_names)), np.float32)

@@ -88,6 +88,10 @@ class Printed:
         """What it says of itself."""
         raise NotImplementedError
 
+    def details(self) -> Iterator[Row]:
+        """Say the rest, which is not said unless it is asked for."""
+        return iter(())
+
     def __str__(self) -> str:
         columns = width()
         return "\n".join("".join(line) for row in self.printed() for line in row.lines(columns))

@@ -32,4 +32,4 @@ class Settings:
     jit_compile: bool = False
     balance: str = "none"
     callbacks: Sequence[keras.callbacks.Callback] = ()
-    verbose: bool = False
+    verbose: int = False

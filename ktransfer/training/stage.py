@@ -217,7 +217,7 @@ def fit(run: StageRun) -> bool:
     """Keras' fit; whether Ctrl-C ended it. Without a single epoch done, Ctrl-C goes on upwards."""
     prepared, first_epoch = run.prepared, len(run.record.epochs)
     stage, steps = prepared.stage, prepared.steps
-    title, shown = f"training {stage.name!r}", prepared.settings.verbose
+    title, shown = f"training {stage.name!r}", bool(prepared.settings.verbose)
     try:
         with progress_bar(title, stage.epochs * steps, shown=shown) as show:
             prepared.trainee.fit(

@@ -115,6 +115,29 @@ class Training:
             pieces = [forward(piece) for piece in in_pieces(rows, FORWARD_BATCH_SIZE)]
         return np.concatenate(pieces)
 
+    def features(self, part_name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the head reads of images of a part, spread evenly over it, and their labels.
+
+        Args:
+            part_name: "train", "validation" or "test".
+            most: images.
+
+        Returns:
+            float32 `(images, features)` and int `(images,)`.
+        """
+        last, blocks = self.results[-1], self.network.num_blocks
+        cut = self.network.cut_of(last.unfreeze) if last.cached else 0
+        rows = self.source.rows(part_name, cut)
+        chosen = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
+        forward = compile_forward(self.network.between(cut, blocks)) if cut < blocks else None
+        pieces = []
+        with self.source.faults_named():
+            for start in range(0, len(chosen), FORWARD_BATCH_SIZE):
+                piece = rows[chosen[start : start + FORWARD_BATCH_SIZE]]
+                pieces.append(forward(piece) if forward else np.asarray(piece, np.float32))
+        (part,) = [each for each in self.source.splits.parts if each.name == part_name]
+        return np.concatenate(pieces), part.labels[chosen]
+
     @property
     def kept(self) -> list[StageResult]:
         """The stages of which something was kept, since the model is their work; or else all."""
@@ -210,7 +233,7 @@ class Training:
         return self._decision
 
     def _say(self, sentence: str) -> None:
-        if self.settings.verbose:
+        if self.settings.verbose > 1:
             say(sentence)
 
     def _freeze(self, stage: Stage) -> None:

@@ -18,6 +18,7 @@ from ktransfer.advisor import (
 )
 from ktransfer.advisor.costs import _COMPILING_S, STEP_BY_FORWARD
 from ktransfer.profile import Columns, DomainGap, Profile
+from ktransfer.profile.probes import probe
 
 WIDTHS = {"last": 6, "all_blocks": 12, "all_blocks_and_inner": 24}
 COLUMNS = (
@@ -58,6 +59,29 @@ def test_a_head_on_all_depths_is_advised_where_only_these_tell_the_classes():
     assert advice.trainable_parameters == (24 + 1) * 3
     assert advice_of(profile_of(signal=(0, 5, 0))).strategy == "all_blocks_probe"
     assert advice_of(profile_of(signal=(5, 0, 0))).strategy == "linear_probe"
+
+
+@pytest.mark.parametrize("gap", [0.01, 0.2, None])
+@pytest.mark.parametrize("signal", [(0, 0, 0), (1, 0, 0), (1, 0.3, 0), (0.5, 0, 0.5), (1, 1, 1)])
+def test_the_reason_for_the_head_is_what_decided(gap, signal):
+    for seed in range(4):
+        profile = profile_of(signal=signal, gap=gap, seed=seed)
+        advice = advice_of(profile)
+        found = {name: probe(profile.features_of(name), profile.labels) for name in WIDTHS}
+        errors = {name: float(each.errors.mean()) for name, each in found.items()}
+        chosen = advice.plan.features
+        best = min(errors, key=errors.get)
+        (said,) = [each for each in advice.reasons if "It will read" in each]
+        said = said.partition("It will read")[2]
+        assert ("are the smallest" in said) == (chosen == best)
+        assert ("the simplest of these" in said) == (chosen != best)
+        if chosen != best:
+            difference = found[chosen].errors - found[best].errors
+            assert difference.mean() <= difference.std(ddof=1) / len(difference) ** 0.5
+        if "by more than one standard error" in said:
+            for simpler in list(WIDTHS)[: list(WIDTHS).index(chosen)]:
+                difference = found[simpler].errors - found[chosen].errors
+                assert difference.mean() > difference.std(ddof=1) / len(difference) ** 0.5
 
 
 def test_of_heads_that_differ_by_chance_the_simplest_is_taken_on_photos_and_the_best_elsewhere():
@@ -237,9 +261,28 @@ def test_hindsight_compares_the_estimate_with_what_came():
         return hindsight(advice, [Tried(0, found, True)], 100)[0]
 
     assert said(0.80).endswith("as expected.")
-    assert said(0.70).endswith("as expected.")  # 100 images have a chance error of 8 points
+    assert "fewer than expected, though 100 images can differ so by chance" in said(0.70)
+    assert "more than expected, though 100 images can differ so by chance" in said(0.88)
     assert "worse than chance explains" in said(0.5)
     assert "better than chance explains" in said(0.99)
+
+
+@pytest.mark.parametrize("number", [10, 100, 1000])
+def test_as_expected_is_said_only_within_the_interval(number):
+    low, high = 0.819, 0.900
+    advice = expecting(0.864, (low, high))
+    for right in range(number + 1):
+        said = hindsight(advice, [Tried(0, right / number, True)], number)[0]
+        verdicts = (
+            "as expected",
+            "fewer than",
+            "more than",
+            "worse than chance",
+            "better than chance",
+        )
+        (verdict,) = [each for each in verdicts if each in said]
+        assert (verdict == "as expected") == (low <= right / number <= high)
+        assert (verdict in ("fewer than", "worse than chance")) == (right / number < low)
 
 
 def test_hindsight_says_what_the_tries_came_to():

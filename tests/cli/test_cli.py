@@ -13,9 +13,8 @@ import pytest
 import tensorflow  # noqa: F401 - before click's runner replaces the standard streams
 from click.testing import CliRunner
 
-from ktransfer import FineTuner, cli
+from ktransfer import Evaluation, FineTuner, cli
 from ktransfer.backbones import list_backbones
-from ktransfer.classifier.results import Evaluation
 from ktransfer.cli.resume import resumable
 from ktransfer.cli.terminal import print_json, printable, show
 from ktransfer.demo import draw_demo_photos

@@ -28,7 +28,7 @@ def kinds(findings):
 
 
 def test_fit_says_what_is_wrong_and_keeps_it(leaky, tmp_path, capfd):
-    tuner = FineTuner(small_network())
+    tuner = FineTuner(small_network(), verbose=2)
     result = tuner.fit(leaky, epochs=1, out=tmp_path / "run", cache="off")
     assert kinds(result.findings) == {"leak": 2, "near_duplicate": 1, "duplicate": 1}
     said = " ".join(capfd.readouterr().err.split())

@@ -322,7 +322,7 @@ def test_old_names_of_the_decision_warn_and_do_the_same(folder):
 
 def test_a_similarity_that_is_none_is_refused_before_the_images_are_looked_at(folder, monkeypatch):
     monkeypatch.setattr("ktransfer.finetuner.fit.read_data", None)
-    for ask in (tuner_of().fit, tuner_of().plan):
+    for ask in (tuner_of().fit, tuner_of().advise):
         with pytest.raises(InputError, match="similarity"):
             ask(folder, similarity="similiar")
 

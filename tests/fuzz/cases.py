@@ -34,7 +34,7 @@ from ktransfer.plan import named_plan
 from ktransfer.profile import Profile
 from ktransfer.profile.gap import DomainGap
 from ktransfer.profile.profile import Columns
-from ktransfer.runs.saving import read_learnt
+from ktransfer.runs.saving import read_side
 from ktransfer.runs.unfinished import read_command, write_command
 from ktransfer.training import Checkpoints
 from ktransfer.tuner.records import DONE, Journal, Record
@@ -132,7 +132,7 @@ def _learnt(folder: Path) -> Any:
     digest = hashlib.sha256(contents).hexdigest()
     name = f"learnt-{digest[:8]}.npz"
     (folder / name).write_bytes(contents)
-    found = read_learnt(folder, {"learnt": {"file": name, "sha256": digest}})
+    found = read_side(folder, {"learnt": {"file": name, "sha256": digest}}, "learnt", Learnt.read)
     assert found is not None
     return found.train.tolist(), found.validation.tolist(), found.kinds
 

@@ -199,9 +199,12 @@ def test_the_command_predicts_with_onnxruntime_alone(model, photos, tmp_path):
     assert [row[0] for row in rows] == list(wanted)
     shares = np.array([row[3:] for row in rows], float)
     np.testing.assert_allclose(shares, list(wanted.values()), atol=1e-6)
+    counted, left_out, *_ = done.stdout.splitlines()
+    assert counted.split()[:2] == ["Images", f"{len(wanted)}:"]
+    assert "2 files" in left_out
+    done = subprocess.run(command[:-2], capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert [line.split()[-1] for line in lines[: len(wanted)]] == list(wanted)
-    assert "2 files" in lines[len(wanted)]
 
 
 STREAM = """

@@ -73,7 +73,8 @@ def test_training_shows_no_name_raw(tmp_path, capsys, monkeypatch):
     plan = linear_probe(epochs=1)
     plan = dataclasses.replace(plan, stages=[dataclasses.replace(plan.stages[0], name="[/x]")])
     result = tuner.fit(photos, plan=plan)
-    show(result.printed(HOSTILE))
+    show(result.printed())
+    show(result.details(HOSTILE))
     said = capsys.readouterr()
     assert "[x]\\x1b]0;title" in said.err  # the contradiction is told while it trains
     assert "[/x]: 1 epochs" in said.out

@@ -13,6 +13,7 @@ from nails.make import DATA
 from ktransfer.advisor import Candidate, textbook_rule
 from ktransfer.augment import CORRUPTIONS
 from ktransfer.classifier import Evaluation, FitResult, Summary, SummaryRow
+from ktransfer.classifier.mistakes import Mistake
 from ktransfer.cli.terminal import show
 from ktransfer.data import Skipped
 from ktransfer.metrics import score
@@ -51,6 +52,7 @@ def fit_result():
     return dataclasses.replace(
         FitResult.from_dict(record["result"]),
         notes=(HOSTILE,),
+        mistakes=(Mistake(f"{HOSTILE}.png", "ant", "bee", 0.9),),
         skipped=tuple(Skipped(f"{at}.png", HOSTILE) for at in range(22)),
     )
 
@@ -129,9 +131,13 @@ def test_the_figures_of_a_fit_are_those_that_it_has():
     result = fit_result()
     text = " ".join(str(result).split())
     assert f"Accuracy {result.val_accuracy:.1%} on {result.validation.num_images} " in text
-    assert f"Carried out {result.plan.name}: {result.trainable_parameters:,} of " in text
-    (row,) = [each for each in result.printed("Net") if each.label == "Carried out"]
+    share = result.trainable_parameters / result.total_parameters
+    assert f"({share:.1%} of parameters)" in text
+    details = list(result.details("Net"))
+    (row,) = [each for each in details if each.label == "Carried out"]
     assert row.texts[0].startswith(f"{result.plan.name} on Net: ")
+    assert f"{result.trainable_parameters:,} of {result.total_parameters:,} " in row.texts[0]
+    text = " ".join(line for row in details for line in row.texts)
     assert "and 2 more; --json lists them all" in text
     assert all(stage.name in text for stage in result.stages)
 

@@ -464,10 +464,12 @@ def test_the_optimizer_has_a_group_for_each_block(folder):
 
 @pytest.mark.parametrize("mode", ["auto", "off"])
 def test_what_was_decided_is_said(folder, mode, capfd):
-    result = trained(make_plan(), folder, cache=mode, verbose=True).results[0]
+    result = trained(make_plan(), folder, cache=mode, verbose=2).results[0]
     said = " ".join(capfd.readouterr().err.split())
     assert f"stage 'one': {result.cache_reason}"[:40] in said
     assert "unchanged (sha256" in said
+    trained(make_plan(), folder, cache=mode, verbose=1)
+    assert capfd.readouterr().err == ""  # the screen of a training has a dozen lines
 
 
 def test_an_epoch_with_fewer_images_right_than_before_the_stage_is_not_kept():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -37,6 +38,38 @@ def judge(history, best_epoch=None, **changes):
         "learning_rate": 0.001,
     }
     return diagnose(history, **{**settings, **changes})
+
+
+# What was tried is not suggested.
+
+
+@pytest.mark.parametrize("trained", ["head", "blocks", "all"])
+@pytest.mark.parametrize("train", [0.4, 0.52, 0.75, 0.99])
+@pytest.mark.parametrize("val", [0.4, 0.52, 0.75, 0.98])
+@pytest.mark.parametrize("epochs", [2, 10])
+def test_no_suggestion_contradicts_what_became_of_fine_tuning(trained, train, val, epochs):
+    def suggested(tuning, history):
+        return " ".join(judge(history, trained=trained, tuning=tuning).suggestions).casefold()
+
+    diverged = fitted(train, val, epochs)
+    diverged[-1]["loss"] = 50.0
+    for history in (fitted(train, val, epochs), diverged):
+        kept, dropped = suggested("kept", history), suggested("dropped", history)
+        assert not re.search(r"\bfreeze more", kept)
+        assert "freeze the backbone" not in kept
+        assert "head alone" not in kept
+        assert trained != "head" or "unfreeze" not in dropped
+        untried = suggested("untried", history)
+        assert {*kept.split("."), *dropped.split(".")} <= {*untried.split("."), *kept.split(".")}
+        assert "give the blocks" in kept or "give the blocks" not in untried
+    with pytest.raises(InputError, match="unknown tuning 'tried'"):
+        suggested("tried", diverged)
+
+
+def test_without_a_try_freezing_and_unfreezing_are_suggested():
+    assert "Freeze more blocks" in " ".join(judge(fitted(0.99, 0.7)).suggestions)
+    few = judge(fitted(0.6, 0.6), trained="head").suggestions
+    assert "Unfreeze the last blocks." in few
 
 
 # The verdicts.

@@ -20,7 +20,9 @@ def suggestions_for(verdict: str, training: Training) -> tuple[str, ...]:
 def _diverged(training: Training) -> Iterator[str]:
     yield f"A learning rate of {training.learning_rate / 10:.2g}, a tenth, or a range test."
     if training.trained != "head":
-        yield "Train the head alone first; a warm-up; lower rates for the blocks."
+        first = "" if training.tuning == "kept" else "Train the head alone first; "
+        said = f"{first}a warm-up; lower rates for the blocks."
+        yield said[0].upper() + said[1:]
 
 
 def _too_short(training: Training) -> Iterator[str]:
@@ -34,9 +36,9 @@ def _not_learning(training: Training) -> Iterator[str]:
         yield f"A learning rate of {training.learning_rate / 10:.2g}: the loss is above guessing."
     else:
         yield f"A learning rate of {training.learning_rate * 10:.2g}, or a range test."
-    if training.trained == "head":
+    if training.trained == "head" and training.tuning != "dropped":
         yield "Unfreeze the last blocks: the frozen features may not tell the classes apart."
-    elif training.trained == "all":
+    elif training.trained == "all" and training.tuning != "kept":
         yield "Freeze the backbone and train the head alone first: is it the features or the rates?"
 
 
@@ -49,7 +51,10 @@ def _overfitting(training: Training) -> Iterator[str]:
     if training.trained == "head":
         yield "Dropout before the head, or weight decay on it."
     else:
-        yield "Freeze more blocks, or give those that train a lower learning rate (layer_decay)."
+        # Where blocks that trained were better than frozen ones, that is answered.
+        freeze = "" if training.tuning == "kept" else "Freeze more blocks, or "
+        said = f"{freeze}give the blocks that train a lower learning rate (layer_decay)."
+        yield said[0].upper() + said[1:]
         yield "Weight decay, or dropout before the head."
     yield f"More training images than {training.num_train}."
 
@@ -60,8 +65,10 @@ def _underfitting(training: Training) -> Iterator[str]:
     yield f"A higher learning rate, for example {training.learning_rate * 3:.2g}, or a range test."
     if training.trained == "all":
         yield "A larger backbone or larger images: every block trains already."
-    else:
-        yield "Unfreeze the last blocks." if training.trained == "head" else "Unfreeze more blocks."
+    elif training.trained == "blocks":
+        yield "Unfreeze more blocks."
+    elif training.tuning != "dropped":
+        yield "Unfreeze the last blocks."
     yield "Less augmentation, dropout and weight decay, where there is some."
 
 

@@ -38,6 +38,7 @@ class Training:
     guessing: float
     trained: str
     learning_rate: float
+    tuning: str = "untried"
 
     def learned(self, row: Row) -> float:
         """How far the accuracy of an epoch lies from guessing (0) to no error (1)."""

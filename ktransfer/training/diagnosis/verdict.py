@@ -31,6 +31,8 @@ DIVERGED_TIMES = 2.0
 LEAST_EPOCHS = 3
 
 TRAINED = ("head", "blocks", "all")
+#: What became of training blocks after a head alone.
+TUNING = ("untried", "kept", "dropped")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def diagnose(
     trained: str,
     learning_rate: float,
     majority_share: float | None = None,
+    tuning: str = "untried",
 ) -> Diagnosis:
     """Judge a training by its history; the first of these that holds is the verdict.
 
@@ -110,6 +113,9 @@ def diagnose(
         trained: `"head"`, `"blocks"` (the last ones, with the head) or `"all"`.
         learning_rate: The highest of the training, above 0; suggestions name others.
         majority_share: Share of the largest class, what guessing reaches; None: equal classes.
+        tuning: what became of training blocks after a head alone: `"untried"`, `"kept"` (better on
+            the validation images) or `"dropped"` (no better). What that has answered is not
+            suggested again.
 
     Returns:
         A `Diagnosis`.
@@ -139,9 +145,11 @@ def diagnose(
         if value < least:
             raise InputError(f"{name} must be at least {least}, got {value}")
     guessing = 1 / num_classes if majority_share is None else majority_share
-    _check_settings(trained, learning_rate, guessing)
+    _check_settings(trained, tuning, learning_rate, guessing)
     kept = check_history(history, best_epoch)
-    training = Training(history, num_train, num_validation, guessing, trained, learning_rate)
+    training = Training(
+        history, num_train, num_validation, guessing, trained, learning_rate, tuning
+    )
     verdict, reasons = _verdict(training, kept, math.log(num_classes))
     tries = suggestions_for(verdict, training)
     if kept is None:
@@ -152,9 +160,11 @@ def diagnose(
     )
 
 
-def _check_settings(trained: str, learning_rate: float, guessing: float) -> None:
+def _check_settings(trained: str, tuning: str, learning_rate: float, guessing: float) -> None:
     if trained not in TRAINED:
         raise unknown_name("kind of training", trained, TRAINED)
+    if tuning not in TUNING:
+        raise unknown_name("tuning", tuning, TUNING)
     if not 0 < learning_rate < math.inf:
         raise InputError(f"learning_rate must be above 0, got {learning_rate}")
     if not 0 < guessing < 1:
