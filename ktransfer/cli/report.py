@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ktransfer.cli import checks, terminal
-from ktransfer.cli.options import json_option, overwrite_option
+from ktransfer.cli.options import json_option, overwrite_option, quiet_option
 from ktransfer.cli.startup import classifier_of, elapsed
 from ktransfer.show.timing import timed
 
@@ -25,9 +25,16 @@ from ktransfer.show.timing import timed
     help="Show where in the photos it found what speaks for a class (Grad-CAM).",
 )
 @overwrite_option("PAGE.html, should there be one")
+@quiet_option
 @json_option
 def report(
-    run: str, out: str, data: str | None, explain: bool, overwrite: bool, as_json: bool
+    run: str,
+    out: str,
+    data: str | None,
+    explain: bool,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write what is known of RUN as one page of HTML, for phones and for paper.
 
@@ -50,11 +57,10 @@ def report(
     if data is not None:
         checks.check_labelled(data, of_run=True)
     seconds: dict[str, float] = {}
-    with classifier_of(run, seconds) as classifier, timed(seconds, "report"):
+    with classifier_of(run, seconds, quiet=quiet) as classifier, timed(seconds, "report"):
         page = classifier.report(out, data=data, explain=explain, overwrite=overwrite)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json({**page.to_dict(), "run": run, "seconds": seconds})
     else:
         terminal.show(page.printed())
-        terminal.print_seconds(seconds)

@@ -1,17 +1,22 @@
 """A report tells what the model says of images, whatever became of them or is their name."""
 
+import dataclasses
 import re
+import shlex
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import small_network
-from report_runs import train, write_photos
+from pages.report_runs import loaded, train, write_photos
 from sklearn.metrics import accuracy_score
 
-from ktransfer import Classifier, FineTuner, InputError, cli
+from ktransfer import FineTuner, InputError, cli
+from ktransfer.classifier import BackboneRecord
 from ktransfer.pages import write_report
+from ktransfer.pages.report.circumstances import command
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def written(classifier, tmp_path, **options):
 
 
 def test_the_figures_are_those_of_the_model_on_the_images(run, photos, tmp_path):
-    classifier = Classifier.load(run, verbose=False)
+    classifier = loaded(run)
     page, read = written(classifier, tmp_path)
     files = sorted((photos / "val").rglob("*.png"))
     found = classifier.predict([str(each) for each in files]).probabilities
@@ -79,7 +84,7 @@ def test_the_figures_are_those_of_the_model_on_the_images(run, photos, tmp_path)
 
 
 def test_every_section_is_there_in_the_order_of_its_worth(run, tmp_path):
-    _, read = written(Classifier.load(run, verbose=False), tmp_path)
+    _, read = written(loaded(run), tmp_path)
     sections = [each["id"] for tag, each in read.tags if tag == "section"]
     assert sections == [
         *("how-good", "decided", "next", "mistakes", "confused", "by-class", "training", "rates"),
@@ -87,11 +92,11 @@ def test_every_section_is_there_in_the_order_of_its_worth(run, tmp_path):
     ]
     assert "unchanged (sha256" in read.sections["blocks"]
     assert "ECE" in read.sections["certainty"]
-    assert "--plan plan.json" in read.sections["reproduce"]
+    assert "Plan.from_json" in read.sections["reproduce"], "of a network of one's own"
 
 
 def test_a_page_fetches_nothing(run, tmp_path):
-    _, read = written(Classifier.load(run, verbose=False), tmp_path)
+    _, read = written(loaded(run), tmp_path)
     text = (tmp_path / "report.html").read_text()
     assert read.fetched == []
     assert "@import" not in text
@@ -99,7 +104,7 @@ def test_a_page_fetches_nothing(run, tmp_path):
 
 
 def test_photos_are_small_and_have_their_heat_beside_them(run, tmp_path):
-    classifier = Classifier.load(run, verbose=False)
+    classifier = loaded(run)
     page, read = written(classifier, tmp_path)
     sources = [each["src"] for each in read.images()]
     assert all(each.startswith("data:image/webp;base64,") for each in sources)
@@ -111,28 +116,19 @@ def test_photos_are_small_and_have_their_heat_beside_them(run, tmp_path):
     assert "Grad-CAM" not in read.sections["mistakes"]
 
 
-def test_a_training_in_this_process_is_reported_without_reading_its_data_again(tmp_path):
-    photos = write_photos(tmp_path / "photos")
-    finetuner = train(photos)
-    page = finetuner.report(tmp_path / "report.html")
-    assert page.num_images == 24
-    assert page.notes == ()
-
-
 def test_a_test_part_is_judged_on_where_there_is_one_and_that_is_said(photos, tmp_path):
     write_photos(tmp_path / "photos", parts=("train", "val", "test"))
-    finetuner = train(tmp_path / "photos", out=tmp_path / "run")
-    for classifier in (finetuner.classifier, Classifier.load(tmp_path / "run", verbose=False)):
+    finetuner = train(tmp_path / "photos", out=tmp_path / "run", epochs=3)
+    for classifier in (finetuner.classifier, loaded(tmp_path / "run")):
         page, read = written(classifier, tmp_path, overwrite=True)
-        assert page.part == "test"
+        assert (page.part, page.num_images) == ("test", 24)
         assert page.accuracy == pytest.approx(classifier.result.test.accuracy)
         assert "test images, which played no part" in read.sections["how-good"]
         assert "optimistic" not in read.sections["how-good"]
 
 
-def test_images_that_are_gone_or_changed_are_said_and_the_rest_goes_on(tmp_path):
-    photos = write_photos(tmp_path / "photos")
-    train(photos, out=tmp_path / "run")
+def test_images_that_are_gone_or_changed_are_said_and_the_rest_goes_on(run, photos, tmp_path):
+    photos = shutil.copytree(photos, tmp_path / "photos")
     (photos / "val" / "green" / "003.png").unlink()
     (photos / "val" / "red" / "004.png").write_bytes(
         (photos / "train" / "blue" / "000.png").read_bytes()
@@ -140,7 +136,7 @@ def test_images_that_are_gone_or_changed_are_said_and_the_rest_goes_on(tmp_path)
     (photos / "val" / "red" / "005.png").write_bytes(
         (photos / "val" / "red" / "005.png").read_bytes() + b"more"
     )
-    page, read = written(Classifier.load(tmp_path / "run", verbose=False), tmp_path)
+    page, read = written(loaded(run, photos), tmp_path)
     assert page.num_images == 21
     assert (
         "Of the 24 validation images of the training 3 are gone or changed"
@@ -151,37 +147,37 @@ def test_images_that_are_gone_or_changed_are_said_and_the_rest_goes_on(tmp_path)
 
 def test_of_data_that_was_split_what_was_held_back_is_judged(tmp_path):
     photos = write_photos(tmp_path / "photos")
-    train(photos / "train", out=tmp_path / "run")
-    page, _ = written(Classifier.load(tmp_path / "run", verbose=False), tmp_path)
+    finetuner = train(photos / "train", out=tmp_path / "run", epochs=2)
+    page, _ = written(loaded(tmp_path / "run"), tmp_path)
     assert (page.part, page.num_images) == ("validation", 6)
-    lost = next((photos / "train" / "green").iterdir())
-    lost.unlink()
-    page, _ = written(Classifier.load(tmp_path / "run", verbose=False), tmp_path, overwrite=True)
-    assert 5 <= page.num_images <= 6
+    held = finetuner.classifier.validation.images
+    for row in (0, 5):
+        (photos / "train" / held.name(row)).unlink()
+    page, read = written(loaded(tmp_path / "run"), tmp_path, overwrite=True)
+    assert (page.part, page.num_images) == ("validation", 4)
+    assert "2 are gone or changed" in read.sections["how-good"]
 
 
 @pytest.mark.parametrize("gone", [".", "val"])
-def test_without_the_images_the_figures_of_the_training_are_shown(tmp_path, gone):
-    photos = write_photos(tmp_path / "photos")
-    train(photos, out=tmp_path / "run")
+def test_without_the_images_the_figures_of_the_training_are_shown(run, photos, tmp_path, gone):
+    photos = shutil.copytree(photos, tmp_path / "photos")
     (photos / gone).rename(tmp_path / "elsewhere")
-    classifier = Classifier.load(tmp_path / "run", verbose=False)
+    classifier = loaded(run, photos)
     page, read = written(classifier, tmp_path)
     assert page.accuracy == classifier.result.validation.accuracy
     assert page.num_photos == 0
     assert "The figures are those of the training" in read.sections["how-good"]
     assert "--data" in read.sections["how-good"]
     # An earlier page may be replaced then, too.
-    elsewhere = {".": "elsewhere", "val": "elsewhere"}[gone]
-    given = tmp_path / elsewhere / ("val" if gone == "." else "")
+    given = tmp_path / "elsewhere" / ("val" if gone == "." else "")
     page, read = written(classifier, tmp_path, data=given, overwrite=True)
     assert (page.num_images, page.part) == (24, "all")
     assert read.images()
-    assert "validation part" in read.sections["how-good"], "it is known again"
+    assert "are of the validation part" in read.sections["how-good"], "it is known again"
 
 
 def test_images_that_it_was_trained_on_are_said(run, photos, tmp_path):
-    page, read = written(Classifier.load(run, verbose=False), tmp_path, data=photos / "train")
+    page, read = written(loaded(run), tmp_path, data=photos / "train")
     assert page.part == "all"
     assert "36 images were trained on" in read.sections["how-good"]
 
@@ -192,7 +188,7 @@ def test_images_in_memory_are_not_kept_with_a_run(tmp_path):
     finetuner = train((images, np.arange(24) % 2), out=tmp_path / "run", epochs=2)
     page, read = written(finetuner, tmp_path)
     assert read.images()
-    page, read = written(Classifier.load(tmp_path / "run", verbose=False), tmp_path, overwrite=True)
+    page, read = written(loaded(tmp_path / "run"), tmp_path, overwrite=True)
     assert page.num_photos == 0
     assert "were in memory" in read.sections["how-good"]
 
@@ -205,7 +201,7 @@ def test_before_fit_there_is_nothing_to_report(tmp_path):
 def without_result(run):
     import dataclasses
 
-    return dataclasses.replace(Classifier.load(run, verbose=False), result=None, data={})
+    return dataclasses.replace(loaded(run), result=None, data={})
 
 
 def test_a_run_without_its_result_needs_images(run, photos, tmp_path):
@@ -230,7 +226,7 @@ def test_what_cannot_be_written_or_read_is_said(run, tmp_path, name, options, wo
     (tmp_path / "there.html").write_text("mine")
     (tmp_path / "folder.html").mkdir()
     with pytest.raises(InputError, match=words):
-        write_report(Classifier.load(run, verbose=False), tmp_path / name, **options)
+        write_report(loaded(run), tmp_path / name, **options)
     assert (tmp_path / "there.html").read_text() == "mine"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["folder.html", "there.html"]
 
@@ -260,6 +256,23 @@ def test_names_are_text_on_the_page_and_on_the_terminal(tmp_path):
     assert not [each for _, each in read.tags if "onerror" in each]
     assert "<img src=x onerror=alert(1)>" in read.sections["by-class"], "as text"
     assert "\\x1b[2J\\u202e&\"'{{7*7}}" in read.sections["by-class"]
+
+
+def test_the_command_that_trains_it_again_is_one_that_train_takes(run):
+    backbone = BackboneRecord("MobileNetV2", "out_relu", "imagenet", (96, 96), {"alpha": 0.35})
+    data = {"source": "my photos/it's", "value_range": [0, 4095]}
+    asked = dataclasses.replace(
+        loaded(run), backbone=backbone, data=data, pooling="max", dropout=0.2, seed=7
+    )
+    words = shlex.split(" ".join(command(asked)))
+    assert words[:2] == ["ktransfer", "train"]
+    taken = cli.main.commands["train"].make_context("train", words[2:]).params
+    assert taken["data"] == "my photos/it's"
+    assert taken["backbone_options"] == (("alpha", 0.35),)
+    assert taken["plan"] == "plan.json"
+    names = ("backbone", "weights", "input_size", "pooling", "dropout", "seed", "value_range")
+    expected = ("MobileNetV2", "imagenet", 96, "max", 0.2, 7, (0.0, 4095.0))
+    assert tuple(taken[each] for each in names) == expected
 
 
 def test_the_command_says_what_it_wrote(run, photos, tmp_path):

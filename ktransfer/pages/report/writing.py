@@ -165,7 +165,7 @@ def _values(classifier: Classifier, judged: Judged, sections: list[Section]) -> 
     return {
         "title": f"{shown}: {100 * judged.score.accuracy:.1f} % right",
         "classes": shown,
-        "backbone": classifier.backbone.name,
+        "about": f"{classifier.backbone.name}, judged on {judged.score.num_images:,} images",
         "version": __version__,
         "sections": sections,
     }
