@@ -199,8 +199,6 @@ def test_before_fit_there_is_nothing_to_report(tmp_path):
 
 
 def without_result(run):
-    import dataclasses
-
     return dataclasses.replace(loaded(run), result=None, data={})
 
 
