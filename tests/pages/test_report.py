@@ -31,11 +31,18 @@ def run(photos, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def found(run, tmp_path_factory):
+    """The page of the run, and what is on it."""
+    return written(loaded(run), tmp_path_factory.mktemp("report"))
+
+
 class Read(HTMLParser):
     """The text of a page by section, its tags, and what it would fetch."""
 
     def __init__(self, path):
         super().__init__()
+        self.path = path
         self.tags, self.fetched, self.sections, self._where = [], [], {}, "head"
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -83,8 +90,8 @@ def test_the_figures_are_those_of_the_model_on_the_images(run, photos, tmp_path)
     assert shown[: len(surest)] == surest
 
 
-def test_every_section_is_there_in_the_order_of_its_worth(run, tmp_path):
-    _, read = written(loaded(run), tmp_path)
+def test_every_section_is_there_in_the_order_of_its_worth(found):
+    _, read = found
     sections = [each["id"] for tag, each in read.tags if tag == "section"]
     assert sections == [
         *("how-good", "decided", "next", "mistakes", "confused", "by-class", "training", "rates"),
@@ -95,24 +102,26 @@ def test_every_section_is_there_in_the_order_of_its_worth(run, tmp_path):
     assert "Plan.from_json" in read.sections["reproduce"], "of a network of one's own"
 
 
-def test_a_page_fetches_nothing(run, tmp_path):
-    _, read = written(loaded(run), tmp_path)
-    text = (tmp_path / "report.html").read_text()
+def test_a_page_fetches_nothing(found):
+    _, read = found
+    text = read.path.read_text()
     assert read.fetched == []
     assert "@import" not in text
     assert "default-src 'none'" in text
 
 
-def test_photos_are_small_and_have_their_heat_beside_them(run, tmp_path):
-    classifier = loaded(run)
-    page, read = written(classifier, tmp_path)
+def test_photos_are_small_and_have_their_heat_beside_them(found):
+    page, read = found
     sources = [each["src"] for each in read.images()]
     assert all(each.startswith("data:image/webp;base64,") for each in sources)
     assert page.num_photos <= 18
     assert page.num_photos < len(sources) <= 2 * page.num_photos
     assert "Grad-CAM" in read.sections["mistakes"]
-    page, read = written(classifier, tmp_path, explain=False, overwrite=True)
-    assert len(read.images()) == page.num_photos
+
+
+def test_without_explaining_photos_are_shown_alone(run, tmp_path):
+    page, read = written(loaded(run), tmp_path, explain=False)
+    assert len(read.images()) == page.num_photos > 0
     assert "Grad-CAM" not in read.sections["mistakes"]
 
 
