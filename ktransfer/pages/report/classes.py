@@ -13,7 +13,7 @@ from ktransfer.pages.report.pictures import draw_confusion
 
 #: Of more classes a table of all pairs could not be read; the picture still shows them.
 MOST_IN_A_TABLE = 12
-_MOST_PAIRS = 25
+_MOST_PAIRS = 15
 
 
 def confused(found: Score, class_names: Sequence[str]) -> Section:
@@ -21,17 +21,19 @@ def confused(found: Score, class_names: Sequence[str]) -> Section:
     pairs = confused_pairs(found.confusion)
     silent = _never_said(found.confusion, class_names)
     parts: list[Part] = [*([Text((silent,))] if silent else [])]
-    tables = [_pairs_table(found.confusion, pairs, class_names)] if pairs else []
-    if len(class_names) <= MOST_IN_A_TABLE:
-        tables.append(_whole_table(found.confusion, class_names))
+    small = len(class_names) <= MOST_IN_A_TABLE
+    frequent = [_pairs_table(found.confusion, pairs, class_names)] if pairs else []
+    tables = [*frequent, _whole_table(found.confusion, class_names)] if small else []
     parts.append(
         Picture(
             draw_confusion(found.confusion, class_names),
             "Each row is a class, and shows as what its images are classified: on the diagonal "
-            "they are right. The darker, the larger the share of the row.",
+            "they are right. The stronger its colour, the larger a cell's share of the row.",
             tuple(tables),
         )
     )
+    # In a large matrix nobody finds them.
+    parts += [] if small else frequent
     return Section("confused", "Which classes are taken for which", tuple(parts))
 
 

@@ -29,6 +29,16 @@ _LETTER_PX, _LEAST_LETTERS = 6.6, 4
 _LOWEST_SHOWN = 1e-4
 #: From the last block to the first that trains.
 _BLOCKS = ("#4a56c6", "#63a8b8")
+#: Of a cell of the matrix at most, of one with a number in it at least, and of a name beside it.
+_CELL_PX, _LEAST_NUMBERED_PX, _NAME_PX = 72, 22, 14
+#: Of more classes cells have no numbers; and of so many they are dots.
+_MOST_NUMBERED, _MANY = 12, 60
+#: Mean width of a letter; a name of fewer letters tells nothing.
+_LETTER_PX, _LEAST_LETTERS = 6.6, 4
+#: A schedule ends near 0; what lies further under the highest rate is not drawn.
+_LOWEST_SHOWN = 1e-4
+#: From the last block to the first that trains.
+_BLOCKS = ("#4a56c6", "#63a8b8")
 #: Of more classes not every name fits beside the matrix.
 _MOST_NAMES = 40
 _CELL_PX, _MOST_LETTERS = 72, 140
@@ -72,21 +82,27 @@ def _confusion(rows: list[dict[str, Any]], class_names: Sequence[str], width: in
 
     number = len(class_names)
     side = min(width - (80 if width == _NARROW else 120), _CELL_PX * number)
-    shown = list(class_names)[:: math.ceil(number / min(_MOST_NAMES, side // 12))]
-    axis: dict[str, Any] = {"values": shown, "labelLimit": _MOST_LETTERS, "ticks": False}
-    if width == _NARROW:
-        axis["labelLimit"] = 70
-    scale = alt.Scale(domain=list(class_names), paddingInner=0.02 if number < 60 else 0)
+    numbered = number <= _MOST_NUMBERED and side / number >= _LEAST_NUMBERED_PX
+    # Not every name where they would touch.
+    shown = list(class_names)[:: math.ceil(number * _NAME_PX / side)]
+    axis: dict[str, Any] = {
+        "values": shown,
+        "labelLimit": 70 if width == _NARROW else 140,
+        "ticks": False,
+    }
+    tilted = -40 if number <= _MOST_NUMBERED else -90
+    scale = alt.Scale(domain=list(class_names), paddingInner=0.02 if number < _MANY else 0)
     cells = alt.Chart(alt.NamedData("_cells")).encode(
-        x=alt.X("said:N", title="what it says", scale=scale, axis=alt.Axis(**axis, labelAngle=-40)),
+        x=alt.X(
+            "said:N", title="what it says", scale=scale, axis=alt.Axis(**axis, labelAngle=tilted)
+        ),
         y=alt.Y("class:N", title="class", scale=scale, axis=alt.Axis(**axis)),
     )
-    numbered = number <= _MOST_NUMBERED and side / number >= 22
-    # Under numbers so pale that they can be read on light and on dark paper.
-    shades = alt.Scale(domain=[0, 1], range=[0.08, 0.6] if numbered else [0.3, 1])
-    colour = alt.condition("datum._right", alt.value(_TRAINING), alt.value(_VALIDATION))
+    # Under numbers so pale that they can be read, of tiny cells none so pale that it is not seen.
+    weakest = 0.3 if number < _MANY else 0.6
+    shades = alt.Scale(domain=[0, 1], range=[0.08, 0.6] if numbered else [weakest, 1])
     heat = cells.mark_rect().encode(
-        color=colour,
+        color=alt.condition("datum._right", alt.value(_TRAINING), alt.value(_VALIDATION)),
         opacity=alt.Opacity("share:Q", scale=shades, legend=None),
         description="_said:N",
     )
