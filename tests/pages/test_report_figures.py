@@ -156,7 +156,13 @@ def test_the_verdict_has_wilsons_interval_and_the_largest_class_as_baseline(answ
 
 
 @pytest.mark.parametrize(
-    ("right", "words"), [(0.95, "above"), (0.5, "may have learnt nothing"), (0.1, "wrong")]
+    ("right", "words"),
+    [
+        (0.95, ", well above"),
+        (0.6, ", above"),
+        (0.5, "may have learnt nothing"),
+        (0.1, "wrong"),
+    ],
 )
 def test_the_verdict_says_whether_it_is_better_than_not_looking(right, words):
     labels = np.arange(200) % 2
