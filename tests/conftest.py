@@ -6,6 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
+# Fixtures. Not in a conftest of its own: tests say `from conftest import`, and of two of that name
+# they get the one that pytest has read last.
+from pages.browser import browser, open_page  # noqa: F401
 from PIL import Image
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}

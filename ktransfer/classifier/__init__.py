@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ktransfer.classifier.classifier import BackboneRecord, Classifier
+    from ktransfer.classifier.classifier import BackboneRecord, Classifier, versions_here
     from ktransfer.classifier.evaluation import Evaluation
     from ktransfer.classifier.results import FitResult
     from ktransfer.classifier.summary import Summary, SummaryRow, summary_of
@@ -23,6 +23,7 @@ __all__ = [
     "Summary",
     "SummaryRow",
     "summary_of",
+    "versions_here",
 ]
 
 _HOME = {
@@ -33,6 +34,7 @@ _HOME = {
     "Summary": "summary",
     "SummaryRow": "summary",
     "summary_of": "summary",
+    "versions_here": "classifier",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,14 @@ from ktransfer.runs.saving import read_side, write_run
 from ktransfer.runs.seen import held_back, range_of
 from ktransfer.serving import Predictions
 from ktransfer.show.progress import progress_bar
+
+#: What a run says the version of, each under its name.
+_VERSIONED = ("ktransfer", "keras")
+
+
+def versions_here() -> dict[str, str]:
+    """The versions of what trains, in this process."""
+    return dict(zip(_VERSIONED, (__version__, keras.__version__), strict=True))
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,8 @@ class Classifier:
         train: the training images, where the training was in this process.
         validation: those that it was judged by, likewise.
         verbose: show progress on standard error.
+        test: those of the test part, likewise; None, too, where the data has none.
+        versions: of the packages that it was trained with, by name; empty where they are not known.
     """
 
     model: keras.Model
@@ -93,6 +104,8 @@ class Classifier:
     train: Part | None = None
     validation: Part | None = None
     verbose: bool = True
+    test: Part | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     @own_settings()
@@ -152,6 +165,7 @@ class Classifier:
             request=record["request"],
             result=FitResult.from_dict(record["result"]) if record["result"] else None,
             verbose=verbose,
+            versions={name: str(record[name]) for name in _VERSIONED if record.get(name)},
         )
 
     @own_settings()
@@ -168,8 +182,8 @@ class Classifier:
         """
         check_keeping(self.model, self.backbone.name)
         record = {
-            "ktransfer": __version__,
-            "keras": keras.__version__,
+            **versions_here(),
+            **self.versions,
             "backbone": asdict(self.backbone),
             "class_names": list(self.class_names),
             "blocks": [list(block) for block in self.blocks],
@@ -313,6 +327,32 @@ class Classifier:
             (*notes, *remarks),
             corrupted,
         )
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        data: Any = None,
+        explain: bool = True,
+        overwrite: bool = False,
+    ) -> Any:
+        """Write what is known of it as one page of HTML: `pages.write_report` says more.
+
+        Args:
+            path: where to write it; it must end in `.html`.
+            data: labelled images to judge it on; None: those that its training was judged by.
+            explain: whether to show where in the photos it found what speaks for a class.
+            overwrite: replace a file that is there.
+
+        Returns:
+            `pages.ReportPage`: what is on the page.
+
+        Raises:
+            InputError: the data cannot be used, or the page exists or cannot be written.
+        """
+        # By its name: pages stand on classifiers, and this is only a short way to one.
+        pages = importlib.import_module("ktransfer.pages")
+        return pages.write_report(self, path, data=data, explain=explain, overwrite=overwrite)
 
     def summary(self) -> Summary:
         """Frozen and trained parameters per block and in all; print it for a table."""

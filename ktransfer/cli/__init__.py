@@ -23,6 +23,7 @@ from ktransfer.cli.export import export
 from ktransfer.cli.look import look
 from ktransfer.cli.predict import predict
 from ktransfer.cli.program import Program
+from ktransfer.cli.report import report
 from ktransfer.cli.runs import runs
 from ktransfer.cli.simulate import simulate
 from ktransfer.cli.train import train
@@ -46,6 +47,7 @@ for _command in (
     train,
     tune,
     evaluate,
+    report,
     predict,
     runs,
     export,

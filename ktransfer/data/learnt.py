@@ -67,6 +67,10 @@ class Learnt:
         found = np.where(np.isin(digests, self.validation), VALIDATED, UNSEEN)
         return np.where(np.isin(digests, self.train), TRAINED, found)
 
+    def validated(self, part: Part) -> np.ndarray:
+        """Which images are of those that the training was judged by, bool `(n,)`."""
+        return np.isin(_digests(part), self.validation)
+
     def to_bytes(self) -> bytes:
         """As an uncompressed `.npz` file: 8 bytes an image."""
         contents = io.BytesIO()

@@ -29,6 +29,7 @@ from ktransfer.finetuner.options import (
     takes,
 )
 from ktransfer.finetuner.pretrained import Pretrained, backbone_of, learnt_by
+from ktransfer.pages import ReportPage, write_report
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.serving import Predictions
 from ktransfer.training import (
@@ -270,6 +271,12 @@ class FineTuner:
     def export(self, path: str | os.PathLike[str], *others: Any, **options: Any) -> ExportResult:
         """Write the model as a file proven to predict the same: `ktransfer.export.export`."""
         return export(self.classifier, path, *others, **options)
+
+    @own_settings()
+    @like(write_report)
+    def report(self, path: str | os.PathLike[str], *others: Any, **options: Any) -> ReportPage:
+        """Write what is known of the model as one page of HTML: `ktransfer.pages.write_report`."""
+        return write_report(self.classifier, path, *others, **options)
 
     @classmethod
     @own_settings()

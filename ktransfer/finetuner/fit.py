@@ -15,7 +15,7 @@ from ktransfer.advisor import Advice, choose_plan, textbook_rule
 from ktransfer.advisor.adviser import Adviser, Seen
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
-from ktransfer.classifier import BackboneRecord, Classifier, FitResult
+from ktransfer.classifier import BackboneRecord, Classifier, FitResult, versions_here
 from ktransfer.data import Splits, read_data
 from ktransfer.data.batches.balance import Balance, choose_balance
 from ktransfer.data.learnt import Learnt
@@ -256,6 +256,8 @@ class Fit:
             train=splits.train,
             validation=splits.validation,
             verbose=bool(self.verbose),
+            test=splits.test,
+            versions=versions_here(),
         )
 
     def _taken_over(self, decided: Decided) -> Classifier:
@@ -268,7 +270,8 @@ class Fit:
                 f"the run {out} is complete and has no result: was it saved without one?"
             )
         self.pretrained.go_on_with(found)
-        return dataclasses.replace(found, train=splits.train, validation=splits.validation)
+        train, validation, test = splits.train, splits.validation, splits.test
+        return dataclasses.replace(found, train=train, validation=validation, test=test)
 
     def _why_unkept(self) -> tuple[str, ...]:
         """Before anything is trained that cannot be kept; a note where nothing is to be kept."""

@@ -48,10 +48,10 @@ def _environment() -> jinja2.Environment:
 
 
 def _prose(sentence: str) -> Any:
-    """A sentence, what stands between backticks in it as code."""
+    """A sentence, what stands between backticks in it as code, no line broken before a %."""
     from markupsafe import Markup, escape
 
-    parts = [escape(printable(each)) for each in sentence.split("`")]
+    parts = [escape(printable(each)).replace(" %", "\u00a0%") for each in sentence.split("`")]
     if len(parts) % 2 == 0:  # an odd backtick is only a character
         return Markup("`").join(parts)
     marked = [

@@ -40,6 +40,7 @@ def quick(folder: Path) -> dict[str, Any]:
         "train": keys_of("train", photos, *MINI, "--out", run, "--epochs", 2),
         "train --resume": keys_of("train", "--resume", run),
         "evaluate": keys_of("evaluate", run, photos, "--corruptions"),
+        "report": keys_of("report", run, "--out", folder / "report.html"),
         "predict": keys_of("predict", run, photos / "test"),
         "backbones": keys_of("backbones"),
         "cache": keys_of("cache"),
