@@ -26,6 +26,7 @@ from ktransfer.finetuner.options import (
     FitOptions,
     SearchArguments,
     like,
+    settings_of,
     takes,
 )
 from ktransfer.finetuner.pretrained import Pretrained, backbone_of, learnt_by
@@ -33,7 +34,6 @@ from ktransfer.pages import ReportPage, write_report
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.serving import Predictions
 from ktransfer.training import (
-    Settings,
     Training,
     choose_jit_compile,
     choose_precision,
@@ -335,15 +335,8 @@ class FineTuner:
     def _fit(self, options: FitArguments) -> Fit:
         """One training or decision, its options checked."""
         chosen = FitOptions(**options)
-        settings = Settings(
-            seed=self.seed,
-            dropout=self.dropout,
-            cache=chosen.cache,
-            precision=choose_precision(self.precision),
-            jit_compile=choose_jit_compile(self.jit_compile),
-            callbacks=tuple(chosen.callbacks),
-            verbose=self.verbose,
-        )
+        computing = self.precision, self.jit_compile
+        settings = settings_of(chosen, self.seed, self.dropout, *computing, self.verbose)
         return Fit(
             self._pretrained, self.pooling, settings, chosen, self.gap_backbone, self.verbose
         )

@@ -37,7 +37,12 @@ from ktransfer.plan import Plan, augmentation_notes
 from ktransfer.runs.record import read_record
 from ktransfer.runs.seen import record_of
 from ktransfer.show.timing import timed
-from ktransfer.training import Checkpoints, Settings, Training, check_same
+from ktransfer.training import (
+    Checkpoints,
+    Settings,
+    Training,
+    check_same,
+)
 
 Similarity = float | str | None
 

@@ -22,7 +22,14 @@ from ktransfer.plan import Plan
 from ktransfer.plan.fields import whole
 from ktransfer.runs.record import RECORD_NAME
 from ktransfer.runs.saving import check_output_folder
-from ktransfer.training import CacheMode, Checkpoints, check_cache_mode
+from ktransfer.training import (
+    CacheMode,
+    Checkpoints,
+    Settings,
+    check_cache_mode,
+    choose_jit_compile,
+    choose_precision,
+)
 
 
 class AdviceArguments(TypedDict, total=False):
@@ -182,6 +189,26 @@ class FitOptions:
         if self.out is None or not self.resume or Checkpoints(self.out).read_request() is not None:
             return False
         return os.path.exists(os.path.join(self.out, RECORD_NAME))
+
+
+def settings_of(
+    options: FitOptions,
+    seed: int,
+    dropout: float,
+    precision: str,
+    jit_compile: bool | str,
+    verbose: int,
+) -> Settings:
+    """Make the settings of a training of what a `FineTuner` and its `fit` were given."""
+    return Settings(
+        seed=seed,
+        dropout=dropout,
+        cache=options.cache,
+        precision=choose_precision(precision),
+        jit_compile=choose_jit_compile(jit_compile),
+        callbacks=tuple(options.callbacks),
+        verbose=verbose,
+    )
 
 
 def takes(
