@@ -40,7 +40,7 @@ class Costs:
 
     @classmethod
     def of(cls, backbone: Backbone, seconds_per_image: float) -> Costs:
-        """Those of a backbone."""
+        """Return those of a backbone."""
         return cls(
             seconds_per_image,
             tuple(block.parameters for block in backbone.blocks),
@@ -48,21 +48,21 @@ class Costs:
         )
 
     def extraction_s(self, num_images: int) -> float:
-        """Seconds of one pass over the images."""
+        """Return seconds of one pass over the images."""
         return num_images * self.seconds_per_image
 
     def prefix_s(self, num_images: int, cut: int) -> float:
-        """Seconds of the first `cut` blocks over the images, by their share of the activations."""
+        """Estimate the seconds of the first `cut` blocks, by their share of the activations."""
         share = sum(self.activations[:cut]) / max(1, sum(self.activations))
         return share * self.extraction_s(num_images)
 
     def head(self, num_images: int, num_features: int) -> tuple[float, float]:
-        """Seconds and megabytes of a head on features: the pass, and what it says, held."""
+        """Return seconds and megabytes of a head on features: the pass, and what it says, held."""
         held = num_images * num_features * FLOAT_BYTES
         return self.extraction_s(num_images) + _HEAD_S, held / 2**20
 
     def tuning(self, num_images: int, unfreeze: int, epochs: int) -> tuple[float, float]:
-        """Seconds and megabytes of training the last blocks, those before them cached.
+        """Return seconds and megabytes of training the last blocks, those before them cached.
 
         A block's share of the time is taken to be its share of the activations.
         """

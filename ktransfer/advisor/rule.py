@@ -81,7 +81,7 @@ def rule_alone(
     num_features: int,
     block_parameters: Sequence[int],
 ) -> Advice:
-    """What `textbook_rule` says, without a plan that carries it out."""
+    """Say what `textbook_rule` says, without a plan that carries it out."""
     _check_counts(num_images, num_classes)
     similar, assumption = _is_similar(similarity)
     size = size_of(num_images, num_classes)
@@ -118,7 +118,7 @@ def check_similarity(similarity: float | str | None) -> None:
 
 
 def _is_similar(similarity: float | str | None) -> tuple[bool, str]:
-    """Whether the domain counts as similar, and the sentence that says where that comes from."""
+    """Tell whether the domain counts as similar, and in a sentence where that comes from."""
     if similarity is None:
         return True, SIMILARITY["unknown"]
     if isinstance(similarity, str):
@@ -143,12 +143,12 @@ def size_of(num_images: int, num_classes: int) -> str:
 
 
 def cell_of(size: str, similar: bool) -> str:
-    """The cell of the rule."""
+    """Return the cell of the rule."""
     return "between" if size == "between" else f"{size}_{'similar' if similar else 'different'}"
 
 
 def earlier_block(num_blocks: int) -> int:
-    """How many first blocks the textbook keeps where few images differ from the source.
+    """Say how many first blocks the textbook keeps where few images differ from the source.
 
     Two thirds: past the edges and textures of the first blocks, before the source's own classes.
     """
@@ -157,7 +157,7 @@ def earlier_block(num_blocks: int) -> int:
 
 
 def _strategy(cell: str, per_class: float, similar: bool, blocks: int) -> tuple[str, int, int]:
-    """The strategy's name, how many blocks it keeps, and how many of these train."""
+    """Return the strategy's name, how many blocks it keeps, and how many of these train."""
     if cell == "small_similar":
         return "linear_probe", blocks, 0
     if cell == "small_different":
@@ -172,7 +172,7 @@ def _strategy(cell: str, per_class: float, similar: bool, blocks: int) -> tuple[
 
 
 def size_reason(num_images: int, num_classes: int) -> str:
-    """How large the data counts, with the thresholds."""
+    """Say how large the data counts, with the thresholds."""
     per_class = num_images / num_classes
     size = size_of(num_images, num_classes)
     if size == "small":
@@ -181,7 +181,7 @@ def size_reason(num_images: int, num_classes: int) -> str:
 
 
 def overfitting_risk(trainable: int, num_images: int, *, head_only: bool) -> str:
-    """How many numbers are trained for each image, and what that means."""
+    """Say how many numbers are trained for each image, and what that means."""
     per_image = trainable / num_images
     if per_image < LOW_RISK_BELOW:
         level = "low"

@@ -61,12 +61,12 @@ class Look(Printed):
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         images = [{"path": path, "label": label} for path, label in self.images]
         return {**asdict(self), "images": images}
 
     def printed(self) -> Iterator[Row]:
-        """Where the page lies and what is on it."""
+        """Say where the page lies and what is on it."""
         yield Row("Page", (f"{self.path}, {self.width:,} x {self.height:,} pixels",))
         yield Row("Policies", (", ".join(self.augmentations),))
         yield Row("Images", (f"{len(self.images)} of {self.num_images:,}:",))
@@ -166,7 +166,7 @@ def _chosen(
 
 
 def _class_by_class(labels: np.ndarray, seed: int) -> np.ndarray:
-    """All rows: one of each class, then another of each, by chance."""
+    """Return all rows: one of each class, then another of each, by chance."""
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(labels))
     turn = np.zeros(len(labels), int)
@@ -179,7 +179,7 @@ def _class_by_class(labels: np.ndarray, seed: int) -> np.ndarray:
 def _block(
     name: str, splits: Splits, rows: list[int], input_size: tuple[int, int], seed: int
 ) -> Block:
-    """The rows of one policy."""
+    """Return the rows of one policy."""
     part, policy = splits.train, policy_of(name)
     shown = part.select(np.array(rows))
     plain = _decoded(shown, input_size)
@@ -203,14 +203,14 @@ def _block(
 
 
 def _decoded(part: Part, size: tuple[int, int]) -> np.ndarray:
-    """The images of a part that can be decoded as a whole, uint8 `(images, *size, 3)`."""
+    """Return the images of a part that can be decoded as a whole, uint8 `(images, *size, 3)`."""
     return np.concatenate([images.numpy() for images, _ in image_dataset(part, size)])
 
 
 def _views(
     name: str, part: Part, rows: list[int], input_size: tuple[int, int], seed: int
 ) -> list[np.ndarray]:
-    """`VIEWS` times the views of all rows."""
+    """Make the views of all rows, `VIEWS` times."""
     sources = _decoded(part, source_size(name, input_size))
     return [
         np.stack(
@@ -226,7 +226,7 @@ def _views(
 def _mixed(
     views: list[np.ndarray], splits: Splits, rows: list[int], seed: int
 ) -> Iterator[tuple[int, list[Cell]]]:
-    """The rows as batches that were mixed, each with the shares of its classes."""
+    """Yield the rows as batches that were mixed, each with the shares of its classes."""
     labels = np.eye(len(splits.class_names), dtype=np.float32)[splits.train.labels[rows]]
     for at, view in enumerate(views):
         images, shares = mix(view, labels, _batch_seed(seed, at))
@@ -249,7 +249,7 @@ def _shares_in_words(shares: np.ndarray, class_names: tuple[str, ...]) -> tuple[
 
 
 def _title(data: Any) -> str:
-    """The name of a folder or file; of anything else its type."""
+    """Return the name of a folder or file; of anything else its type."""
     if isinstance(data, str | bytes | os.PathLike):
         return os.path.basename(os.path.abspath(os.fsdecode(data)))
     return type(data).__name__

@@ -24,14 +24,14 @@ _Layer = tuple[str, list[tuple[int, ...]]]
 
 
 def load_weights_file(networks: Sequence[keras.Model], path: Path, name: str) -> None:
-    """Reads the weights of a file into a network.
+    """Read the weights of a file into a network.
 
     Args:
-        networks: Models that hold the same weights in different structures (as the constructor
+        networks: models that hold the same weights in different structures (as the constructor
             built it, and with nested models taken apart); the file may have been saved from either.
         path: A weights file of Keras 3 (`.weights.h5`) or of Keras 2 (`.h5`); the content decides,
             not the name.
-        name: The backbone's name, for messages.
+        name: the backbone's name, for messages.
 
     Raises:
         InputError: The file is no weights file, is damaged, leads to other files, or belongs to
@@ -49,7 +49,7 @@ def load_weights_file(networks: Sequence[keras.Model], path: Path, name: str) ->
 
 
 def _check(path: Path) -> None:
-    """Raises an error for what HDF5 or Keras should not be given at all."""
+    """Raise an error for what HDF5 or Keras should not be given at all."""
     with open_plain(path, follow_links=True) as file:
         if not h5py.is_hdf5(path):
             raise InputError(_no_hdf5(path))
@@ -89,7 +89,7 @@ def _load(network: keras.Model, path: Path, suffix: str) -> None:
 
 
 def _is_legacy(path: Path) -> bool:
-    """Whether the file has the layout of Keras 2."""
+    """Tell whether the file has the layout of Keras 2."""
     with h5py.File(path) as file:
         keys = sorted(file)
         legacy = "layer_names" in file.attrs or "model_weights" in file
@@ -112,7 +112,7 @@ def _no_hdf5(path: Path) -> str:
 
 
 def fits_weights_file(network: keras.Model, path: Path) -> bool:
-    """Whether a file that was looked through has weights of just the shapes of a network."""
+    """Tell whether a file that was looked through has weights of just the shapes of a network."""
     try:
         return _difference(network, path, legacy=_is_legacy(path)) is None
     except Exception:  # a damaged file does not say in which way
@@ -163,13 +163,13 @@ def _show(shapes: Sequence[Any]) -> str:
 
 
 def _is_whole_model(path: Path) -> bool:
-    """Whether a file has a model's configuration, too, as `model.save("keras_model.h5")` has."""
+    """Tell whether a file has a configuration, too, as `model.save("keras_model.h5")` has."""
     with h5py.File(path) as file:
         return "model_config" in file.attrs
 
 
 def _layers_of_model(network: keras.Model, by_class: bool) -> dict[str, _Layer]:
-    """The model's layers with weights, by the name that a file gives them."""
+    """Return the model's layers with weights, by the name that a file gives them."""
     seen: Counter[str] = Counter()
     layers: dict[str, _Layer] = {}
     for layer in network.layers:
@@ -214,7 +214,7 @@ def _text(name: Any) -> str:
 
 
 def checked_weights(weights: Any) -> Path | str | None:
-    """The path of a weights file, "imagenet" or None."""
+    """Return the path of a weights file, "imagenet" or None."""
     if weights is None or weights == "imagenet":
         return weights
     if not isinstance(weights, str | os.PathLike):

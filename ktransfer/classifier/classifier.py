@@ -40,7 +40,7 @@ _VERSIONED = ("ktransfer", "keras")
 
 
 def versions_here() -> dict[str, str]:
-    """The versions of what trains, in this process."""
+    """Return the versions of what trains, in this process."""
     return dict(zip(_VERSIONED, (__version__, keras.__version__), strict=True))
 
 
@@ -220,7 +220,7 @@ class Classifier:
 
     @own_settings()
     def probabilities(self, part: Part) -> tuple[np.ndarray, np.ndarray, tuple[Skipped, ...]]:
-        """What the model says of the images of a part.
+        """Say what the model says of the images of a part.
 
         Returns:
             float32 `(images, classes)`, the index of the image of each row, and the images that
@@ -295,7 +295,7 @@ class Classifier:
         corruptions: bool = False,
         value_range: str | ValueRange | None = AUTO,
     ) -> Evaluation:
-        """How good the model is on labelled images.
+        """Say how good the model is on labelled images.
 
         Args:
             data: a folder of class folders, or one with `test/` (taken first) or `val/` inside; or

@@ -66,7 +66,7 @@ def advise(data: str, verbose: bool, quiet: bool, as_json: bool, **options: Any)
 
 
 def _train_command(data: str, options: dict[str, Any]) -> list[str]:
-    """What trains as was decided here: with the same backbone, and asked for the same."""
+    """Say what trains as was decided here: with the same backbone, and asked for the same."""
     asked = {"--similarity": options["similarity"], "--fine-tuning": options["fine_tuning"]}
     words = [word for each in asked.items() if each[1] not in (None, "auto") for word in each]
     return ["ktransfer", "train", data, *words_of(options), *words, "--out", "runs/photos"]

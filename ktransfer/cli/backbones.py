@@ -28,7 +28,7 @@ class NameAndOptions(click.ParamType):
     name = "NAME[,OPTION=VALUE...]"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Candidate:
-        """Splits at the commas."""
+        """Split at the commas."""
         name, *options = value.split(",")
         pairs = [KeyValue().convert(each, param, ctx) for each in options]
         return name, dict(pairs)
@@ -124,7 +124,7 @@ def _check(
     weights: str,
     limits: Mapping[str, float | None],
 ) -> str | None:
-    """What can be checked before TensorFlow is imported; the weights."""
+    """Say what can be checked before TensorFlow is imported; the weights."""
     from ktransfer.recommend.limits import Limits
 
     for name, options in candidates:
@@ -137,7 +137,7 @@ def _check(
 
 
 def _print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) -> None:
-    """A table of names, sizes and blocks, and which of them to begin with."""
+    """Return a table of names, sizes and blocks, and which of them to begin with."""
     terminal.echo(Bold(f"{'name':<20}{'parameters':>13}{'blocks':>8}{'input px':>10}"))
     for row in rows:
         terminal.echo(f"{row.name:<20}{row.parameters:>13,}{row.blocks:>8}{row.input_size[0]:>10}")
@@ -154,7 +154,7 @@ def _print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) 
 def _print_recommendation(
     found: Recommendation, data: str, class_names: Sequence[str] | None
 ) -> None:
-    """The table, the heads of its columns in bold, and what to type next."""
+    """Return the table, the heads of its columns in bold, and what to type next."""
     from ktransfer.backbones import list_backbones
 
     for line in str(found).splitlines():

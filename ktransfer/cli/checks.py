@@ -18,7 +18,7 @@ _NAMED_WEIGHTS = ("imagenet", "mini")
 
 
 def check_backbone(name: str) -> None:
-    """Raises an `InputError` for a name that is neither in the catalog nor a KerasHub preset."""
+    """Raise an `InputError` for a name that is neither in the catalog nor a KerasHub preset."""
     from ktransfer.backbones import list_backbones
 
     known = [each.name for each in list_backbones()]
@@ -27,7 +27,7 @@ def check_backbone(name: str) -> None:
 
 
 def checked_weights(value: str) -> str | None:
-    """The `weights` of a `FineTuner`; an `InputError` for a file that is not there."""
+    """Return the `weights` of a `FineTuner`; an `InputError` for a file that is not there."""
     if value == "none":
         return None
     if value not in _NAMED_WEIGHTS and not os.path.isfile(value):
@@ -50,14 +50,14 @@ def checked_similarity(value: str | None) -> float | str | None:
 
 
 def is_weights_file(weights: str) -> bool:
-    """Whether weights are a file, not a name."""
+    """Tell whether weights are a file, not a name."""
     return weights not in _NAMED_WEIGHTS
 
 
 def check_labelled(
     data: str, class_names: Sequence[str] | None = None, *, of_run: bool = False
 ) -> None:
-    """Raises the error of `read_data` for what is no folder, CSV file, .npz file or TFDS name.
+    """Raise the error of `read_data` for what is no folder, CSV file, .npz file or TFDS name.
 
     Of a CSV file the rows are looked at, too, and of a folder which folders it has, but no image.
     TensorFlow is not imported.
@@ -74,7 +74,7 @@ def check_labelled(
 
 
 def check_paths(paths: Sequence[str]) -> None:
-    """Raises the error of `read_images` for a path that does not exist."""
+    """Raise the error of `read_images` for a path that does not exist."""
     from ktransfer.data import read_paths
     from ktransfer.data.reading.layout import TFDS_PREFIX
     from ktransfer.data.sources.tfds import check_installed
@@ -125,7 +125,7 @@ def check_file(
     overwrite: bool = False,
     ending: str | Sequence[str] = (),
 ) -> None:
-    """Raises an `InputError` if a file could not be written, is there, or is one that is read.
+    """Raise an `InputError` if a file could not be written, is there, or is one that is read.
 
     Args:
         file: to be written; None: there is none.

@@ -75,7 +75,7 @@ def doctor(
 
 
 def print_report(report: Report) -> None:
-    """The findings, the most severe first, and the verdict."""
+    """Return the findings, the most severe first, and the verdict."""
     for finding in report.findings:
         for line in finding.lines(width()):
             word = finding.severity if line.startswith(finding.severity) else ""

@@ -80,7 +80,7 @@ def look(
 
 
 def _size(backbone: str | None, input_size: int | None) -> tuple[int, int]:
-    """The size of the views in pixels, without building a network."""
+    """Return the size of the views in pixels, without building a network."""
     if input_size is not None or backbone is None:
         return (input_size or _INPUT_PX,) * 2
     if backbone.startswith("hub:"):

@@ -57,7 +57,9 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def machine_asked_for(options: dict[str, Any], resume: str | None) -> Machine | None:
-    """What this process does in the search; the options are given what environment variables say.
+    """Say what this process does in the search.
+
+    The options are given what environment variables say.
 
     Raises:
         InputError: something of it is missing or malformed, or a worker shall resume.

@@ -23,7 +23,7 @@ class KeyValue(click.ParamType):
     name = "KEY=VALUE"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Any]:
-        """Splits at the first equals sign."""
+        """Split at the first equals sign."""
         key, separator, text = value.partition("=")
         if not separator or not key.isidentifier():
             self.fail(f"{value!r} is not of the form KEY=VALUE, such as alpha=0.35", param, ctx)
@@ -52,7 +52,7 @@ class Range(click.ParamType):
 
 
 def parsed(text: str) -> Any:
-    """The text as None, a bool, an int or a float, or else as it is.
+    """Return the text as None, a bool, an int or a float, or else as it is.
 
     Example:
         >>> parsed("0.35"), parsed("3"), parsed("none"), parsed("True"), parsed("relu")
@@ -161,7 +161,7 @@ _OPTIONS = (
 
 
 def auto_option(name: str, says: str) -> Callable[..., Any]:
-    """What is on, off, or decided by what is found."""
+    """Say what is on, off, or decided by what is found."""
     kind = click.Choice(["auto", "on", "off"])
     return click.option(name, type=kind, default="auto", show_default=True, help=says)
 
@@ -172,7 +172,7 @@ fine_tuning_option = auto_option(
 
 
 def overwrite_option(what: str) -> Callable[..., Any]:
-    """Whether what a command writes may take the place of what is there."""
+    """Tell whether what a command writes may take the place of what is there."""
     return click.option("--overwrite", is_flag=True, help=f"Replace {what}.")
 
 
@@ -199,7 +199,7 @@ def built(options: Mapping[str, Any], *, verbose: bool = False, quiet: bool = Fa
 
 
 def words_of(options: Mapping[str, Any]) -> list[str]:
-    """What a command with these options is typed as, but for how the domain gap is measured."""
+    """Say what a command with these options is typed as, but for how the domain gap is measured."""
     words = ["--backbone", options["backbone"], "--weights", options["weights"] or "none"]
     for name, value in options["backbone_options"]:
         words += ["--backbone-option", f"{name}={value}"]
@@ -215,7 +215,7 @@ def words_of(options: Mapping[str, Any]) -> list[str]:
 
 
 def named(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that there are.
+    """Return those of the options that there are.
 
     A run that is resumed may have begun before there was such an option: then the default holds.
     """

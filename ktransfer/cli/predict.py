@@ -173,7 +173,7 @@ def _of_file(
 
 
 def _check_any_read(num_read: int, skipped: Sequence[Skipped]) -> None:
-    """Raises an `InputError` that names the files if none could be read."""
+    """Raise an `InputError` that names the files if none could be read."""
     if num_read:
         return
     if not skipped:

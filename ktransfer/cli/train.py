@@ -200,7 +200,7 @@ def _trained(
 
 
 def _already_complete(run: str, *, as_json: bool, verbose: bool) -> int:
-    """What came of a training that needs no resuming."""
+    """Say what came of a training that needs no resuming."""
     with classifier_of(run, {}) as classifier:
         result, name = classifier.result, classifier.backbone.name
     if result is None:
@@ -217,7 +217,7 @@ def _already_complete(run: str, *, as_json: bool, verbose: bool) -> int:
 def _new_training(
     data: str | None, out: str | None, options: dict[str, Any], *, overwrite: bool
 ) -> tuple[str, dict[str, Any]]:
-    """Checks a command to train, and notes it in the folder of the run to be.
+    """Check a command to train, and notes it in the folder of the run to be.
 
     Returns:
         The folder, and the command as plain data.
@@ -237,14 +237,14 @@ def _new_training(
 
 
 def _training_to_resume(run: str, data: str | None) -> dict[str, Any]:
-    """The command that began a training which was not finished, with the data where it is now."""
+    """Return the command that began an unfinished training, with the data where it is now."""
     from ktransfer.runs.unfinished import read_command
 
     return command_to_resume(read_command(run), data, run)
 
 
 def checked_plan(value: str) -> str | dict[str, Any]:
-    """A plan's name, or the plan that a JSON file holds, as plain data."""
+    """Return a plan's name, or the plan that a JSON file holds, as plain data."""
     from ktransfer.advisor import ADVISED
     from ktransfer.plan import PLAN_NAMES, Plan
 
@@ -260,7 +260,7 @@ def checked_plan(value: str) -> str | dict[str, Any]:
 
 
 def check_no_training(folder: str, *, overwrite: bool) -> None:
-    """Raises a `RunError` if a training that was not finished lies there."""
+    """Raise a `RunError` if a training that was not finished lies there."""
     from ktransfer.runs.unfinished import is_unfinished
 
     if is_unfinished(folder) and not overwrite:
@@ -271,21 +271,21 @@ def check_no_training(folder: str, *, overwrite: bool) -> None:
 
 
 def _is_complete(folder: str) -> bool:
-    """Whether a folder holds a run, and no training that was not finished."""
+    """Tell whether a folder holds a run, and no training that was not finished."""
     from ktransfer.runs.unfinished import is_unfinished
 
     return _holds_run(folder) and not is_unfinished(folder)
 
 
 def _holds_run(folder: str) -> bool:
-    """Whether there is a saved run."""
+    """Tell whether there is a saved run."""
     from ktransfer.runs.record import RECORD_NAME
 
     return os.path.isfile(os.path.join(folder, RECORD_NAME))
 
 
 def _has_begun(folder: str) -> bool:
-    """Whether the training there came as far as to note what it is made of."""
+    """Tell whether the training there came as far as to note what it is made of."""
     from ktransfer.runs.unfinished import CHECKPOINT_FOLDER, REQUEST_NAME
 
     return os.path.isfile(os.path.join(folder, CHECKPOINT_FOLDER, REQUEST_NAME))

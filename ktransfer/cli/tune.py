@@ -24,7 +24,7 @@ class NameAndValues(click.ParamType):
     name = "NAME=VALUE[,VALUE...]"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, tuple[Any, ...]]:
-        """Splits at the first equals sign, and at the commas behind it."""
+        """Split at the first equals sign, and at the commas behind it."""
         key, _, text = value.partition("=")
         texts = text.split(",")
         if not key.isidentifier() or not all(texts):
@@ -145,7 +145,7 @@ def tune(
 
 
 def _train_command(command: dict[str, Any], plan: str) -> list[str]:
-    """What trains the best plan on all images."""
+    """Say what trains the best plan on all images."""
     own = ["--plan", plan, "--out", "runs/best"]
     return ["ktransfer", "train", command["data"], *words_of(command), *own]
 

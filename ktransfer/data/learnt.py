@@ -39,13 +39,13 @@ class Learnt:
 
     @classmethod
     def of(cls, splits: Splits) -> Learnt:
-        """The training and the validation part; the test part teaches nothing."""
+        """Return the training and the validation part; the test part teaches nothing."""
         parts = splits.train, splits.validation
         train, validation = (np.unique(_digests(part)) for part in parts)
         return cls(train, validation, _kinds(parts))
 
     def joined(self, other: Learnt | None) -> Learnt:
-        """This and what was learnt before, as of a network that is trained on."""
+        """Add what was learnt before, as of a network that is trained on."""
         if other is None:
             return self
         return Learnt(
@@ -55,7 +55,7 @@ class Learnt:
         )
 
     def differs_from(self, part: Part) -> str | None:
-        """Why images cannot be compared with these, in words; None if they can."""
+        """Say why images cannot be compared with these, in words; None if they can."""
         theirs = _kinds([part])
         if len(self.kinds) == 1 and theirs in (self.kinds, ()):
             return None
@@ -68,7 +68,7 @@ class Learnt:
         return np.where(np.isin(digests, self.train), TRAINED, found)
 
     def validated(self, part: Part) -> np.ndarray:
-        """Which images are of those that the training was judged by, bool `(n,)`."""
+        """Say which images are of those that the training was judged by, bool `(n,)`."""
         return np.isin(_digests(part), self.validation)
 
     def to_bytes(self) -> bytes:
@@ -80,7 +80,7 @@ class Learnt:
 
     @classmethod
     def read(cls, file: BinaryIO) -> Learnt:
-        """The reverse of `to_bytes`.
+        """Return the reverse of `to_bytes`.
 
         Raises:
             DamageError: it is damaged, or no such file.

@@ -54,7 +54,7 @@ class Examined:
         quick: bool = False,
         measure: bool = False,
     ) -> None:
-        """Inspects all images.
+        """Inspect all images.
 
         Args:
             subject: the images.
@@ -90,7 +90,7 @@ class Examined:
 def _records(
     subject: Subject, inspect: Inspect, bar: Progress, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """Inspects some of the images, or all; faults by position."""
+    """Inspect some of the images, or all; faults by position."""
     files, rows = subject.files, np.arange(len(subject)) if rows is None else rows
     if isinstance(files, HeldImages):
         return inspect_held(files.select(rows))

@@ -75,7 +75,7 @@ class Finding:
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             "kind": self.kind,
             "severity": self.severity,
@@ -89,7 +89,7 @@ class Finding:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Finding:
-        """The reverse of `to_dict`."""
+        """Return the reverse of `to_dict`."""
         own = {**data, "paths": tuple(map(tuple, data["paths"])), "reasons": tuple(data["reasons"])}
         return cls(**own)
 
@@ -145,7 +145,7 @@ class Report(PrintedLines):
         return sum(sum(classes.values()) for classes in self.counts.values())
 
     def by_severity(self, severity: str) -> tuple[Finding, ...]:
-        """The findings of one severity."""
+        """Return the findings of one severity."""
         return tuple(each for each in self.findings if each.severity == severity)
 
     @property
@@ -162,7 +162,10 @@ class Report(PrintedLines):
         return f"{images}; nothing wrong was found"
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON: the fields of `ktransfer doctor --json`."""
+        """Return the same as plain data, ready for JSON.
+
+        The fields of `ktransfer doctor --json`.
+        """
         return {
             "data": self.data,
             "verdict": self.verdict,
@@ -178,7 +181,7 @@ class Report(PrintedLines):
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings, the most severe first, then by kind."""
+    """Return the findings, the most severe first, then by kind."""
     return tuple(
         sorted(findings, key=lambda each: (SEVERITIES.index(each.severity), KINDS.index(each.kind)))
     )

@@ -66,7 +66,7 @@ def inspect_file(
     before_big: Callable[[], None] = lambda: None,
     value_range: ValueRange | None = None,
 ) -> tuple[np.ndarray, str | None]:
-    """Inspects one regular file.
+    """Inspect one regular file.
 
     Args:
         path: the file.
@@ -88,7 +88,7 @@ def inspect_file(
 
 
 def inspect_held(images: HeldImages) -> tuple[np.ndarray, dict[int, str]]:
-    """Inspects images that are in no files; `RECORD` `(n,)`, and faults by position."""
+    """Inspect images that are in no files; `RECORD` `(n,)`, and faults by position."""
     records, faults = np.zeros(len(images), RECORD), dict[int, str]()
     for index in range(len(images)):
         record = np.zeros((), RECORD)
@@ -132,7 +132,7 @@ def _blake2b() -> hashlib.blake2b:
 
 
 def opened(stream: BinaryIO) -> Image.Image:
-    """An image in one of the formats that are read, of which the header was read."""
+    """Return an image in one of the formats that are read, of which the header was read."""
     stream.seek(0)
     return Image.open(stream, formats=FORMATS)
 
@@ -195,7 +195,7 @@ def upright(
     before_big: Callable[[], None] = lambda: None,
     value_range: ValueRange | None = None,
 ) -> Image.Image:
-    """The image as RGB, as training sees it, squeezed into a square of so many pixels."""
+    """Return the image as RGB, as training sees it, squeezed into a square of so many pixels."""
     if image.width * image.height > BIG_PIXELS:
         before_big()
     if value_range and (colours := deep_colours(image)):
@@ -230,7 +230,7 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _extremes(image: Image.Image) -> np.ndarray:
-    """The smallest and the largest value `(2,)`, NaN where there is one."""
+    """Return the smallest and the largest value `(2,)`, NaN where there is one."""
     # Strip by strip: the whole as an array would be there three times over.
     ends = []
     for top in range(0, image.height, _STRIP_PX):

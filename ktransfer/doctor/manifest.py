@@ -26,7 +26,7 @@ _DEAREST = {"test": 2, "validation": 1, "train": 0}
 def write_manifest(
     file: str | os.PathLike[str], examined: Examined, *, exclude: bool, overwrite: bool = False
 ) -> int:
-    """Writes a CSV file with the columns `path`, `label`, `split` and `findings`.
+    """Write a CSV file with the columns `path`, `label`, `split` and `findings`.
 
     It is written aside and renamed: whole or not at all. Paths are absolute; bytes of names that
     are not UTF-8 are kept. `split` is there where the data has parts, `findings` are kinds with
@@ -58,14 +58,14 @@ def write_manifest(
 
 
 def check_target(file: str | os.PathLike[str], data: Any, *, overwrite: bool) -> Path:
-    """The path; an `InputError` if it could not be written, or is what is read."""
+    """Return the path; an `InputError` if it could not be written, or is what is read."""
     check_not_read(file, _WHAT, data)
     # `train` knows a table by its ending.
     return check_new_file(file, _WHAT, overwrite=overwrite, ending=".csv")
 
 
 def _rows(examined: Examined, kept: np.ndarray) -> Iterator[list[str]]:
-    """The header, and a row for each image that is kept."""
+    """Yield the header, and a row for each image that is kept."""
     subject = examined.subject
     kinds = _kinds_by_path(examined)
     with_parts = len(subject.parts) > 1
@@ -78,7 +78,7 @@ def _rows(examined: Examined, kept: np.ndarray) -> Iterator[list[str]]:
 
 
 def excluded(examined: Examined) -> np.ndarray:
-    """What should not be trained on, bool `(n,)`.
+    """Say what should not be trained on, bool `(n,)`.
 
     All images of a photo that has two labels; of a photo in two parts all but those in the test
     part (or validation, where test has none); of equal files all but the first. Where there are no

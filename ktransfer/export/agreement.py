@@ -96,7 +96,7 @@ class Expected:
     seconds: tuple[float, float]
 
     def own_size(self) -> Iterator[np.ndarray]:
-        """Each image as it is decoded for the model, `(1, height, width, 3)`, not yet resized."""
+        """Yield each image as it is decoded, `(1, height, width, 3)`, not yet resized."""
         for row in range(len(self.part)):
             image = decode_on_host(self.part.images, row, self.input_size)
             # In float32 a very large one would need more memory than all else.

@@ -15,7 +15,7 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def cell_of(name: str) -> str:
-    """A name as it is written.
+    """Return a name as it is written.
 
     Example:
         >>> cell_of("=1+1"), cell_of("'=1+1"), cell_of("-1"), cell_of("red")
@@ -25,7 +25,7 @@ def cell_of(name: str) -> str:
 
 
 def name_in(cell: str) -> str:
-    """The name that was written as this cell.
+    """Return the name that was written as this cell.
 
     Example:
         >>> name_in("'=1+1"), name_in("'s Gravenhage"), name_in("-1")
@@ -35,7 +35,7 @@ def name_in(cell: str) -> str:
 
 
 def path_cell(path: str) -> str:
-    """A path as it is written: another spelling of it, where it would begin a formula."""
+    """Return a path as it is written: another spelling of it, where it would begin a formula."""
     return os.path.join(os.curdir, path) if _FORMULA.match(path) else path
 
 

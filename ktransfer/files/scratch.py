@@ -31,7 +31,7 @@ _LOCK_NAME = "in-use"
 
 @contextlib.contextmanager
 def scratch(place: Path) -> Iterator[Path]:
-    """A new folder to work in, which is gone after the `with` block.
+    """Make a new folder to work in, which is gone after the `with` block.
 
     What killed processes left in the same place is removed first; what others are working in is
     not. The system takes the lock of a process back when it ends, in whichever way.
@@ -69,12 +69,12 @@ def temporary_scratch() -> Iterator[Path]:
 
 
 def is_scratch(path: Path) -> bool:
-    """Whether there lies a folder that `scratch` made, by its name."""
+    """Tell whether there lies a folder that `scratch` made, by its name."""
     return _NAME.fullmatch(path.name) is not None and path.is_dir() and not path.is_symlink()
 
 
 def locked_folder(place: Path, name: str, lock_name: str, mode: int) -> tuple[Path, BinaryIO]:
-    """A new folder and the locked file in it, which tells that somebody works there.
+    """Return a new folder and the locked file in it, which tells that somebody works there.
 
     Args:
         place: where it is to lie.
@@ -93,7 +93,10 @@ def locked_folder(place: Path, name: str, lock_name: str, mode: int) -> tuple[Pa
 
 
 def lock_file(file: BinaryIO) -> bool | None:
-    """Whether the file is ours now, or another's (False); None: no locks on this system or disk."""
+    """Tell whether the file is ours now, or another's (False).
+
+    None: no locks on this system or disk.
+    """
     if fcntl is None:
         return None
     try:

@@ -22,7 +22,7 @@ def check_new_file(
     overwrite: bool = False,
     ending: str | Sequence[str] = (),
 ) -> Path:
-    """The path of a file that may be written, checked before any work is done for it.
+    """Return the path of a file that may be written, checked before any work is done for it.
 
     Args:
         path: where it is to lie.
@@ -53,7 +53,7 @@ def check_new_file(
 
 
 def check_free(target: Path, named: str, *, overwrite: bool) -> None:
-    """Raises an `InputError` if something lies there that may not be replaced."""
+    """Raise an `InputError` if something lies there that may not be replaced."""
     if os.path.lexists(target) and not overwrite:
         raise InputError(
             f"{named} exists; name another file, or say overwrite=True (--overwrite) to replace it"
@@ -88,7 +88,7 @@ def write_file(
 
 @contextlib.contextmanager
 def aside(target: Path, what: str, *, overwrite: bool = False) -> Iterator[Path]:
-    """A path to write to in a `with` block, at whose end the file takes its place in one step.
+    """Give a path to write to in a `with` block, after which the file takes its place.
 
     Nothing is left of it where the block ends by an error; after a kill, the next one that is
     written there removes what is left. A link is replaced, and not what it leads to.
@@ -103,7 +103,7 @@ def aside(target: Path, what: str, *, overwrite: bool = False) -> Iterator[Path]
 
 @contextlib.contextmanager
 def replacing(path: Path, *, kept_as: Path | None = None) -> Iterator[Path]:
-    """A path to write a file of ours to in a `with` block, at whose end it takes its place.
+    """Give a path for a file of ours in a `with` block, after which it takes its place.
 
     At every moment the file is either the old or the new one. Nothing is left of the new one where
     the block ends by an error of the system; after a kill `.NAME.partial` is, until it is written

@@ -253,7 +253,7 @@ class FineTuner:
 
     @like(Classifier.evaluate)
     def evaluate(self, data: Any, **options: Any) -> Evaluation:
-        """How good the model is on labelled images: `Classifier.evaluate`."""
+        """Say how good the model is on labelled images: `Classifier.evaluate`."""
         return self.classifier.evaluate(data, **options)
 
     @like(Classifier.predict)
@@ -281,13 +281,16 @@ class FineTuner:
     @classmethod
     @own_settings()
     def load(cls, path: str | os.PathLike[str], *, verbose: bool = True) -> FineTuner:
-        """A saved run, to be trained on; `Classifier.load` is enough for all else, and faster."""
+        """Return a saved run, to be trained on.
+
+        `Classifier.load` is enough for all else, and faster.
+        """
         return cls.of_classifier(Classifier.load(path, verbose=verbose))
 
     @classmethod
     @own_settings()
     def of_classifier(cls, classifier: Classifier) -> FineTuner:
-        """A fine-tuner that begins with the weights of a classifier's backbone."""
+        """Return a fine-tuner that begins with the weights of a classifier's backbone."""
         finetuner = cls(
             backbone_of(classifier),
             pooling=classifier.pooling,
@@ -333,7 +336,7 @@ class FineTuner:
         return self._pretrained.summary(num_classes)
 
     def _fit(self, options: FitArguments) -> Fit:
-        """One training or decision, its options checked."""
+        """Return one training or decision, its options checked."""
         chosen = FitOptions(**options)
         computing = self.precision, self.jit_compile
         settings = settings_of(chosen, self.seed, self.dropout, *computing, self.verbose)
@@ -342,7 +345,7 @@ class FineTuner:
         )
 
     def _training(self, data: Any, options: SearchArguments) -> Training:
-        """A training for searches: it is not saved, and leaves no model."""
+        """Return a training for searches: it is not saved, and leaves no model."""
         fit = self._fit({**options})
         decided = fit.decide(fit.read(data))
         self._classifier = None

@@ -153,7 +153,7 @@ class Fit:
             Checkpoints(out).remove()
 
     def read(self, data: Any) -> Splits:
-        """The images, divided; a search has divided them once for all of its trials."""
+        """Return the images, divided; a search has divided them once for all of its trials."""
         if isinstance(data, Splits):
             return data
         return read_data(
@@ -165,7 +165,7 @@ class Fit:
         )
 
     def rule(self, num_images: int, num_classes: int, similarity: Similarity = None) -> Advice:
-        """What the 2x2 rule says for the backbone."""
+        """Say what the 2x2 rule says for the backbone."""
         return textbook_rule(
             num_images,
             num_classes,
@@ -213,7 +213,7 @@ class Fit:
         return Decided(splits, advice, plan, source, balance, request)
 
     def training(self, decided: Decided, checkpoints: Checkpoints | None = None) -> Training:
-        """The training before its first step; without checkpoints nothing of it is saved."""
+        """Return the training before its first step; without checkpoints nothing of it is saved."""
         if not decided.plan.pretrained:
             randomize(self.backbone, self.settings.seed)
         settings = dataclasses.replace(self.settings, balance=decided.balance.method)
@@ -223,7 +223,7 @@ class Fit:
     def _trained(
         self, decided: Decided, seconds: dict[str, float]
     ) -> tuple[Training, dict[int, np.ndarray]]:
-        """The training, carried out, and the weights of before."""
+        """Return the training, carried out, and the weights of before."""
         started, source = time.perf_counter(), decided.source
         looked_s = source.seconds
         training = self.training(decided, self._checkpoints(decided))
@@ -236,7 +236,7 @@ class Fit:
     def _classifier(
         self, decided: Decided, training: Training, data: dict[str, Any], temperature: float
     ) -> Classifier:
-        """The model at a temperature, and all that is known of it but for the result."""
+        """Return the model at a temperature, and all that is known of it but for the result."""
         network, splits = decided.source.network, decided.splits
         network.divide_logits(temperature)
         model = network.joined()
@@ -266,7 +266,7 @@ class Fit:
         )
 
     def _taken_over(self, decided: Decided) -> Classifier:
-        """What lies in a run that was complete when it was to be resumed."""
+        """Say what lies in a run that was complete when it was to be resumed."""
         out, splits = str(self.options.out), decided.splits
         found = Classifier.load(out, verbose=bool(self.verbose))
         check_same(dict(found.request), decided.request, out)
@@ -322,14 +322,14 @@ class Fit:
         )
 
     def _source(self, plan: Plan, splits: Splits, seen: Seen | None) -> RowSource:
-        """The rows for a plan; what was computed for the decision is not computed again."""
+        """Return the rows for a plan; what was computed for the decision is not computed again."""
         adviser = self._adviser
         if seen and seen.source and plan.num_blocks == len(self.backbone.blocks):
             return seen.source.narrowed(adviser.network(splits, plan.features))
         return adviser.source(splits, plan.features, plan.num_blocks)
 
     def _begun_with(self) -> Plan | None:
-        """The plan that was decided on when the training to resume was begun, complete or not.
+        """Return the plan of the training to resume, complete or not.
 
         A decision rests on estimates of time, which may come out otherwise.
         """
@@ -346,7 +346,7 @@ class Fit:
             raise RunError(f"cannot resume {self.options.out}: its request says {error}") from error
 
     def _checkpoints(self, decided: Decided) -> Checkpoints | None:
-        """Where checkpoints go; what is resumed is compared with what it was started with."""
+        """Say where checkpoints go; what is resumed is compared with what it was started with."""
         if self.options.out is None:
             return None
         checkpoints = Checkpoints(self.options.out)

@@ -281,7 +281,7 @@ def _by_position(method: str, data: Any, other: Any) -> str:
 
 
 def _signature(method: Callable[..., Any], names: Iterable[str]) -> inspect.Signature:
-    """That of a method, the option that stands for all others replaced by these."""
+    """Give a method's signature, these in place of the option that stands for all others."""
     defaults = {each.name: each.default for each in fields(FitOptions)}
     shown = inspect.signature(method)
     own = [each for each in shown.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -296,6 +296,6 @@ def _signature(method: Callable[..., Any], names: Iterable[str]) -> inspect.Sign
 
 
 def _descriptions(arguments: Iterable[type]) -> str:
-    """The attributes of options, as their docstrings describe them."""
+    """Return the attributes of options, as their docstrings describe them."""
     described = [(inspect.getdoc(each) or "").partition("Attributes:\n")[2] for each in arguments]
     return "\n".join(described)

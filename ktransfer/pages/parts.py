@@ -210,7 +210,7 @@ class Section:
 
 
 def cells(*values: Any) -> tuple[Cell, ...]:
-    """A row: texts as they are, and pairs of a number and its text."""
+    """Return a row: texts as they are, and pairs of a number and its text."""
     return tuple(
         Cell(value[1], value[0]) if isinstance(value, tuple) else Cell(str(value))
         for value in values
@@ -218,7 +218,7 @@ def cells(*values: Any) -> tuple[Cell, ...]:
 
 
 def percent(share: float | None) -> str:
-    """A share in [0, 1] for people.
+    """Return a share in [0, 1] for people.
 
     Example:
         >>> percent(0.9673), percent(None)
@@ -228,12 +228,12 @@ def percent(share: float | None) -> str:
 
 
 def shares(*values: float | None) -> tuple[tuple[float, str], ...]:
-    """Shares as cells that are sorted by their numbers; unknown ones come first."""
+    """Share as cells that are sorted by their numbers; unknown ones come first."""
     return tuple((-1.0 if value is None else value, percent(value)) for value in values)
 
 
 def count(number: float, noun: str, nouns: str = "") -> str:
-    """A number and its noun.
+    """Return a number and its noun.
 
     Example:
         >>> count(1, "image"), count(2_000, "class", "classes")

@@ -18,7 +18,7 @@ _PACKAGE = "ktransfer.pages"
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """A page.
+    """Return a page.
 
     Args:
         template: its name, from this folder.
@@ -48,7 +48,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _prose(sentence: str) -> Any:
-    """A sentence, what stands between backticks in it as code, no line broken before a %."""
+    """Return a sentence, what stands between backticks in it as code, no line broken before a %."""
     from markupsafe import Markup, escape
 
     parts = [escape(printable(each)).replace(" %", "\u00a0%") for each in sentence.split("`")]
@@ -68,12 +68,12 @@ def _printed(value: Any) -> Any:
 
 @functools.cache
 def _source(name: str) -> str:
-    """A style or script of this package, to be laid into a page."""
+    """Return a style or script of this package, to be laid into a page."""
     return files(_PACKAGE).joinpath(name).read_text(encoding="utf-8").strip()
 
 
 @functools.cache
 def _script_hash(name: str) -> str:
-    """What a content security policy calls a script that is laid into a page."""
+    """Say what a content security policy calls a script that is laid into a page."""
     digest = hashlib.sha256(_source(name).encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"

@@ -28,14 +28,14 @@ _RATE, _EPOCHS = "learning rate", "epochs"
 
 
 def draw(rates: LearningRates, title: str) -> Chart:
-    """The picture: a band for each stage, a curve for the head and for each block.
+    """Return the picture: a band for each stage, a curve for the head and for each block.
 
     Blocks that always have the same rate share a curve. No curve is drawn where a block is frozen;
     what trains in a stage stands above its band.
 
     Args:
-        rates: What is drawn.
-        title: What stands above it.
+        rates: what is drawn.
+        title: what stands above it.
     """
     import altair as alt
 
@@ -68,7 +68,10 @@ def draw(rates: LearningRates, title: str) -> Chart:
 
 
 def _bands(scale: Any) -> Iterator[Any]:
-    """Every other stage shaded; above it its name and what trains, as far as there is room."""
+    """Yield every other stage shaded.
+
+    Above it its name and what trains, as far as there is room.
+    """
     import altair as alt
 
     stages = alt.Chart(alt.NamedData("stages"))
@@ -83,7 +86,7 @@ def _bands(scale: Any) -> Iterator[Any]:
 
 
 def _ends(rates: LearningRates) -> list[float]:
-    """The epoch at which each step begins, and at which the last one ends."""
+    """Return the epoch at which each step begins, and at which the last one ends."""
     last_epoch = sum(epoch >= math.floor(rates.epochs[-1] + 1e-9) for epoch in rates.epochs)
     return [*rates.epochs, round(rates.epochs[-1] + 1 / last_epoch, 6)]
 
@@ -106,7 +109,7 @@ def _stages(rates: LearningRates, ends: Sequence[float]) -> Iterator[dict[str, A
 
 
 def _groups(rates: LearningRates) -> dict[str, tuple[float, ...]]:
-    """The head and the blocks; those that are always equal are one."""
+    """Return the head and the blocks; those that are always equal are one."""
     equal: dict[tuple[float, ...], list[str]] = {}
     for group, values in rates.rates.items():
         equal.setdefault(values, []).append(group)
@@ -116,7 +119,7 @@ def _groups(rates: LearningRates) -> dict[str, tuple[float, ...]]:
 def _summaries(
     rates: LearningRates, groups: Mapping[str, Sequence[float]]
 ) -> Iterator[dict[str, Any]]:
-    """What can be said of a curve in figures, for each stage in which it is drawn."""
+    """Say what can be said of a curve in figures, for each stage in which it is drawn."""
     for span in rates.stages:
         for group, values in groups.items():
             steps = values[span.start : span.stop]
@@ -132,7 +135,7 @@ def _summaries(
 def _points(
     rates: LearningRates, groups: Mapping[str, Sequence[float]], ends: Sequence[float], low: float
 ) -> Iterator[dict[str, Any]]:
-    """A piece for each stage in which a group trains: stages do not flow into one another."""
+    """Yield a piece for each stage in which a group trains: stages do not flow into one another."""
     for group, values in reversed(list(groups.items())):  # the head lies on top
         for span in rates.stages:
             if any(values[span.start : span.stop]):
@@ -143,7 +146,9 @@ def _points(
 
 
 def _ending_at(low: float, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A curve that ends at the bottom of the picture, where it goes under it; NaN breaks it there.
+    """Return a curve that ends at the bottom of the picture, where it goes under it.
+
+    NaN breaks it there.
 
     Vega would cut each curve on its own, which makes a PNG of sixty curves take ten times as long.
     """
@@ -156,7 +161,9 @@ def _ending_at(low: float, points: Sequence[tuple[float, float]]) -> list[tuple[
 
 
 def _telling(points: Sequence[tuple[float, float]], near: float) -> Iterator[tuple[float, float]]:
-    """The points that the eye can tell apart: blocks and steps make hundred thousands of them.
+    """Yield the points that the eye can tell apart.
+
+    Blocks and steps make hundred thousands of them.
 
     Args:
         points: `(epoch, rate)`.

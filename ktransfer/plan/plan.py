@@ -29,13 +29,13 @@ class Plan:
     """What to train, stage by stage. Print it for a table.
 
     Attributes:
-        name: The plan's name, for example `"lp_ft"`.
-        stages: At least one `Stage`; their names differ.
-        pretrained: Whether the first stage starts from the backbone's pretrained weights; False:
+        name: the plan's name, for example `"lp_ft"`.
+        stages: at least one `Stage`; their names differ.
+        pretrained: whether the first stage starts from the backbone's pretrained weights; False:
             from random ones. Every later stage goes on from the one before.
-        num_blocks: How many blocks of the backbone the model keeps, counted from the first; the
+        num_blocks: how many blocks of the backbone the model keeps, counted from the first; the
             head reads what the last of these says. None: all of them.
-        features: What the head reads: `"last"`, what the last block says; `"all_blocks"`, what all
+        features: what the head reads: `"last"`, what the last block says; `"all_blocks"`, what all
             of them say, side by side; or `"all_blocks_and_inner"`, with the wider activations
             inside of them as well. The latter two are for a model that keeps all blocks; of those
             that a stage unfreezes, the head reads what they say as they train.
@@ -81,7 +81,7 @@ class Plan:
         return sum(stage.epochs for stage in self.stages)
 
     def check(self, num_blocks: int) -> None:
-        """Raises an error if the plan does not fit a backbone of `num_blocks` blocks.
+        """Raise an error if the plan does not fit a backbone of `num_blocks` blocks.
 
         Raises:
             InputError: The plan keeps, or a stage unfreezes, more blocks than there are.
@@ -100,11 +100,11 @@ class Plan:
             _check_blocks(stage, num_blocks, "the backbone has")
 
     def resolve(self, num_blocks: int, images_per_class: float | None = None) -> Plan:
-        """The same plan for a backbone of `num_blocks` blocks: every "all" becomes a number.
+        """Return the same plan for a backbone of `num_blocks` blocks: every "all" becomes a number.
 
         Args:
-            num_blocks: How many blocks the backbone has, `len(backbone.blocks)`.
-            images_per_class: Training images by classes; where it is given, every augmentation
+            num_blocks: how many blocks the backbone has, `len(backbone.blocks)`.
+            images_per_class: training images by classes; where it is given, every augmentation
                 "auto" becomes what `choose_augmentation` says.
 
         Returns:
@@ -130,7 +130,7 @@ class Plan:
         return dataclasses.replace(self, stages=stages, num_blocks=kept)
 
     def with_settings(self, **settings: Any) -> Plan:
-        """The same plan with settings changed in every stage, for example `batch_size=16`.
+        """Return the same plan with settings changed in every stage, for example `batch_size=16`.
 
         Raises:
             InputError: A setting is none of a stage, or its value is wrong.
@@ -140,10 +140,10 @@ class Plan:
         return dataclasses.replace(self, stages=stages)
 
     def learning_rates(self, steps_per_epoch: int | Sequence[int]) -> LearningRates:
-        """The learning rate of the head and of each block at every step, if no stage ends early.
+        """Return the rates of head and blocks at every step, if no stage ends early.
 
         Args:
-            steps_per_epoch: Steps in an epoch, at least 1; or one number for each stage, where
+            steps_per_epoch: steps in an epoch, at least 1; or one number for each stage, where
                 these have different batch sizes.
 
         Raises:
@@ -167,9 +167,9 @@ class Plan:
         """Draw the learning rates over the epochs, on a logarithmic scale, as an SVG or PNG file.
 
         Args:
-            path: Where to write it; it must end in `.svg` or `.png`.
-            steps_per_epoch: As in `learning_rates`; it only says how fine the curves are.
-            overwrite: Replace a file that is there.
+            path: where to write it; it must end in `.svg` or `.png`.
+            steps_per_epoch: as in `learning_rates`; it only says how fine the curves are.
+            overwrite: replace a file that is there.
 
         Raises:
             InputError: The path has another ending, exists (unless `overwrite`) or cannot be
@@ -178,10 +178,10 @@ class Plan:
         self.chart(steps_per_epoch).save(path, overwrite=overwrite)
 
     def chart(self, steps_per_epoch: int | Sequence[int] = 50) -> Chart:
-        """The picture of `plot` as a value: shown by a notebook, put into a page.
+        """Return the picture of `plot` as a value: shown by a notebook, put into a page.
 
         Args:
-            steps_per_epoch: As in `plot`.
+            steps_per_epoch: as in `plot`.
 
         Raises:
             InputError: As `learning_rates`.
@@ -191,16 +191,16 @@ class Plan:
         return draw(self.learning_rates(steps_per_epoch), title)
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain data, ready for JSON."""
+        """Return the plan as plain data, ready for JSON."""
         return {**dataclasses.asdict(self), "stages": [each.to_dict() for each in self.stages]}
 
     def to_json(self) -> str:
-        """The plan as JSON; `Plan.from_json` reads back an equal plan."""
+        """Return the plan as JSON; `Plan.from_json` reads back an equal plan."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     @classmethod
     def from_dict(cls, data: Any) -> Plan:
-        """The reverse of `to_dict`.
+        """Return the reverse of `to_dict`.
 
         Raises:
             InputError: A field is unknown, missing or wrong; the message names it.
@@ -216,7 +216,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, source: str) -> Plan:
-        """The plan that `to_json` wrote, or that was written by hand.
+        """Return the plan that `to_json` wrote, or that was written by hand.
 
         Raises:
             InputError: It is no JSON, says a field twice, or as `from_dict`.
@@ -241,7 +241,7 @@ class Plan:
 
 
 def _as_stages(where: str, stages: Any) -> tuple[Stage, ...]:
-    """The stages as a tuple: at least one, of different names."""
+    """Return the stages as a tuple: at least one, of different names."""
     if not isinstance(stages, Sequence) or not all(isinstance(each, Stage) for each in stages):
         raise InputError(f"{where}: stages must be a tuple of Stage, got {stages!r}")
     if not stages:

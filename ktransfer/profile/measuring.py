@@ -81,7 +81,7 @@ def measure_gap(
 
 
 def remembers_photos(backbone: Backbone) -> bool:
-    """Whether the batch norm of a backbone has statistics, and not those of images by formula."""
+    """Tell whether its batch norm has statistics, and not those of images by formula."""
     return backbone.weights not in _OF_NO_PHOTOS and bool(norm_layers(backbone))
 
 

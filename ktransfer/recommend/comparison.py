@@ -125,7 +125,7 @@ def _teller(verbose: bool) -> Any:
 def _load_all(
     candidates: Sequence[Candidate], say: Any
 ) -> tuple[list[_Loaded], list[RatedBackbone]]:
-    """Those that can be had, with their costs, and those whose weights cannot be downloaded."""
+    """Load those that can be had, with their costs; name those that cannot be downloaded."""
     loaded, missing = [], []
     for each in candidates:
         started = time.perf_counter()
@@ -169,7 +169,7 @@ def _costs(backbone: Backbone, forward: Forward) -> dict[str, float]:
 
 
 def _judge(loaded: _Loaded, pixels: Pixels, limits: Limits, say: Any) -> _Judged:
-    """What heads reach on it, with the features that the limits leave."""
+    """Say what heads reach on it, with the features that the limits leave."""
     started = time.perf_counter()
     backbone, candidate = loaded.backbone, loaded.candidate
     judgement = judge(backbone, pixels)

@@ -26,7 +26,7 @@ _BESIDE = 1.25  # free space beside the fastest and the slowest, as a factor
 def draw_front(
     best: RatedBackbone, measured: Sequence[RatedBackbone], limit: float | None
 ) -> Chart:
-    """The picture: accuracy over latency, and over ImageNet's where that is known.
+    """Return the picture: accuracy over latency, and over ImageNet's where that is known.
 
     A dot for each backbone with its number in the table and the 95 % interval of its accuracy; a
     line joins the front.

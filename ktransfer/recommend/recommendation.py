@@ -51,7 +51,7 @@ class Recommendation(PrintedLines):
         return "\n".join(map(printable, self._lines()))
 
     def _lines(self) -> Iterator[str]:
-        """The table from fast to slow, what could not be had, and how to read it."""
+        """Yield the table from fast to slow, what could not be had, and how to read it."""
         images = f"{self.num_images:,} images of {self.num_classes} classes"
         yield f"best: {self.best.label}, features: {self.best.features}. {self.reason}"
         yield f"measured on {images}"
@@ -72,7 +72,7 @@ class Recommendation(PrintedLines):
         return tuple(sorted(found, key=lambda each: each.latency_ms or 0.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return {
             "best": self.best.to_dict(),
             "reason": self.reason,
@@ -96,5 +96,5 @@ class Recommendation(PrintedLines):
         self.chart().save(path, overwrite=overwrite)
 
     def chart(self) -> Chart:
-        """The picture of `plot` as a value: shown by a notebook, put into a page."""
+        """Return the picture of `plot` as a value: shown by a notebook, put into a page."""
         return draw_front(self.best, self.measured, self.limits.get("max_latency_ms"))

@@ -98,7 +98,7 @@ class OnnxClassifier:
         return Predictions.joined(self.class_names, several)
 
     def seen_in_training(self, images: Any) -> np.ndarray | None:
-        """Which images the model was trained on, or its epoch was chosen on.
+        """Say which images the model was trained on, or its epoch was chosen on.
 
         How often it is right on such says nothing of new ones. An image is known again by its
         bytes, wherever it lies.
@@ -216,7 +216,7 @@ class OnnxClassifier:
     def _read(
         self, images: Any, value_range: str | ValueRange | None = AUTO
     ) -> tuple[Images, tuple[Skipped, ...], bool]:
-        """The images, what was skipped, and whether they have names."""
+        """Return the images, what was skipped, and whether they have names."""
         chosen = range_to_read(value_range, self.metadata.value_range)
         part, skipped = read_images(images, value_range=chosen)
         return part.images, skipped, not is_array(images)

@@ -35,7 +35,7 @@ _THIS_SEARCH, _UNCACHED = "this search", "frozen blocks run in every epoch (esti
 
 
 def draw_depths(records: Sequence[Record], depths: Sequence[Depth], best: Depth) -> Chart:
-    """Validation accuracy by the number of blocks unfrozen: all trials, and the best of a depth."""
+    """Draw validation accuracy by blocks unfrozen: all trials, and the best of each depth."""
     import altair as alt
 
     trials = [each for each in records if each.val_accuracy is not None]
@@ -139,7 +139,7 @@ def _trial_row(record: Record) -> dict[str, Any]:
 
 
 def draw_times(records: Sequence[Record], without_cache: Mapping[str, float]) -> Chart:
-    """Seconds of each trial, and about what it would have taken with nothing computed once."""
+    """Draw the seconds of each trial, and about what it would have taken without a cache."""
     import altair as alt
 
     trials = [each for each in records if each.status != FAILED]

@@ -53,7 +53,7 @@ class SearchResult(PrintedLines):
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON: the fields of `ktransfer tune --json`."""
+        """Return the same as plain data, ready for JSON: the fields of `ktransfer tune --json`."""
         return {
             "trials": [
                 {**each.row(), "naive_seconds": self.naive_seconds[each.name]}
@@ -94,7 +94,7 @@ class SearchResult(PrintedLines):
         return tuple(paths)
 
     def charts(self) -> dict[str, Chart]:
-        """The pictures of `plot` as values: `"depths"`, `"trials"` and `"times"`."""
+        """Return the pictures of `plot` as values: `"depths"`, `"trials"` and `"times"`."""
         return {
             "depths": draw_depths(self.trials, self.depths, self.chosen),
             "trials": draw_trials(self.trials, self.chosen.name),

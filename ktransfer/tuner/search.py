@@ -86,7 +86,7 @@ def note_command(folder: str, command: Command) -> None:
 
 
 def read_command(folder: str) -> Command:
-    """The command that began a search.
+    """Return the command that began a search.
 
     Raises:
         RunError: there is none, or it is damaged.
@@ -102,7 +102,7 @@ def read_command(folder: str) -> Command:
 
 
 def has_begun(folder: str) -> bool:
-    """Whether the search there came as far as to note what it is made of."""
+    """Tell whether the search there came as far as to note what it is made of."""
     return (Path(folder) / REQUEST_NAME).is_file()
 
 
@@ -207,7 +207,7 @@ def work(command: Command, folder: str | None, seconds: dict[str, float]) -> int
 
 
 def _read(command: Command, seconds: dict[str, float]) -> Splits:
-    """The images, with a test part."""
+    """Return the images, with a test part."""
     from ktransfer.data import read_data
     from ktransfer.data.reading.dividing import with_test
 
@@ -218,7 +218,10 @@ def _read(command: Command, seconds: dict[str, float]) -> Splits:
 
 
 def _named(names: Sequence[str], command: Command) -> dict[str, Any]:
-    """Those options that there are: a search may have begun before there was such an option."""
+    """Return those options that there are.
+
+    A search may have begun before there was such an option.
+    """
     return {name: command[name] for name in names if name in command}
 
 
@@ -236,7 +239,7 @@ def _narrowed(given: Sequence[tuple[str, Sequence[Any]]]) -> HyperParameters:
 
 
 def _advice(finetuner: Any, splits: Splits, similarity: float | str | None, path: Path) -> Advice:
-    """What the images say before the search; it rests on times, so that it is decided once."""
+    """Say what the images say before the search; it rests on times, so that it is decided once."""
     from ktransfer.advisor import Advice
 
     if os.path.lexists(path):
@@ -252,7 +255,7 @@ def _advice(finetuner: Any, splits: Splits, similarity: float | str | None, path
 
 @contextlib.contextmanager
 def _log_folder(folder: str | None) -> Iterator[str]:
-    """Where a worker writes its log; one of its own is kept where an error left a log in it."""
+    """Say where a worker writes its log; one of its own is kept where an error left a log in it."""
     if folder is not None:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)

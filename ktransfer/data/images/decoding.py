@@ -28,7 +28,7 @@ from ktransfer.data.images.value_range import FRACTION, SHORT, WHOLE, ValueRange
 
 
 def decode_image(file: ImageFile) -> np.ndarray:
-    """Decodes an image of any supported mode with Pillow.
+    """Decode an image of any supported mode with Pillow.
 
     EXIF orientation is applied. Of an animation the first frame is taken. Transparent pixels are
     composited onto white. 16-bit channels are scaled from 65535 to 255 (Pillow itself reads colour
@@ -57,7 +57,7 @@ def decode_bytes(content: bytes, value_range: ValueRange | None = None) -> np.nd
 
 
 def decode_reduced(source: str | bytes, input_size: tuple[int, int]) -> np.ndarray:
-    """A plain image as TensorFlow's decoder gives it in `pipeline`: the same pixels.
+    """Return a plain image as TensorFlow's decoder gives it in `pipeline`: the same pixels.
 
     A JPEG is decoded at a half, a quarter or an eighth of its size as long as it still fills
     `input_size`. Both programs have libjpeg-turbo inside, with the accurate integer DCT and smooth
@@ -80,12 +80,12 @@ def decode_reduced(source: str | bytes, input_size: tuple[int, int]) -> np.ndarr
 
 
 def decoding_fault(file: ImageFile) -> str | None:
-    """Why the file cannot be decoded, in words; None if it can."""
+    """Say why the file cannot be decoded, in words; None if it can."""
     return _fault(inspect_image(file.path), lambda: decode_image(file))
 
 
 def fault_of_bytes(name: str, content: bytes, value_range: ValueRange | None = None) -> str | None:
-    """Why an encoded image in memory cannot be decoded, in words; None if it can."""
+    """Say why an encoded image in memory cannot be decoded, in words; None if it can."""
     return _fault(inspect_bytes(name, content), lambda: decode_bytes(content, value_range))
 
 
@@ -102,7 +102,7 @@ def _fault(inspected: Inspected | Skipped, decode: Callable[[], np.ndarray]) -> 
 
 
 def fault_in_words(image_format: str, error: Exception) -> str:
-    """Why decoding failed, for people, from what Pillow raised."""
+    """Say why decoding failed, for people, from what Pillow raised."""
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return "too large for this machine's memory"
@@ -131,7 +131,7 @@ def _decode(
 
 
 def pixels_of(image: Image.Image, value_range: ValueRange | None = None) -> np.ndarray:
-    """The pixels of a PIL image, as `decode_image` reads its file; the image stays as it is.
+    """Return the pixels of a PIL image, as `decode_image` reads its file; the image stays as it is.
 
     Args:
         image: of any mode; its EXIF orientation is applied.
@@ -178,7 +178,7 @@ def _pixels(image: Image.Image, value_range: ValueRange | None) -> np.ndarray:
 
 
 def _transparent(image: Image.Image) -> int | tuple[int, ...] | None:
-    """The transparent colour on the scale of the pixels; None where Pillow has it right."""
+    """Return the transparent colour on the scale of the pixels; None where Pillow has it right."""
     # Pillow widens 2- and 4-bit grey to 8 bits and narrows 16-bit colour, yet leaves the
     # transparent colour as the file has it, so that it would match no pixel, or the wrong ones.
     transparent = image.info.get("transparency")
@@ -191,7 +191,7 @@ def _transparent(image: Image.Image) -> int | tuple[int, ...] | None:
 
 
 def deep_kind(image: Image.Image) -> str | None:
-    """Which of `value_range.KINDS` of grey the pixels are; None: 8 bits, or colours."""
+    """Say which of `value_range.KINDS` of grey the pixels are; None: 8 bits, or colours."""
     if image.mode == "F":
         return FRACTION
     if not image.mode.startswith("I"):
@@ -226,7 +226,10 @@ def _deep_grey_to_rgb(image: Image.Image, value_range: ValueRange | None) -> np.
 
 
 def full_scale(values: np.ndarray, mode: str) -> float:
-    """What counts as white in the pixels of a deep grey image; a `ValueError` if nothing can."""
+    """Say what counts as white in the pixels of a deep grey image.
+
+    A `ValueError` if nothing can.
+    """
     if mode.startswith("I;16"):
         return 65535.0
     low, high = float(values.min()), float(values.max())

@@ -42,7 +42,7 @@ _CHUNK = 32
 
 
 def with_value_range(splits: Splits, value_range: Any) -> Splits:
-    """The splits, read by a range that is given or measured from all of their images.
+    """Return the splits, read by a range that is given or measured from all of their images.
 
     Args:
         splits: the images.
@@ -140,7 +140,7 @@ def _looked_at(stream: BinaryIO) -> Extremes | None:
 
 
 def check_deep(parts: Sequence[Part]) -> None:
-    """Raises an `InputError` if arrays of 16 bits hold what 8 bits hold, and are read as 16.
+    """Raise an `InputError` if arrays of 16 bits hold what 8 bits hold, and are read as 16.
 
     A dark image may well do so, but hardly all of them: these are values in [0, 255] of the wrong
     type, and a network would be shown black.
@@ -155,7 +155,10 @@ def check_deep(parts: Sequence[Part]) -> None:
 
 
 def _highest(images: HeldImages) -> int:
-    """The largest value of all 16-bit arrays; -1 where there are none. It stops beyond 255."""
+    """Return the largest value of all 16-bit arrays.
+
+    -1 where there are none. It stops beyond 255.
+    """
     high = -1
     for row in range(len(images)):
         if images.kind(row) == "deep":

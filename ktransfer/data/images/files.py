@@ -60,7 +60,7 @@ class ImageFiles(Sequence[ImageFile]):
 
     @classmethod
     def of(cls, files: Iterable[ImageFile | Inspected]) -> ImageFiles:
-        """The files, in order, in one row."""
+        """Return the files, in order, in one row."""
         rows = FilesBuilder()
         for each in files:
             rows.add(each)
@@ -68,7 +68,7 @@ class ImageFiles(Sequence[ImageFile]):
 
     @classmethod
     def joined(cls, several: Iterable[ImageFiles]) -> ImageFiles:
-        """All files of several rows, one row after the other."""
+        """Return all files of several rows, one row after the other."""
         rows = list(several)
         if not rows:
             return cls.of(())
@@ -115,7 +115,7 @@ class ImageFiles(Sequence[ImageFile]):
         return f"ImageFiles({len(self)} files)"
 
     def select(self, indices: np.ndarray) -> ImageFiles:
-        """The files at `indices`, in that order."""
+        """Return the files at `indices`, in that order."""
         chosen = ImageFiles(
             self._paths,
             self._starts[indices],
@@ -129,23 +129,23 @@ class ImageFiles(Sequence[ImageFile]):
         return chosen
 
     def with_range(self, value_range: ValueRange | None) -> ImageFiles:
-        """The same files, read by another `value_range`."""
+        """Return the same files, read by another `value_range`."""
         if value_range == self.value_range:
             return self
         rows = (self._paths, self._starts, self._lengths, self._routes, self._formats)
         return ImageFiles(*rows, value_range)
 
     def raw_path(self, index: SupportsIndex) -> bytes:
-        """A file's path as the system has it: a name need not be UTF-8."""
+        """Return a file's path as the system has it: a name need not be UTF-8."""
         start = self._starts[index]
         return self._paths[start : start + self._lengths[index]]
 
     def name(self, index: int) -> str:
-        """What an image is called in messages: its path."""
+        """Say what an image is called in messages: its path."""
         return os.fsdecode(self.raw_path(index))
 
     def format(self, index: int) -> str | None:
-        """The format that a file's content has ("JPEG"); None where it was not inspected."""
+        """Return the format that a file's content has ("JPEG"); None where it was not inspected."""
         code = self._formats[index]
         return None if code == _UNKNOWN_FORMAT else FORMATS[code]
 
@@ -159,7 +159,7 @@ class ImageFiles(Sequence[ImageFile]):
         return ROUTES[self._routes[index]]
 
     def encoded(self, index: int) -> bytes:
-        """The bytes of a file.
+        """Return the bytes of a file.
 
         Raises:
             ChangedError: they are not those that `digests` saw, if it has seen any.
@@ -177,13 +177,13 @@ class ImageFiles(Sequence[ImageFile]):
         return content
 
     def _was(self, index: int, file: ImageFile, content: bytes) -> bool:
-        """Whether a file had this content when it was digested; True if it never was."""
+        """Tell whether a file had this content when it was digested; True if it never was."""
         if self._digests is None:
             return True
         return _digest_of(file, content) == self._digests[index].tobytes()
 
     def changed(self, index: int) -> str | None:
-        """How a file differs from what `digests` saw, in words; None if it does not."""
+        """Say how a file differs from what `digests` saw, in words; None if it does not."""
         try:
             self.encoded(index)
         except ChangedError as error:
@@ -193,11 +193,11 @@ class ImageFiles(Sequence[ImageFile]):
         return None
 
     def full_size(self, index: int) -> np.ndarray:
-        """An image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`, `encoded`."""
+        """Decode an image as it is, uint8 `(height, width, 3)`; errors as of `decode_image`."""
         return decode_bytes(self.encoded(index), self.value_range)
 
     def fault(self, index: int) -> str | None:
-        """Why a file cannot be decoded, in words; None if Pillow can."""
+        """Say why a file cannot be decoded, in words; None if Pillow can."""
         return decoding_fault(self[index])
 
     def digests(self) -> np.ndarray:
@@ -227,7 +227,7 @@ class FilesBuilder:
         self._formats = bytearray()
 
     def add(self, file: ImageFile | Inspected) -> None:
-        """Adds a file; where it was inspected, with the format of its content."""
+        """Add a file; where it was inspected, with the format of its content."""
         known = _UNKNOWN_FORMAT
         if isinstance(file, Inspected):
             known = FORMATS.index(file.format)
@@ -239,7 +239,7 @@ class FilesBuilder:
         self._formats.append(known)
 
     def build(self) -> ImageFiles:
-        """What was collected."""
+        """Say what was collected."""
         lengths = np.array(self._lengths, np.int32)
         starts = np.zeros(len(lengths), np.int64)
         np.cumsum(lengths[:-1], out=starts[1:])
@@ -253,7 +253,7 @@ class FilesBuilder:
 
 
 def content_of(path: str) -> bytes:
-    """The bytes of a regular file; an `OSError` if it is none or cannot be read."""
+    """Return the bytes of a regular file; an `OSError` if it is none or cannot be read."""
     # Opening a named pipe would wait for its writer for ever.
     reason = not_a_file(path)
     if reason:

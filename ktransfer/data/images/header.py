@@ -95,7 +95,7 @@ class Inspected(NamedTuple):
 
 
 def inspect_images(paths: Iterable[str]) -> Iterator[Inspected | Skipped]:
-    """Looks at every file's type and header, in order; no pixels are decoded.
+    """Look at every file's type and header, in order; no pixels are decoded.
 
     Args:
         paths: paths of files, which need not be images, nor regular files, nor exist. A few
@@ -116,7 +116,7 @@ def inspect_images(paths: Iterable[str]) -> Iterator[Inspected | Skipped]:
 
 
 def inspect_image(path: str) -> Inspected | Skipped:
-    """Looks at one file's type and header; never opens anything but a regular file."""
+    """Look at one file's type and header; never opens anything but a regular file."""
     reason = not_a_file(path)
     if reason:
         return Skipped(path, reason)
@@ -135,14 +135,14 @@ def inspect_bytes(name: str, content: bytes) -> Inspected | Skipped:
 
 
 def extension_lies(path: str, image_format: str) -> bool:
-    """Whether the name's extension is that of another image format than the content's."""
+    """Tell whether the name's extension is that of another image format than the content's."""
     extension = os.path.splitext(path)[1][1:].lower()
     known = set().union(*EXTENSIONS.values())
     return extension in known and extension not in EXTENSIONS[image_format]
 
 
 def not_a_file(path: str) -> str | None:
-    """Why `path` is no regular file that can be opened; None if it is one."""
+    """Say why `path` is no regular file that can be opened; None if it is one."""
     # stat before open: opening a named pipe would wait for its writer for ever.
     try:
         mode = os.stat(path).st_mode
@@ -195,7 +195,7 @@ def _inspect_stream(path: str, stream: BinaryIO) -> Inspected | Skipped:
 
 
 def too_large(size: tuple[int, int]) -> str | None:
-    """Why an image of `(width, height)` pixels is refused undecoded; None if it is not."""
+    """Say why an image of `(width, height)` pixels is refused undecoded; None if it is not."""
     width, height = size
     if width * height <= MAX_PIXELS:
         return None
@@ -209,7 +209,7 @@ def _bomb_in_words(error: Exception) -> str:
 
 
 def _is_plain(image: Image.Image, image_format: str, stream: BinaryIO) -> bool:
-    """Whether TensorFlow's decoder gives the same pixels as the Pillow route."""
+    """Tell whether TensorFlow's decoder gives the same pixels as the Pillow route."""
     if image.mode not in ("RGB", "L") or image.info.keys() & _SPECIAL_INFO:
         return False
     if image_format == "JPEG":
@@ -222,7 +222,7 @@ def _has_8_bits(image: Image.Image) -> bool:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the pixels lie in the file, such as "RGB;16B"; known until the image is loaded.
+    """Say how the pixels lie in the file, such as "RGB;16B"; known until the image is loaded.
 
     The image's `mode` only says what Pillow makes of them.
     """
@@ -255,7 +255,7 @@ def _png_chunks_are_plain(stream: BinaryIO) -> bool:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF (or XMP) orientation, 1 to 8; 1 where there is none or an impossible one."""
+    """Return the EXIF (or XMP) orientation, 1 to 8; 1 where there is none or an impossible one."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     # A damaged EXIF block says nothing about the pixels, which are read as they lie.
@@ -265,7 +265,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def quietly(action: Callable[[], _T]) -> _T:
-    """Runs a Pillow action whose warnings (large image, odd EXIF) must not become errors."""
+    """Run a Pillow action whose warnings (large image, odd EXIF) must not become errors."""
     try:
         return action()
     except Warning:

@@ -71,7 +71,7 @@ def check_value_range(value: Any) -> str | ValueRange:
 
 
 def given_range(value: Any) -> ValueRange | None:
-    """The range where one is given; None where it is to be measured, or the file's own."""
+    """Return the range where one is given; None where it is to be measured, or the file's own."""
     checked = check_value_range(value)
     return None if isinstance(checked, str) else checked
 
@@ -100,7 +100,9 @@ def scaled(values: np.ndarray, value_range: ValueRange) -> np.ndarray:
 
 
 def choose(found: list[Extremes]) -> ValueRange | None:
-    """The range for images with these extremes; None: the file's own is right, or none fits all.
+    """Return the range for images with these extremes.
+
+    None: the file's own is right, or none fits all.
 
     From 0 to the largest value of the smallest usual depth (8, 10, 12, 14, 16 bits; of floats also
     1) that holds all values. Where some are below 0, as in computed tomography, the very extremes.
@@ -119,7 +121,7 @@ def choose(found: list[Extremes]) -> ValueRange | None:
 
 
 def settles(found: Extremes) -> bool:
-    """Whether an image alone says that 16 bits are in use, so that no other need be looked at."""
+    """Tell whether an image alone says that 16 bits are in use; no other need be looked at."""
     return found.kind == SHORT and found.high > _DEPTHS[-2]
 
 

@@ -18,7 +18,7 @@ Reading = tuple[str, Sequence[str]]
 def two_readings(
     folder: str, first: Reading, second: Reading, otherwise: str, *, named: bool = True
 ) -> str:
-    """That a folder can be read in two ways, and how to say which one is meant.
+    """Say that a folder can be read in two ways, and how to say which one is meant.
 
     Args:
         folder: the folder.
@@ -43,7 +43,7 @@ def _short(names: Sequence[str]) -> str:
 
 
 def flat_parts(folder: str, parts: Sequence[str]) -> str:
-    """That parts hold images but no class folders, and where their labels may be."""
+    """Say that parts hold images but no class folders, and where their labels may be."""
     names = [os.path.basename(each) for each in parts]
     found, hint = classes_in_names(parts[0])[0], where_labels_are([folder, *parts], parts[0])
     example = os.path.join(parts[0], found[0] if found else "ants")

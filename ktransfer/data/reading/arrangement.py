@@ -55,7 +55,7 @@ class Arrangement:
     fault: str | None = None
 
     def check(self) -> None:
-        """Raises an `InputError` where there is a fault."""
+        """Raise an `InputError` where there is a fault."""
         if self.fault:
             raise InputError(self.fault)
 
@@ -74,7 +74,7 @@ class Draft:
     left_out: set[str] = field(default_factory=set)
 
     def finished(self) -> Arrangement:
-        """What has become of it; two folders for one part are a fault."""
+        """Say what has become of it; two folders for one part are a fault."""
         classes = self._classes()
         self.notes += _lost_links(self.folder)
         for part, several in self.parts.items():
@@ -99,7 +99,7 @@ class Draft:
 
 
 def class_folders(tree: Tree, folder: str, notes: list[str]) -> ClassFolders:
-    """The folders in a folder as classes, and what lies beside them."""
+    """Return the folders in a folder as classes, and what lies beside them."""
     classes: dict[str, tuple[str, ...]] = {}
     skipped: list[Skipped] = []
     for entry in list_folder(folder, skipped):
@@ -127,7 +127,7 @@ def _is_lost(path: str) -> bool:
 
 
 def unwrapped(draft: Draft, root: str, part: str | None = None, known: Iterable[str] = ()) -> str:
-    """The folder below `root` that holds more than one folder of images, or `root` itself.
+    """Return the folder below `root` that holds more than one folder of images, or `root` itself.
 
     Args:
         draft: gets a note, and what lies on the way there.
@@ -154,7 +154,7 @@ def unwrapped(draft: Draft, root: str, part: str | None = None, known: Iterable[
 
 
 def _may_be_class(path: str) -> bool:
-    """Whether it is an empty folder: a class whose images are missing, which is to be said."""
+    """Tell whether it is an empty folder: a class whose images are missing, which is to be said."""
     if not is_folder(path) or is_hidden(path) or is_noted(path):
         return False
     return not any(True for _ in files_below(path))

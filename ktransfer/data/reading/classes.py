@@ -54,7 +54,7 @@ class Reading:
         return repr(self.folder) if self.table is None else self.table
 
     def part(self, name: str, class_names: Sequence[str]) -> Part:
-        """The images as a part, in the order of `class_names`."""
+        """Return the images as a part, in the order of `class_names`."""
         rows = [self.by_class.get(each, ImageFiles.of(())) for each in class_names]
         counts = [len(each) for each in rows]
         labels = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
@@ -62,7 +62,7 @@ class Reading:
 
 
 def read_classes(folders: ClassFolders) -> Reading:
-    """Reads the folders of every class, recursively, by the files' headers."""
+    """Read the folders of every class, recursively, by the files' headers."""
     skipped = list(folders.skipped)
     by_class = {name: _read_class(each, skipped) for name, each in folders.classes.items()}
     places = {name: each[0] for name, each in folders.classes.items()}
@@ -76,7 +76,7 @@ def _read_class(folders: Sequence[str], skipped: list[Skipped]) -> ImageFiles:
 
 
 def inspected_files(paths: Iterable[str], skipped: list[Skipped]) -> ImageFiles:
-    """The readable images among files, in order; the others are added to `skipped`."""
+    """Return the readable images among files, in order; the others are added to `skipped`."""
     files = FilesBuilder()
     for each in inspect_images(paths):
         if isinstance(each, Skipped):
@@ -89,7 +89,7 @@ def inspected_files(paths: Iterable[str], skipped: list[Skipped]) -> ImageFiles:
 def checked_classes(
     readings: Mapping[str, Reading], class_names: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """The class names, after checking that every part can be used.
+    """Return the class names, after checking that every part can be used.
 
     Args:
         readings: by part name; "train" is one of them.
@@ -119,7 +119,7 @@ def checked_classes(
 def with_usable_test(
     readings: Mapping[str, Reading],
 ) -> tuple[dict[str, Reading], list[str]]:
-    """The parts without a test part that cannot be compared with train, and a note on it.
+    """Return the parts without a test part that cannot be compared with train, and a note on it.
 
     Nothing is learnt from test and nothing decided by it: it is no reason not to train.
     """
@@ -141,7 +141,7 @@ def with_usable_test(
 
 
 def check_holds_images(reading: Reading) -> None:
-    """Raises an `InputError` saying what was found instead, if no image is readable."""
+    """Raise an `InputError` saying what was found instead, if no image is readable."""
     if reading.num_images:
         return
     found = _what_was_found(reading.folder, reading.skipped)
@@ -155,7 +155,7 @@ def check_holds_images(reading: Reading) -> None:
 
 
 def check_enough_to_split(reading: Reading) -> None:
-    """Raises an `InputError` naming the first class with fewer than 2 readable images."""
+    """Raise an `InputError` naming the first class with fewer than 2 readable images."""
     for name, files in reading.by_class.items():
         if len(files) < 2:
             raise InputError(
@@ -167,7 +167,7 @@ def check_enough_to_split(reading: Reading) -> None:
 
 
 def extension_notes(readings: Iterable[Reading]) -> list[str]:
-    """Notes on files whose extension is that of another image format than their content's."""
+    """Note files whose extension is that of another image format than their content's."""
     lying: dict[tuple[str, str], list[str]] = {}
     for files in (each for reading in readings for each in reading.by_class.values()):
         for index in range(len(files)):

@@ -89,14 +89,14 @@ class Columns:
         return "has no label"
 
     def label_of(self, cells: Sequence[str]) -> str | None:
-        """The label of a row; "" where it has none, None where it is not read."""
+        """Return the label of a row; "" where it has none, None where it is not read."""
         if self.one_hot:
             hot = [name for name, at in self.one_hot.items() if _cell(cells, at) in ("1", "1.0")]
             return hot[0] if len(hot) == 1 else ""
         return None if self.label is None else _cell(cells, self.label)
 
     def split_of(self, cells: Sequence[str]) -> str | None:
-        """What the column of the part says, in words for one; None where there is none."""
+        """Say what the column of the part says, in words for one; None where there is none."""
         if self.split is None:
             return None
         text = _cell(cells, self.split)
@@ -111,11 +111,11 @@ class Columns:
         return "True or False" if self.flag else f"one of {listed(sorted(PART_NAMES), 20)}"
 
     def path_of(self, cells: Sequence[str]) -> str:
-        """The path as it stands there."""
+        """Return the path as it stands there."""
         return _cell(cells, self.path)
 
     def surplus(self, cells: Sequence[str]) -> bool:
-        """Whether a row has more cells than the header; empty ones at its end do not count."""
+        """Tell whether a row has more cells than the header; empty ones at its end do not count."""
         return any(each.strip() for each in cells[self.width :])
 
 
@@ -126,7 +126,7 @@ def _cell(cells: Sequence[str], at: int) -> str:
 def find_columns(
     where: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, labelled: bool
 ) -> Columns:
-    """The columns by the names that people give them.
+    """Return the columns by the names that people give them.
 
     Args:
         where: the table, for messages.
@@ -176,7 +176,7 @@ def roles_named(header: Sequence[str]) -> set[str]:
 
 
 def _key(name: str) -> str:
-    """A name without blanks and underscores; it may end in the s of a plural."""
+    """Return a name without blanks and underscores; it may end in the s of a plural."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
@@ -194,7 +194,7 @@ def _forms(key: str) -> set[str]:
 
 
 def _position(where: str, role: str, header: Sequence[str], keys: Sequence[str]) -> int | None:
-    """Which column has the role; of names that would do equally well there may be one."""
+    """Say which column has the role; of names that would do equally well there may be one."""
     for names in _NAMES[role]:
         fitting = _named(names, keys)
         # An image's id beside its file, or many columns of parts: the first is as good as any.
@@ -215,7 +215,7 @@ def _split(
     rows: Sequence[Sequence[str]],
     found: dict[str, int | None],
 ) -> tuple[int | None, tuple[str, str] | None]:
-    """The column of parts, or one of truth values; a column of numbers is none."""
+    """Return the column of parts, or one of truth values; a column of numbers is none."""
     if found["split"] is not None and keys[found["split"]] == "split":
         return found["split"], None
     for at in _fitting("split", keys):
@@ -231,7 +231,7 @@ def _split(
 def _one_hot(
     header: Sequence[str], rows: Sequence[Sequence[str]], taken: Sequence[int]
 ) -> dict[str, int]:
-    """The columns of 0 and 1 that are not taken, if there are several."""
+    """Return the columns of 0 and 1 that are not taken, if there are several."""
     found = {}
     for at, name in enumerate(header):
         values = {_cell(row, at).strip() for row in rows}
@@ -244,7 +244,7 @@ def _one_hot(
 def _missing(
     where: str, role: str, header: Sequence[str], found: dict[str, int | None]
 ) -> InputError:
-    """The error for a column that is not there."""
+    """Return the error for a column that is not there."""
     line = ",".join(header)
     if any(map(_FILE.search, header)):
         blanks = ", and put commas in place of the blanks" if len(header) == 1 else ""

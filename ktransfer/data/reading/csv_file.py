@@ -21,7 +21,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 def csv_records(path: str) -> Iterator[Record]:
-    """The place and the cells of each record that has any, the header first.
+    """Yield the place and the cells of each record that has any, the header first.
 
     Separated by commas, semicolons, tabs or bars; UTF-8 or UTF-16, with or without a byte order
     mark. Bytes that are not UTF-8 are kept as surrogate escapes. Blank lines and comments, which

@@ -18,7 +18,7 @@ from ktransfer.errors import InputError
 
 
 def check_split(validation_fraction: float, seed: int) -> None:
-    """Raises an `InputError` if a share or a seed is out of range."""
+    """Raise an `InputError` if a share or a seed is out of range."""
     if not isinstance(validation_fraction, int | float) or not 0.0 < validation_fraction < 1.0:
         raise InputError(
             f"validation_fraction must lie between 0 and 1, got {validation_fraction!r}"
@@ -30,7 +30,7 @@ def check_split(validation_fraction: float, seed: int) -> None:
 def divide(
     whole: Part, class_names: Sequence[str], validation_fraction: float, seed: int
 ) -> tuple[Part, Part]:
-    """Divides a part into train and validation, each class by itself.
+    """Divide a part into train and validation, each class by itself.
 
     Args:
         whole: at least two images of each class.
@@ -55,7 +55,7 @@ def divide(
 
 
 def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
-    """The same with a test part: where the data has none, a share of each class of train.
+    """Return the same with a test part: where the data has none, a share of each class of train.
 
     Raises:
         InputError: the share does not lie between 0 and 1.
@@ -76,7 +76,7 @@ def with_test(splits: Splits, fraction: float, seed: int) -> Splits:
 
 
 def folds_of(labels: np.ndarray, class_names: Sequence[str], folds: int, seed: int) -> np.ndarray:
-    """The fold in which each image is held back, stratified: folds for cross-validation.
+    """Return the fold in which each image is held back, stratified: folds for cross-validation.
 
     Args:
         labels: integers `(images,)`.
@@ -149,7 +149,7 @@ def splits_from(
     validation_fraction: float,
     seed: int,
 ) -> Splits:
-    """The splits of parts whose classes have been checked.
+    """Return the splits of parts whose classes have been checked.
 
     Args:
         parts: "train" at least; validation is held back from it where there is none.
@@ -183,7 +183,7 @@ def splits_from(
 
 
 def _split_note(source: str, train: Part, validation: Part, fraction: float, seed: int) -> str:
-    """What was held back, in words."""
+    """Say what was held back, in words."""
     return (
         f"validation was split from {source}: {len(validation)} of "
         f"{len(train) + len(validation)} images (validation_fraction={fraction:g}, seed={seed})"

@@ -42,7 +42,7 @@ class Items:
 
 
 def read_items(given: Iterable[Any], source: str, value_range: ValueRange | None = None) -> Items:
-    """Reads images that may each be held in another way; one that is a batch counts as several.
+    """Read images that may each be held in another way; one that is a batch counts as several.
 
     Args:
         given: arrays, PIL images, bytes of image files, open binary files and paths of files.
@@ -60,7 +60,7 @@ def read_items(given: Iterable[Any], source: str, value_range: ValueRange | None
 
 
 def is_path(value: Any) -> bool:
-    """Whether it is a path; bytes are one unless they are those of an image."""
+    """Tell whether it is a path; bytes are one unless they are those of an image."""
     if isinstance(value, bytes):
         # No path has a zero byte, and hardly an image has none.
         return bool(value) and b"\0" not in value and not starts_as_image(value)
@@ -68,14 +68,14 @@ def is_path(value: Any) -> bool:
 
 
 def is_item(value: Any) -> bool:
-    """Whether it is an image, or a batch of them, and no path."""
+    """Tell whether it is an image, or a batch of them, and no path."""
     if isinstance(value, bytes | bytearray | memoryview):
         return not is_path(value)
     return isinstance(value, Image.Image) or _is_open(value) or is_array(value)
 
 
 def is_array(value: Any) -> bool:
-    """Whether NumPy can take it as an array, and it is no table and no PIL image."""
+    """Tell whether NumPy can take it as an array, and it is no table and no PIL image."""
     return (
         hasattr(value, "__array__")
         and not hasattr(value, "columns")
@@ -84,7 +84,7 @@ def is_array(value: Any) -> bool:
 
 
 def is_one_array(images: Any) -> bool:
-    """Whether images come as one array, and not one by one: paths or encoded, or a list."""
+    """Tell whether images come as one array, and not one by one: paths or encoded, or a list."""
     if not is_array(images):
         return False
     values = as_array(images, "the array")

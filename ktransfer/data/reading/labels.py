@@ -14,7 +14,10 @@ from ktransfer.errors import InputError, unknown_name
 
 
 def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """The class names as a tuple; an `InputError` unless they are two or more different strings."""
+    """Return the class names as a tuple.
+
+    An `InputError` unless they are two or more different strings.
+    """
     if isinstance(class_names, str) or not all(isinstance(each, str) for each in class_names):
         raise InputError(f"class_names must be several strings, got {class_names!r}")
     names = tuple(class_names)
@@ -28,7 +31,7 @@ def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
 def positions(
     labels: Any, class_names: Sequence[str] | None, source: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels as positions in the class names.
+    """Label as positions in the class names.
 
     Args:
         labels: integers `(n,)` or `(n, 1)`, from 0, or booleans, also as Python objects; one-hot
@@ -66,7 +69,7 @@ def positions(
 
 
 def labels_by_name(labels: Any, own: tuple[str, ...], source: str) -> np.ndarray:
-    """Labels by the names that their source has for them, of which others have another order."""
+    """Label by the names that their source has for them, of which others have another order."""
     return np.array(own, object)[positions(labels, own, source)[0]]
 
 

@@ -19,12 +19,12 @@ TFDS_PREFIX = "tfds:"
 
 
 def is_table(path: str) -> bool:
-    """Whether a path is to be read as a table: by its extension."""
+    """Tell whether a path is to be read as a table: by its extension."""
     return os.path.splitext(path)[1].casefold() in (".csv", ".tsv")
 
 
 def existing_folder(path: Path) -> str:
-    """The folder's path; an `InputError` naming its neighbours where there is none."""
+    """Return the folder's path; an `InputError` naming its neighbours where there is none."""
     folder = os.fsdecode(path)
     if os.path.isdir(folder):
         return folder
@@ -32,7 +32,7 @@ def existing_folder(path: Path) -> str:
 
 
 def not_a_folder(path: str) -> InputError:
-    """The error for a path at which there is no folder."""
+    """Return the error for a path at which there is no folder."""
     if os.path.lexists(path):
         what = what_to_give(path)
         return InputError(f"{path!r} is {what or 'not a folder'}; {LAYOUT}")
@@ -40,7 +40,7 @@ def not_a_folder(path: str) -> InputError:
 
 
 def missing(kind: str, path: str) -> InputError:
-    """The error for a path that does not exist, with those beside it that are named like it."""
+    """Make the error for a path that does not exist, with those that are named like it."""
     parent, name = os.path.split(os.path.abspath(path))
     siblings = list_folder(parent, [])
     if kind == "folder":  # where one is asked for, a table would do as well

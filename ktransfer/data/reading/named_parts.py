@@ -22,7 +22,7 @@ _PLAIN = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 def named_parts(draft: Draft) -> dict[str, str]:
-    """The part of each folder that is named as one: train, or flowers_train beside flowers_val."""
+    """Find the part of folders named as one: train, or flowers_train beside flowers_val."""
     folders = draft.tree.folders(draft.folder)
     plain = {e: part for e in folders if (part := part_of(os.path.basename(e)))}
     if "train" in plain.values():  # beside it, test1 is no class; test1 beside test2 may be one
@@ -131,7 +131,7 @@ def _is_hardly_a_class(
 def _add_parts(
     draft: Draft, parts: Mapping[str, str], folders: Sequence[str], flat: Sequence[str]
 ) -> None:
-    """Adds the parts, train first, for its classes tell what the others are."""
+    """Add the parts, train first, for its classes tell what the others are."""
     settled = {name for each in folders for name in _leaves(draft.tree, each)}
     for part in PARTS:
         for folder in (each for each in folders if parts[each] == part):
@@ -166,14 +166,14 @@ def _is_empty(draft: Draft, part: str, folder: str) -> bool:
 
 
 def _leaves(tree: Tree, folder: str) -> list[str]:
-    """The names of the folders in a folder, if no further ones are in them: they are classes."""
+    """Return the names of a folder's folders if none are in them: they are classes."""
     inside = tree.filled(folder)
     names = base_names(inside)
     return [] if any(map(tree.filled, inside)) or any(map(is_fold, names)) else names
 
 
 def _add_part(draft: Draft, part: str, folder: str, settled: Collection[str]) -> None:
-    """Adds a part; `settled` are the names of classes that another part makes certain."""
+    """Add a part; `settled` are the names of classes that another part makes certain."""
     expected = {name for each in draft.parts.get("train", ()) for name in each.classes}
     inside = unwrapped(draft, folder, part, expected)
     inner = Draft(draft.tree, inside, fault=images_beside_notes(draft.tree, inside))

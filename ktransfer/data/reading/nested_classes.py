@@ -15,7 +15,7 @@ from ktransfer.data.reading.walking import is_folder
 
 
 def inside_classes(draft: Draft, *, settled: bool = False) -> bool:
-    """Class folders with the parts inside: ants/train, ants/val, bees/train, bees/val.
+    """Return class folders with the parts inside: ants/train, ants/val, bees/train, bees/val.
 
     Args:
         draft: gets the parts, or a fault.
@@ -61,7 +61,7 @@ def inside_classes(draft: Draft, *, settled: bool = False) -> bool:
 
 
 def check_classes(draft: Draft) -> None:
-    """Looks for folders that may be folds or sets of classes, and no classes themselves."""
+    """Look for folders that may be folds or sets of classes, and no classes themselves."""
     tree, filled = draft.tree, draft.tree.filled(draft.folder)
     draft.fault = draft.fault or images_beside_notes(tree, draft.folder)
     if draft.fault or len(filled) < 2:

@@ -34,7 +34,7 @@ _FOLD = re.compile(r"(?:k[\W_]*)?(?:fold|cv|split)[\W_]*\d+", re.IGNORECASE)
 
 
 def part_of(name: str) -> str | None:
-    """The part that a name stands for, "train", "validation" or "test"; None where it is none.
+    """Return the part that a name stands for; None where it is none.
 
     In any case, with hyphens, underscores or blanks, and with words that say nothing beside it.
 
@@ -47,7 +47,7 @@ def part_of(name: str) -> str | None:
 
 
 def name_and_part(name: str) -> tuple[str, str | None]:
-    """What else a name says, and the part in it: ("cats", "train") of "cats_train".
+    """Say what else a name says, and the part in it: ("cats", "train") of "cats_train".
 
     The part is None where the name has no word for one, or several.
     """
@@ -71,7 +71,7 @@ def _part_word(word: str) -> str | None:
 
 
 def holds_images_by_name(name: str) -> bool:
-    """Whether a folder is named as one of images: images, img, jpg, train_images, test."""
+    """Tell whether a folder is named as one of images: images, img, jpg, train_images, test."""
     words = re.findall(r"[^\W_]+", name.casefold())
     plain = _FILLER_WORDS | {"jpg", "jpgs", "jpeg", "jpegs", "png", "pngs"}
     return part_of(name) is not None or (bool(words) and plain.issuperset(words))
@@ -88,5 +88,5 @@ def are_pieces(names: Sequence[str]) -> bool:
 
 
 def is_fold(name: str) -> bool:
-    """Whether a name is that of a fold of cross-validation: fold_0, split-1, cv2."""
+    """Tell whether a name is that of a fold of cross-validation: fold_0, split-1, cv2."""
     return _FOLD.fullmatch(name) is not None

@@ -69,7 +69,7 @@ class Table:
     is_file: bool = True
 
     def add(self, place: str, cells: Sequence[str], columns: Columns, locator: Locator) -> None:
-        """Adds a row; one that cannot be used to the faults.
+        """Add a row; one that cannot be used to the faults.
 
         Args:
             place: of the row.
@@ -139,7 +139,7 @@ class Table:
         return replace(self, rows=rows, remarks=[*self.remarks, note])
 
     def named(self, class_names: Sequence[str] | None) -> Table:
-        """The table with names for labels that are positions in given class names.
+        """Return the table with names for labels that are positions in given class names.
 
         Raises:
             InputError: a position is out of range.
@@ -161,7 +161,7 @@ class Table:
         return replace(self, rows=rows)
 
     def check(self, *, needs_train: bool = True) -> None:
-        """Raises an `InputError` that names the first row that cannot be used, and how many.
+        """Raise an `InputError` that names the first row that cannot be used, and how many.
 
         Args:
             needs_train: whether a table with parts must have train.
@@ -184,7 +184,7 @@ class Table:
 
 
 def read_table(data: Path | pd.DataFrame, *, labelled: bool = True) -> Table:
-    """Reads the rows of a table; no image is looked at.
+    """Read the rows of a table; no image is looked at.
 
     Args:
         data: a CSV file (see `csv_records`), whose paths start from its own folder, or a DataFrame,
@@ -220,7 +220,10 @@ def read_table(data: Path | pd.DataFrame, *, labelled: bool = True) -> Table:
 
 
 def readings(table: Table) -> dict[str, Reading]:
-    """The images of a table's rows by part and class, inspected; "train" where it has no parts."""
+    """Return the images of a table's rows by part and class, inspected.
+
+    "train" where it has no parts.
+    """
     parts = {row.part or "train" for row in table.rows} or {"train"}
     found = {name: _Sorter(table) for name in dict.fromkeys(PART_NAMES.values()) if name in parts}
     for row, image in zip(

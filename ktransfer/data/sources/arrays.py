@@ -29,7 +29,10 @@ class Arrays(HeldSource):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is a tuple of the two; where labels may be missing, and not two images."""
+        """Tell whether it is a tuple of the two.
+
+        Where labels may be missing, and not two images.
+        """
         if not isinstance(data, tuple) or len(data) != 2:
             return False
         if isinstance(data[0], list):
@@ -58,7 +61,7 @@ class Arrays(HeldSource):
         return Contents({"train": Part("train", held, kept)}, names, skipped)
 
     def read_images(self, options: Options) -> Unlabelled:
-        """The images alone."""
+        """Return the images alone."""
         images, labels = self.data
         if not is_one_array(images):
             found = read_items(images, "the images", options.value_range)
@@ -76,12 +79,12 @@ class Arrays(HeldSource):
         return all(not e if isinstance(e, list) else np.shape(e)[:1] == (0,) for e in self.data)
 
     def files(self) -> Iterator[str]:
-        """Those of images that are given as paths."""
+        """Return those of images that are given as paths."""
         return self.files_of(self.data[0] if isinstance(self.data[0], list) else ())
 
 
 def _are_labelled(images: Any, labels: Any) -> bool:
-    """Whether an array and something else are images and labels, and not two images."""
+    """Tell whether an array and something else are images and labels, and not two images."""
     shape, axes = np.shape(images), np.ndim(labels) if is_array(labels) else 1
     # Of one-hot rows and a grey image only what stands before them tells which they are.
     several = len(shape) == 4 or (len(shape) == 3 and shape[-1] not in CHANNELS)

@@ -53,7 +53,7 @@ _NEVER_TRAIN = ("test", "validation")
 
 
 def source_of(data: Any, *, labelled: bool = True) -> Source:
-    """Which source something is.
+    """Say which source something is.
 
     Args:
         data: as in `read_data`, or `read_images`.
@@ -76,7 +76,7 @@ def read_data(
     class_names: Sequence[str] | None = None,
     value_range: str | ValueRange | None = AUTO,
 ) -> Splits:
-    """Reads labelled images from any source and divides them into parts.
+    """Read labelled images from any source and divides them into parts.
 
     Args:
         data: a folder (`read_folder`); a CSV file or DataFrame with the columns path, label and
@@ -118,7 +118,7 @@ def read_labelled(
     preferred: Sequence[str] = EVALUATED,
     value_range: ValueRange | None = None,
 ) -> Found:
-    """Reads labelled images of known classes as one part, to evaluate on.
+    """Read labelled images of known classes as one part, to evaluate on.
 
     Args:
         data: as in `read_data`; of several parts test is taken first, then validation.
@@ -142,7 +142,7 @@ def read_labelled(
 
 
 def read_images(data: Any, *, value_range: ValueRange | None = None) -> Unlabelled:
-    """Reads images without looking at their labels, to predict on.
+    """Read images without looking at their labels, to predict on.
 
     Args:
         data: a path, or several, of files, folders and CSV files (`read_paths`); an image, or
@@ -165,7 +165,7 @@ def read_images(data: Any, *, value_range: ValueRange | None = None) -> Unlabell
 
 
 def read_listing(data: Path | pd.DataFrame) -> Listing:
-    """Reads a folder, a CSV file or a DataFrame by the headers of its images.
+    """Read a folder, a CSV file or a DataFrame by the headers of its images.
 
     Whatever is wrong with the data is in the result: parts may lack train, classes may be empty,
     differ between parts or be one only. Two folders for one part are read as one.
@@ -193,7 +193,7 @@ def read_folder(
     seed: int = 0,
     class_names: Sequence[str] | None = None,
 ) -> Splits:
-    """Reads a folder of labelled images by their headers and divides it into parts.
+    """Read a folder of labelled images by their headers and divides it into parts.
 
     Layouts: `train`, `val` and perhaps `test` with class folders inside (or what else people call
     them: Training_Set, seg_test, dev); the same without `val`, which is then split from train;
@@ -239,7 +239,7 @@ def read_folder(
 
 
 def read_part(path: Path, class_names: Sequence[str], *, name: str = "test") -> Found:
-    """Reads a folder of labelled images as one part, to evaluate on.
+    """Read a folder of labelled images as one part, to evaluate on.
 
     Args:
         path: a folder with class folders, or with a `test` (preferred) or `val` folder that has

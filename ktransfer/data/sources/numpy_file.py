@@ -36,28 +36,28 @@ class NumpyFile(Source):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is a path with the extension of such a file."""
+        """Tell whether it is a path with the extension of such a file."""
         return is_path(data) and os.fsdecode(data).casefold().endswith((".npz", ".npy"))
 
     def read_data(self, class_names: Names | None, options: Options) -> Splits:
-        """Those of what it holds."""
+        """Return those of what it holds."""
         return self._held().read_data(class_names, options)
 
     def read_train(self, class_names: Names | None, options: Options) -> Contents:
-        """Those of what it holds."""
+        """Return those of what it holds."""
         return self._held().read_train(class_names, options)
 
     def read_labelled(self, class_names: Names, options: Options) -> Found:
-        """Those of what it holds."""
+        """Return those of what it holds."""
         return self._held().read_labelled(class_names, options)
 
     def read_images(self, options: Options) -> Unlabelled:
-        """Those of what it holds."""
+        """Return those of what it holds."""
         held = _read(self.path, labelled=False)
         return self.source_of(held, labelled=not is_array(held)).read_images(options)
 
     def check(self, class_names: Sequence[str] | None, *, of_run: bool = False) -> None:
-        """Whether its arrays have names that are known."""
+        """Tell whether its arrays have names that are known."""
         if not os.path.lexists(self.path):
             raise missing("file", self.path)
         if self.path.casefold().endswith(".npy"):
@@ -108,7 +108,7 @@ def _unreadable(path: str, error: Exception) -> InputError:
 
 
 def _by_part(path: str, keys: list[str], *, labelled: bool) -> dict[str, dict[str, str]]:
-    """The keys of images and labels by the part's name, "" where there are no parts."""
+    """Return the keys of images and labels by the part's name, "" where there are no parts."""
     found: dict[str, dict[str, str]] = {}
     for key in keys:
         kind, part = _meaning(key)
@@ -131,7 +131,7 @@ def kind_of(key: Any) -> str:
 
 
 def _meaning(key: str) -> tuple[str, str]:
-    """What an array is ("images", "labels" or "") and of which part."""
+    """Say what an array is ("images", "labels" or "") and of which part."""
     if key in _UNNAMED:
         return _UNNAMED[key]
     for kind, pattern in (("images", _IMAGES), ("labels", _LABELS)):

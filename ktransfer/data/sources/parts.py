@@ -30,7 +30,7 @@ class Parts(HeldSource):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is a mapping, or a tuple that may hold parts."""
+        """Tell whether it is a mapping, or a tuple that may hold parts."""
         return isinstance(data, Mapping) or (isinstance(data, tuple) and len(data) in (2, 3))
 
     def contents(self, class_names: Names | None, options: Options) -> Contents:
@@ -55,7 +55,7 @@ class Parts(HeldSource):
         return Contents(parts, train.class_names, tuple(skipped), tuple(notes))
 
     def read_train(self, class_names: Names | None, options: Options) -> Contents:
-        """Raises an `InputError`: parts have no parts."""
+        """Raise an `InputError`: parts have no parts."""
         raise InputError(f"the train part is made of parts again: {shown(self.data)}")
 
     def read_labelled(self, class_names: Names, options: Options) -> Found:
@@ -69,17 +69,17 @@ class Parts(HeldSource):
         return replace(found, name=own), skipped, notes
 
     def read_images(self, options: Options) -> Unlabelled:
-        """Those of the test part, of validation or of train."""
+        """Return those of the test part, of validation or of train."""
         sources = self._by_part()
         chosen = sources[next(each for each in EVALUATED if each in sources)]
         return self.source_of(chosen, labelled=False).read_images(options)
 
     def files(self) -> Iterator[str]:
-        """Those of all parts."""
+        """Return those of all parts."""
         return self.files_of(self.data.values() if isinstance(self.data, Mapping) else self.data)
 
     def _by_part(self) -> dict[str, Any]:
-        """What each part is given as, train first."""
+        """Say what each part is given as, train first."""
         data = self.data
         pairs = data.items() if isinstance(data, Mapping) else zip(_PARTS, data, strict=False)
         found: dict[str, Any] = {}

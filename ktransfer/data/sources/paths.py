@@ -25,7 +25,7 @@ class Folder(ListedSource):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is the path of a folder."""
+        """Tell whether it is the path of a folder."""
         return is_path(data) and os.path.isdir(os.fsdecode(data))
 
     def read_data(self, class_names: Names | None, options: Options) -> Splits:
@@ -55,11 +55,11 @@ class Folder(ListedSource):
         )
 
     def read_images(self, options: Options) -> Unlabelled:
-        """All images below it."""
+        """Return all images below it."""
         return read_paths(self.path)
 
     def check(self, class_names: Sequence[str] | None, *, of_run: bool = False) -> None:
-        """Whether the folders in it can be read as classes, in one way."""
+        """Tell whether the folders in it can be read as classes, in one way."""
         if not of_run:
             arranged(self.path, class_names).check()
 
@@ -68,7 +68,7 @@ class Folder(ListedSource):
         return not Tree().has_images(self.path)
 
     def listing(self, class_names: Sequence[str] | None = None) -> Listing:
-        """Its classes, faults and all."""
+        """Return its classes, faults and all."""
         return listing_of_folder(self.path, class_names)
 
 
@@ -77,11 +77,11 @@ class SingleFile(Source):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is a path."""
+        """Tell whether it is a path."""
         return is_path(data)
 
     def read_data(self, *_: Any, **__: Any) -> NoReturn:
-        """Raises an `InputError`: it has no labels."""
+        """Raise an `InputError`: it has no labels."""
         if os.path.lexists(self.path):
             if how := what_to_give(self.path):
                 raise InputError(f"{self.path!r} is {how}; {LAYOUT}")
@@ -94,13 +94,13 @@ class SingleFile(Source):
     read_train = read_labelled = read_data
 
     def read_images(self, options: Options) -> Unlabelled:
-        """The image."""
+        """Return the image."""
         return read_paths(self.path)
 
     def check(self, class_names: Sequence[str] | None, *, of_run: bool = False) -> None:
-        """Raises an `InputError`: it has no labels."""
+        """Raise an `InputError`: it has no labels."""
         self.read_data()
 
     def listing(self, class_names: Sequence[str] | None = None) -> NoReturn:
-        """Raises an `InputError`: it is no folder."""
+        """Raise an `InputError`: it is no folder."""
         raise not_a_folder(self.path)

@@ -107,7 +107,7 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether something is a source of this kind; nothing is opened to find out.
+        """Tell whether something is a source of this kind; nothing is opened to find out.
 
         Args:
             data: anything that no earlier kind has accepted.
@@ -124,11 +124,11 @@ class Source(ABC):
 
     @abstractmethod
     def read_labelled(self, class_names: Names, options: Options) -> Found:
-        """One part, called "train" where there are none, its labels positions in `class_names`."""
+        """Read one part, "train" where there are none; labels are positions in `class_names`."""
 
     @abstractmethod
     def read_images(self, options: Options) -> Unlabelled:
-        """All images, or those of one part, without their labels."""
+        """Return all images, or those of one part, without their labels."""
 
     @property
     def path(self) -> str:
@@ -163,12 +163,12 @@ class Source(ABC):
         return None
 
     def files(self) -> Iterator[str]:
-        """The files that are certain to be read, and the folders below which all images are."""
+        """Return the files that are certain to be read, and the folders that are read whole."""
         if is_path(self.data):
             yield self.path
 
     def files_of(self, values: Iterable[Any]) -> Iterator[str]:
-        """The `files` of those values that are sources."""
+        """Yield the `files` of those values that are sources."""
         for each in values:
             try:
                 source = self.source_of(each, labelled=False)
@@ -182,7 +182,7 @@ class ListedSource(Source):
 
     @abstractmethod
     def chosen(self, class_names: Names | None, options: Options) -> Chosen:
-        """The first of the preferred parts, and what it holds."""
+        """Return the first of the preferred parts, and what it holds."""
 
     def read_train(self, class_names: Names | None, options: Options) -> Contents:
         """As of every source."""
@@ -213,7 +213,7 @@ class ListedSource(Source):
     def splits(
         self, listing: Listing, source: str, class_names: Names | None, options: Options
     ) -> Splits:
-        """Those of a listing that holds train; `source` is what validation is split from."""
+        """Return those of a listing that holds train; `source` is what validation is split from."""
         readings, notes = with_usable_test(listing.parts)
         names = checked_classes(readings, class_names)
         if "validation" not in readings:
@@ -240,7 +240,7 @@ class HeldSource(Source):
 
     @abstractmethod
     def contents(self, class_names: Names | None, options: Options) -> Contents:
-        """All that it holds, as "train" where it has no parts."""
+        """Return all that it holds, as "train" where it has no parts."""
 
     def read_data(self, class_names: Names | None, options: Options) -> Splits:
         """As of every source."""
@@ -284,13 +284,13 @@ def unlabelled(images: Any, skipped: tuple[Skipped, ...] = ()) -> Unlabelled:
 
 
 def shown(data: Any) -> str:
-    """What was given in place of a source, for a message."""
+    """Say what was given in place of a source, for a message."""
     text = " ".join(repr(data).split())
     return f"{type(data).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
 def refused(data: Any) -> InputError:
-    """The error for what is no source of labelled images."""
+    """Return the error for what is no source of labelled images."""
     if is_array(data):
         return InputError(f"images of shape {np.shape(data)} come without labels; {ACCEPTED}")
     return InputError(f"cannot read images from {shown(data)}; {_what_to_give(data)}{ACCEPTED}")
@@ -309,7 +309,7 @@ def _what_to_give(data: Any) -> str:
 
 
 def _check_train(found: Contents) -> None:
-    """Raises an `InputError` if a class has too few images to learn from, or is the only one."""
+    """Raise an `InputError` if a class has too few images to learn from, or is the only one."""
     if "train" not in found.parts:
         raise InputError(f"the data has {listed(list(found.parts))} but no train part")
     to_be_divided = "validation" not in found.parts

@@ -20,7 +20,7 @@ class Table(ListedSource):
 
     @classmethod
     def accepts(cls, data: Any, *, labelled: bool) -> bool:
-        """Whether it is a frame, or a path with the extension of a table."""
+        """Tell whether it is a frame, or a path with the extension of a table."""
         if is_path(data):
             return is_table(os.fsdecode(data))
         return hasattr(data, "columns") and hasattr(data, "itertuples")
@@ -43,7 +43,7 @@ class Table(ListedSource):
         return Chosen(part, readings(table)[part or "train"], table.notes())
 
     def read_images(self, options: Options) -> Unlabelled:
-        """The images of all rows."""
+        """Return the images of all rows."""
         if is_path(self.data):
             return read_paths(self.path)
         table = read_table(self.data, labelled=False)
@@ -51,11 +51,11 @@ class Table(ListedSource):
         return read_paths([row.path for row in table.rows])
 
     def check(self, class_names: Sequence[str] | None, *, of_run: bool = False) -> None:
-        """Whether each of its rows names a file."""
+        """Tell whether each of its rows names a file."""
         read_table(self.data).check(needs_train=False)
 
     def listing(self, class_names: Sequence[str] | None = None) -> Listing:
-        """Its rows, faults and all."""
+        """Return its rows, faults and all."""
         return listing_of_table(read_table(self.data).named(class_names))
 
     def files(self) -> Iterator[str]:

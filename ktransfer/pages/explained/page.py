@@ -34,8 +34,8 @@ def write_explained(path: str | os.PathLike[str], *, overwrite: bool = False) ->
     with early stopping. It asks nothing of a network.
 
     Args:
-        path: Where it is to lie; it must end in `.html`.
-        overwrite: Replace a file that is there.
+        path: where it is to lie; it must end in `.html`.
+        overwrite: replace a file that is there.
 
     Raises:
         InputError: The path does not end in `.html`, exists (unless `overwrite`) or cannot be
@@ -51,7 +51,7 @@ def write_explained(path: str | os.PathLike[str], *, overwrite: bool = False) ->
 
 
 def facts() -> dict[str, Any]:
-    """All that the page reckons with and says, as plain data."""
+    """Return all that the page reckons with and says, as plain data."""
     return {
         "points": points(),
         "fitting": FITTING,

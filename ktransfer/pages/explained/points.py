@@ -14,7 +14,7 @@ _SEED = 12
 
 
 def points() -> dict[str, Any]:
-    """Points in [-1, 1], what is true of them, and noise of deviation 1 to be added to it.
+    """Point in [-1, 1], what is true of them, and noise of deviation 1 to be added to it.
 
     Returns:
         Plain data: `training` and `validation`, each with `x`, `truth` and `noise`, and `curve`,
@@ -32,7 +32,7 @@ def points() -> dict[str, Any]:
 
 
 def truth(x: np.ndarray) -> np.ndarray:
-    """The curve to be learned."""
+    """Return the curve to be learned."""
     return np.sin(2.2 * x) + 0.5 * np.cos(4 * x)
 
 

@@ -22,7 +22,7 @@ from ktransfer.pages.report.pictures import draw_depths, draw_gap
 
 
 def row_of_blocks(classifier: Classifier) -> Section:
-    """The blocks, each frozen or trained, and the proof that the frozen ones stayed."""
+    """Return the blocks, each frozen or trained, and the proof that the frozen ones stayed."""
     result = classifier.result
     multipliers = _multipliers(result) if result else {}
     movement = result.movement if result else {}
@@ -58,7 +58,7 @@ def row_of_blocks(classifier: Classifier) -> Section:
 
 
 def _multipliers(result: FitResult) -> dict[str, float]:
-    """What the learning rate of a group was multiplied by, in the last stage that trained it."""
+    """Say what multiplied the learning rate of a group in the last stage that trained it."""
     return {
         each["group"]: each["multiplier"]
         for stage in result.stages
@@ -101,7 +101,10 @@ def _width(size: int) -> float:
 
 
 def by_depth(result: FitResult) -> Section | None:
-    """What heads at several depths get right, and the domain gap by layer; None: not measured."""
+    """Say what heads at several depths get right, and the domain gap by layer.
+
+    None: not measured.
+    """
     advice = result.advice
     parts: list[Part] = []
     measured = [each for each in advice.candidates if each.accuracy is not None and each.interval]

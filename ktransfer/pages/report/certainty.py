@@ -9,7 +9,7 @@ from ktransfer.pages.report.reliability import Reliability, before_temperature, 
 
 
 def certainty(judged: Judged, temperature: float | None) -> Section:
-    """How sure the model is, and how often it is right, before and after its temperature.
+    """Say how sure the model is, and how often it is right, before and after its temperature.
 
     Args:
         judged: what it says.

@@ -45,7 +45,7 @@ _PHASES = {
 
 
 def problems(result: FitResult | None, judged: Judged) -> Section:
-    """What was found in the images, the most severe first, and what was left out."""
+    """Say what was found in the images, the most severe first, and what was left out."""
     parts: list[Part] = []
     findings = result.findings if result else ()
     worth = [each for each in findings if each.severity != "info"]
@@ -118,7 +118,7 @@ def _saved(result: FitResult) -> list[tuple[str, str]]:
 
 
 def _passes(result: FitResult) -> Iterator[tuple[str, str]]:
-    """How often the frozen blocks did not run, and the time of that where it was measured."""
+    """Say how often the frozen blocks did not run, and the time of that where it was measured."""
     cached = [stage for stage in result.stages if stage.cached]
     epochs = sum(len(stage.history) for stage in cached)
     images = result.part_sizes["train"] + result.part_sizes["validation"]
@@ -180,7 +180,7 @@ def _command(classifier: Classifier) -> Part:
 
 
 def command(classifier: Classifier) -> list[str]:
-    """What is typed to train the same again, its plan in a file: a line for each option."""
+    """Say what is typed to train the same again, its plan in a file: a line for each option."""
     backbone = classifier.backbone
     options = [("backbone", backbone.name), ("weights", backbone.weights or "none")]
     options += [("backbone-option", f"{name}={each}") for name, each in backbone.options.items()]

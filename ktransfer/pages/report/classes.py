@@ -17,7 +17,7 @@ _MOST_PAIRS = 15
 
 
 def confused(found: Score, class_names: Sequence[str]) -> Section:
-    """The confusion matrix, as a picture and in figures."""
+    """Return the confusion matrix, as a picture and in figures."""
     pairs = confused_pairs(found.confusion)
     silent = _never_said(found.confusion, class_names)
     parts: list[Part] = [*([Text((silent,))] if silent else [])]
@@ -46,7 +46,7 @@ def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _never_said(confusion: np.ndarray, class_names: Sequence[str]) -> str:
-    """A sentence on classes that no image is given."""
+    """Return a sentence on classes that no image is given."""
     silent = [class_names[at] for at in np.flatnonzero(confusion.sum(axis=0) == 0).tolist()]
     if not silent:
         return ""

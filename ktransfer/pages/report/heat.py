@@ -39,7 +39,7 @@ class Heat:
     weights: np.ndarray
 
     def __call__(self, pixels: np.ndarray, classes: np.ndarray) -> list[np.ndarray | None]:
-        """The heat of images.
+        """Return the heat of images.
 
         Args:
             pixels: uint8 `(images, height, width, 3)` of the network's size.
@@ -55,7 +55,7 @@ class Heat:
 
 
 def _scaled(heat: np.ndarray) -> np.ndarray | None:
-    """What speaks for a class, not what speaks against it, from 0 to 1."""
+    """Say what speaks for a class, not what speaks against it, from 0 to 1."""
     highest = float(heat.max())
     if not highest > 0:
         return None
@@ -63,7 +63,7 @@ def _scaled(heat: np.ndarray) -> np.ndarray | None:
 
 
 def heat_of(classifier: Classifier) -> Heat | str:
-    """What computes the heat of a classifier's images, or why there is none, in a sentence."""
+    """Say what computes the heat of a classifier's images, or why there is none, in a sentence."""
     model, pooling = classifier.model, classifier.pooling
     read = _output_of(model, classifier.backbone.last_operation)
     rank = 0 if read is None else len(read.shape)
@@ -93,7 +93,7 @@ def heat_of(classifier: Classifier) -> Heat | str:
 
 
 def reads_more(classifier: Classifier) -> bool:
-    """Whether the head reads earlier blocks, too, of which the heat says nothing."""
+    """Tell whether the head reads earlier blocks, too, of which the heat says nothing."""
     return classifier.result is not None and classifier.result.plan.features != "last"
 
 
@@ -104,13 +104,13 @@ def _output_of(model: keras.Model, name: str) -> Any:
 
 
 def _kernel_of(model: keras.Model) -> np.ndarray:
-    """The weights of the head, `(features, classes)`."""
+    """Return the weights of the head, `(features, classes)`."""
     head = next(each for each in reversed(model.layers) if each.weights)
     return np.asarray(keras.ops.convert_to_numpy(head.kernel))
 
 
 def spotlight(picture: Image.Image, heat: np.ndarray) -> Image.Image:
-    """A picture that is dark and grey where nothing speaks for the class, with a frame around most.
+    """Paint a picture dark and grey where nothing speaks for the class, with a frame.
 
     Brightness is read without a legend, by the colour-blind too, and in print.
     """

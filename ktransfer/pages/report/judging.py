@@ -96,7 +96,7 @@ def judge(classifier: Classifier, data: Any = None) -> Judged:
 def _asked(
     classifier: Classifier, part: Part, skipped: Sequence[Skipped], notes: Sequence[str]
 ) -> Judged | None:
-    """What the model says of a part; None where none of it can be decoded."""
+    """Say what the model says of a part; None where none of it can be decoded."""
     probabilities, rows, failed = classifier.probabilities(part)
     if not len(rows):
         return None
@@ -112,7 +112,7 @@ def _asked(
 
 
 def _remembered(result: FitResult | None, notes: Sequence[str]) -> Judged:
-    """The score of the training itself."""
+    """Return the score of the training itself."""
     if result is None:
         why = f" ({notes[0]})" if notes else ""
         raise InputError(
@@ -133,7 +133,7 @@ def _given(classifier: Classifier, data: Any) -> Found:
 
 
 def _found_again(classifier: Classifier) -> tuple[Found | None, tuple[str, ...]]:
-    """The images that the training was judged by, or why they are not at hand."""
+    """Return the images that the training was judged by, or why they are not at hand."""
     held = classifier.test or classifier.validation
     if held is not None:
         return (held, (), ()), ()
@@ -154,7 +154,7 @@ def _found_again(classifier: Classifier) -> tuple[Found | None, tuple[str, ...]]
 
 
 def _unchanged(classifier: Classifier, part: Part) -> tuple[Part, tuple[str, ...]]:
-    """Those images that are what they were at the training, and what became of the others."""
+    """Return the images that are what they were, and what became of the others."""
     if classifier.result is None:
         return part, ()
     then, before = classifier.result.part_sizes.get(part.name), len(part)
@@ -180,7 +180,7 @@ def _unchanged(classifier: Classifier, part: Part) -> tuple[Part, tuple[str, ...
 
 
 def _known(learnt: Learnt | None, part: Part) -> Part:
-    """Those of the validation images that the training has seen, where that can be told."""
+    """Return those of the validation images that the training has seen, where that can be told."""
     if learnt is None or learnt.differs_from(part):
         return part
     return part.select(np.flatnonzero(learnt.validated(part)))

@@ -33,7 +33,7 @@ _MOST_LISTED = 200
 
 
 def mistakes(classifier: Classifier, judged: Judged, *, explain: bool) -> Section:
-    """The photos, each with its class, what the model says, and what spoke for that.
+    """Return the photos, each with its class, what the model says, and what spoke for that.
 
     Args:
         classifier: the model.
@@ -68,14 +68,14 @@ def mistakes(classifier: Classifier, judged: Judged, *, explain: bool) -> Sectio
 
 
 def _photos(title: str, rows: Sequence[int], photos: Mapping[int, Photo]) -> Iterator[Photos]:
-    """Those of the photos that could be read, in order."""
+    """Yield those of the photos that could be read, in order."""
     shown = tuple(photos[row] for row in rows if row in photos)
     if shown:
         yield Photos(title, shown)
 
 
 def num_shown(section: Section) -> int:
-    """How many photos are in a section."""
+    """Say how many photos are in a section."""
     return sum(len(each.photos) for each in section.parts if isinstance(each, Photos))
 
 
@@ -92,7 +92,7 @@ def _is(number: int) -> str:
 
 
 def _of_heat(classifier: Classifier, heat: Heat | str) -> tuple[str, ...]:
-    """How the pictures are to be read, or why there are none of what spoke for a class."""
+    """Say how the pictures are to be read, or why there are none of what spoke for a class."""
     if isinstance(heat, str):
         return (heat,) if heat else ()
     more = (
@@ -108,7 +108,7 @@ def _of_heat(classifier: Classifier, heat: Heat | str) -> tuple[str, ...]:
 
 
 def _others(said: Said, rows: np.ndarray, class_names: Sequence[str]) -> Iterator[Table]:
-    """The mistakes that are not shown, by name."""
+    """Yield the mistakes that are not shown, by name."""
     if not len(rows):
         return
     names = names_of(said.part)

@@ -23,20 +23,23 @@ _QUALITY = 80
 
 
 def surest_mistakes(said: Said) -> np.ndarray:
-    """The images that are wrong, the surest first."""
+    """Return the images that are wrong, the surest first."""
     wrong = np.flatnonzero(said.wrong)
     return wrong[np.argsort(-said.certainty[wrong], kind="stable")]
 
 
 def least_sure(said: Said, shown: Sequence[int]) -> np.ndarray:
-    """The other images, those first whose two most probable classes are closest."""
+    """Return the other images, those first whose two most probable classes are closest."""
     two = np.partition(said.probabilities, -2, axis=1)[:, -2:]
     order = np.argsort(two[:, 1] - two[:, 0], kind="stable")
     return order[~np.isin(order, shown)]
 
 
 def names_of(part: Part) -> list[str]:
-    """The files' paths from the folder that all of them lie in; of images in memory their names."""
+    """Return the files' paths from the folder that all of them lie in.
+
+    Of images in memory their names.
+    """
     names = [part.images.name(row) for row in range(len(part))]
     if not isinstance(part.images, ImageFiles) or not names:
         return names
@@ -83,7 +86,7 @@ def photos_of(
 
 
 def _where(heat: np.ndarray | None) -> str:
-    """Where most speaks for a class, in words."""
+    """Say where most speaks for a class, in words."""
     return "evidence in no place" if heat is None else f"evidence mostly {place(heat)}"
 
 
@@ -95,7 +98,7 @@ _FIELDS = (
 
 
 def place(heat: np.ndarray) -> str:
-    """Where a map of heat is strongest, in words: one of nine fields.
+    """Say where a map of heat is strongest, in words: one of nine fields.
 
     Example:
         >>> place(np.eye(6)), place(np.eye(9)[4:5])
@@ -109,7 +112,7 @@ def place(heat: np.ndarray) -> str:
 def _seen(
     part: Part, rows: Sequence[int], input_size: tuple[int, int]
 ) -> tuple[list[int], np.ndarray]:
-    """Those of some images that can be read, and what the network sees of them."""
+    """Return those of some images that can be read, and what the network sees of them."""
     pixels, found = [], []
     for images, indices in image_dataset(part.select(list(rows)), input_size):
         pixels.append(images.numpy())
@@ -118,7 +121,7 @@ def _seen(
 
 
 def _small(pixels: np.ndarray) -> Image.Image:
-    """An image at the size of small pictures; what is smaller keeps its pixels, enlarged."""
+    """Return an image at the size of small pictures; what is smaller keeps its pixels, enlarged."""
     height, width = pixels.shape[:2]
     scale = SIDE_PX / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -51,7 +51,7 @@ def _drawn(draw: Callable[[int], Chart]) -> Drawings:
 
 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str]) -> Drawings:
-    """The confusion matrix as a map of heat; what no image is taken for stays empty."""
+    """Return the confusion matrix as a map of heat; what no image is taken for stays empty."""
     images, class_names = np.maximum(confusion.sum(axis=1), 1), _labels(class_names)
     rows = [
         {
@@ -112,7 +112,7 @@ def _confusion(rows: list[dict[str, Any]], class_names: Sequence[str], width: in
 
 
 def draw_reliability(found: Mapping[str, Reliability]) -> Drawings:
-    """How often the model is right by how sure it is."""
+    """Say how often the model is right by how sure it is."""
     rows = [
         {
             "which": name,
@@ -209,7 +209,7 @@ def _history(
 
 
 def _kept(scale: altair.Scale, best_epoch: int, *, words: bool) -> Iterator[Any]:
-    """Where the weights are from."""
+    """Say where the weights are from."""
     import altair as alt
 
     if best_epoch:
@@ -220,7 +220,10 @@ def _kept(scale: altair.Scale, best_epoch: int, *, words: bool) -> Iterator[Any]
 
 
 def _bands(scale: altair.Scale, *, words: bool) -> Iterator[Any]:
-    """Every other stage shaded; above it its name and what is frozen, as far as there is room."""
+    """Yield every other stage shaded.
+
+    Above it its name and what is frozen, as far as there is room.
+    """
     import altair as alt
 
     stages = alt.Chart(alt.NamedData("_stages"))
@@ -235,7 +238,7 @@ def _bands(scale: altair.Scale, *, words: bool) -> Iterator[Any]:
 
 
 def _stages(spans: Sequence[Span], width: int) -> Iterator[dict[str, Any]]:
-    """The bands, with as much of their words as has room."""
+    """Yield the bands, with as much of their words as has room."""
     for number, span in enumerate(spans):
         begins, ends = span.start + 0.5, span.stop + 0.5
         letters = int(width * (span.stop - span.start) / spans[-1].stop / _LETTER_PX)
@@ -264,7 +267,7 @@ def _epoch_axis(spans: Sequence[Span]) -> Any:
 def draw_rates(
     groups: Mapping[str, Sequence[tuple[int, float]]], spans: Sequence[Span]
 ) -> Drawings:
-    """The learning rate of the head and of blocks, on a logarithmic scale.
+    """Return the learning rate of the head and of blocks, on a logarithmic scale.
 
     Args:
         groups: for each its epochs from 1, and the rates; the head first.
@@ -312,7 +315,7 @@ def _rates(
 
 
 def draw_depths(points: Sequence[tuple[int, float, tuple[float, float]]]) -> Drawings:
-    """What a head on each block by itself gets right, with its interval."""
+    """Say what a head on each block by itself gets right, with its interval."""
     rows = [
         {"block": block, "right": right, "low": low, "high": high}
         for block, right, (low, high) in points
@@ -338,7 +341,7 @@ def _depths(rows: list[dict[str, Any]], width: int) -> Chart:
 
 
 def draw_gap(values: Sequence[float]) -> Drawings:
-    """The domain gap by layer, and the line below which images count as similar."""
+    """Return the domain gap by layer, and the line below which images count as similar."""
     rows = [{"layer": number, "gap": value} for number, value in enumerate(values, 1)]
     return _drawn(lambda width: _gap(rows, width))
 

@@ -73,7 +73,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
 
 
 def before_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """What a model said before its logits were divided by a temperature.
+    """Say what a model said before its logits were divided by a temperature.
 
     The logarithms of probabilities are logits less a number that is the same for all classes, so
     nothing needs to be computed anew.

@@ -44,7 +44,7 @@ class Span:
 
 
 def spans_of(result: FitResult) -> tuple[Span, ...]:
-    """The stages that had epochs, one after the other."""
+    """Return the stages that had epochs, one after the other."""
     found, done = [], 0
     for stage in result.stages:
         epochs = len(stage.history)
@@ -57,7 +57,7 @@ def spans_of(result: FitResult) -> tuple[Span, ...]:
 
 
 def frozen_in(stage: StageResult, result: FitResult) -> str:
-    """What a stage leaves frozen, in words."""
+    """Say what a stage leaves frozen, in words."""
     blocks = result.plan.num_blocks or 0
     frozen = blocks - stage.unfreeze
     if not frozen:
@@ -66,7 +66,7 @@ def frozen_in(stage: StageResult, result: FitResult) -> str:
 
 
 def training(result: FitResult) -> Section:
-    """The curves of every stage, with what was frozen in it."""
+    """Return the curves of every stage, with what was frozen in it."""
     key, title = "training", "How the training went"
     parts: list[Part] = [_stages_table(result)]
     if result.history:
@@ -145,7 +145,7 @@ def _number(value: float | None) -> tuple[float, str]:
 
 
 def rates(result: FitResult, block_names: Sequence[str]) -> Section:
-    """The learning rate of the head and of each block that trained, over the epochs.
+    """Return the learning rate of the head and of each block that trained, over the epochs.
 
     Args:
         result: of the training.
@@ -189,7 +189,7 @@ def rates_of(result: FitResult) -> dict[str, Rates]:
 
 
 def _together(groups: Mapping[str, Rates], block_names: Sequence[str]) -> dict[str, Rates]:
-    """The head, then the blocks from the last, those with the same rates as one."""
+    """Return the head, then the blocks from the last, those with the same rates as one."""
     number = {name: at for at, name in enumerate(block_names, 1)}
     equal: dict[Rates, list[int]] = {}
     for name in sorted(groups, key=lambda each: -number.get(each, len(number) + 1)):

@@ -27,7 +27,7 @@ _OPTIMISTIC = (
 
 
 def how_good(classifier: Classifier, judged: Judged) -> Section:
-    """The accuracy, its interval, and what it is to be compared with."""
+    """Return the accuracy, its interval, and what it is to be compared with."""
     found, notes = judged.score, list(map(_sentence, judged.notes))
     if judged.part == "validation":
         notes.insert(0, _OPTIMISTIC)
@@ -78,7 +78,7 @@ def _worth(found: Score, baseline: float) -> str:
 
 
 def decided(classifier: Classifier) -> Section:
-    """What was done, why, and whether it was right."""
+    """Say what was done, why, and whether it was right."""
     title, result = "What was decided, and why", classifier.result
     if result is None:
         said = "The run was saved without the record of its training."
@@ -118,7 +118,7 @@ def _decision(result: FitResult) -> str:
 
 
 def _stages(result: FitResult) -> str:
-    """The stages in order, and which of them the model is made of."""
+    """Return the stages in order, and which of them the model is made of."""
     return ", then ".join(
         f"{each.name} ({'kept' if each.kept else 'dropped, since it was no better'})"
         for each in result.stages
@@ -144,7 +144,7 @@ def _likeness(result: FitResult) -> str:
 
 
 def next_steps(classifier: Classifier, judged: Judged) -> Section:
-    """What to try, the most promising first."""
+    """Say what to try, the most promising first."""
     steps = tuple(dict.fromkeys(_steps(classifier, judged)))
     return Section("next", "What to do next", (Points(steps),))
 

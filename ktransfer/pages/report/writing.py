@@ -59,11 +59,11 @@ class ReportPage(Printed):
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON."""
+        """Return the same as plain data, ready for JSON."""
         return asdict(self)
 
     def printed(self) -> Iterator[Row]:
-        """Where the page lies and what is on it."""
+        """Say where the page lies and what is on it."""
         low, high = self.interval
         images = "images" if self.part == "all" else f"{self.part} images"
         said = f" on {self.num_images:,} {images} (95 % interval {low:.1%} to {high:.1%})"
@@ -132,7 +132,7 @@ def write_report(
 
 
 def _sources(classifier: Classifier, data: Any) -> list[Any]:
-    """What is read, as far as it has a name."""
+    """Say what is read, as far as it has a name."""
     source = classifier.data.get("source") if data is None else data
     return [] if source is None else [source]
 

@@ -64,7 +64,7 @@ class Anatomy:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Anatomy:
-        """The reverse of `dataclasses.asdict`, after JSON."""
+        """Return the reverse of `dataclasses.asdict`, after JSON."""
         blocks = tuple(
             BlockAnatomy(**{**each, "output": tuple(each["output"])}) for each in data["blocks"]
         )
@@ -72,12 +72,12 @@ class Anatomy:
 
 
 def ships(name: str) -> bool:
-    """Whether nothing need be built to know what a backbone is made of."""
+    """Tell whether nothing need be built to know what a backbone is made of."""
     return name.casefold() in map(str.casefold, SHIPPED)
 
 
 def anatomies(names: Sequence[str] = ()) -> tuple[Anatomy, ...]:
-    """What backbones are made of.
+    """Say what backbones are made of.
 
     Args:
         names: as of `load_backbone`; each is shown once. None: those that ship. Only one that does

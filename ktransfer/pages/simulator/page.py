@@ -48,11 +48,11 @@ def write_simulator(
     of a network, and saves what was tried as a plan that `train` takes.
 
     Args:
-        path: Where it is to lie; it must end in `.html`.
+        path: where it is to lie; it must end in `.html`.
         backbones: Names as of `load_backbone`, of which the page lets one choose. Those that do not
             ship with the page are built, which takes seconds each. None: a list from small to
             large.
-        overwrite: Replace a file that is there.
+        overwrite: replace a file that is there.
 
     Returns:
         The backbones as the page shows them.
@@ -73,7 +73,7 @@ def write_simulator(
 
 
 def facts(shown: Sequence[Anatomy]) -> dict[str, Any]:
-    """All that the page reckons with and says, as plain data."""
+    """Return all that the page reckons with and says, as plain data."""
     return {
         "networks": [asdict(each) for each in shown],
         "thresholds": {name.lower(): getattr(thresholds, name) for name in _THRESHOLDS},
@@ -85,7 +85,7 @@ def facts(shown: Sequence[Anatomy]) -> dict[str, Any]:
 
 
 def _plan_template(strategy: str) -> dict[str, Any]:
-    """The plan of a strategy, where "{kept}" and "{trained}" stand for numbers of blocks."""
+    """Return the plan of a strategy, where "{kept}" and "{trained}" stand for numbers of blocks."""
     advice = Advice("", strategy, (), 0, _KEPT, _TRAINED, "")
     template: dict[str, Any] = _with_names(plan_for(advice).to_dict())
     return template

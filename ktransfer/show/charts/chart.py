@@ -60,7 +60,7 @@ class Chart:
         object.__setattr__(self, "tables", tables)
 
     def spec(self, theme: Theme = LIGHT) -> dict[str, Any]:
-        """The whole Vega-Lite specification, data included, as plain data."""
+        """Return the whole Vega-Lite specification, data included, as plain data."""
         return {
             **copy.deepcopy(self.drawing),
             "title": self.title,
@@ -71,7 +71,7 @@ class Chart:
         }
 
     def svg(self) -> str:
-        """The chart as SVG text to put into an HTML page, light or dark.
+        """Return the chart as SVG text to put into an HTML page, light or dark.
 
         Text and axes have the colour of the page's text (`currentColor`), and what lies behind the
         chart shows through. Words that lines pass behind have a halo where the page sets the CSS
@@ -80,7 +80,7 @@ class Chart:
         return self._drawn(PAGE)
 
     def png(self, *, width_px: int | None = None, dark: bool = False) -> bytes:
-        """The chart as the bytes of a PNG file, on paper of its own.
+        """Return the chart as the bytes of a PNG file, on paper of its own.
 
         Args:
             width_px: how wide it is; None: twice as wide as the SVG.
@@ -119,7 +119,7 @@ class Chart:
         write_file(target, "the picture", write, overwrite=overwrite)
 
     def figures(self) -> dict[str, list[list[str]]]:
-        """Every figure as tables of text, by name; the first row of each is the head.
+        """Return every figure as tables of text, by name; the first row of each is the head.
 
         Unlike the names in the drawing, a `-` stands for what is missing or not finite.
         """
@@ -130,7 +130,7 @@ class Chart:
         }
 
     def text(self) -> str:
-        """The title and every figure as plain text, for those who do not see the picture."""
+        """Return the title and every figure as plain text, for those who do not see the picture."""
         parts = [self.title]
         for name, rows in self.figures().items():
             words = {key for row in self.tables[name] for key in row if isinstance(row[key], str)}
@@ -161,7 +161,7 @@ class Chart:
 def check_picture(
     path: str | os.PathLike[str], what: str = "the picture", *, overwrite: bool = False
 ) -> Path:
-    """The path of a picture that may be written; an `InputError` says why it may not."""
+    """Return the path of a picture that may be written; an `InputError` says why it may not."""
     return check_new_file(path, what, overwrite=overwrite, ending=ENDINGS)
 
 
@@ -180,7 +180,7 @@ def _drawable(value: Any) -> Any:
 
 
 def _named_data(part: Any) -> set[str]:
-    """The names of data in any part of a drawing."""
+    """Return the names of data in any part of a drawing."""
     if isinstance(part, Mapping):
         data = part.get("data")
         own = {str(data["name"])} if isinstance(data, Mapping) and "name" in data else set()

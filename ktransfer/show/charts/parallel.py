@@ -52,7 +52,7 @@ class Line:
 def draw_parallel(
     title: str, columns: Sequence[Column], lines: Sequence[Line], figures: Mapping[str, Table]
 ) -> Chart:
-    """The chart; later lines lie on top.
+    """Return the chart; later lines lie on top.
 
     Args:
         title: what stands above it.
@@ -132,7 +132,7 @@ def _points(
 
 
 def _shares(column: Column) -> tuple[_Share, _Ticks]:
-    """How far up a value lies, from 0 to 1, and what is marked."""
+    """Say how far up a value lies, from 0 to 1, and what is marked."""
     values = [each for each in column.values if each is not None]
     if column.scale == "steps":
         steps = sorted(set(values), key=lambda value: (isinstance(value, str), value))

@@ -11,7 +11,7 @@ _NO_MARKS = ("axis", "legend", "title")
 
 
 def finished(drawn: str, title: str) -> str:
-    """The SVG text of a chart as it is handed out.
+    """Return the SVG text of a chart as it is handed out.
 
     Args:
         drawn: by Vega. What it says of a mark to screen readers is shown where the pointer rests,

@@ -60,7 +60,7 @@ PAGE = Theme(ink="currentColor", paper="", halo="var(--chart-paper, transparent)
 
 
 def config(theme: Theme) -> dict[str, Any]:
-    """The theme as the `config` of a Vega-Lite specification."""
+    """Return the theme as the `config` of a Vega-Lite specification."""
     words: dict[str, Any] = {"labelColor": theme.ink, "titleColor": theme.ink}
     words |= {"labelFontSize": _TEXT_PX, "titleFontSize": _TEXT_PX, "titleFontWeight": "normal"}
     lines = {"domainColor": theme.ink, "tickColor": theme.ink, "gridColor": theme.ink}
@@ -104,7 +104,7 @@ def config(theme: Theme) -> dict[str, Any]:
 def series(
     field: str, labels: Sequence[str], looks: Sequence[Look] = (), *, dots: bool = False
 ) -> tuple[altair.Color, altair.StrokeDash]:
-    """The encodings of lines that differ by colour and dashes, with one legend for both.
+    """Return the encodings of lines that differ by colour and dashes, with one legend for both.
 
     Args:
         field: the column whose words tell them apart.
@@ -130,7 +130,7 @@ def series(
 
 
 def mixed(first: str, second: str, share: float) -> str:
-    """A colour between two, both as `#rrggbb`."""
+    """Return a colour between two, both as `#rrggbb`."""
     parts = ((int(first[at : at + 2], 16), int(second[at : at + 2], 16)) for at in (1, 3, 5))
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in parts)
 

@@ -27,14 +27,14 @@ def linear_ticks(values: Sequence[float]) -> list[float]:
 
 
 def log_ticks(values: Sequence[float]) -> list[float]:
-    """The same of 1, 2 and 5 times powers of ten, or of powers alone where these would be many."""
+    """Make a scale of 1, 2 and 5 times powers of ten, or of powers alone."""
     low, high = min(values, default=0.1), max(values, default=1.0)
     few = _around(low, high, (1, 2, 5))
     return few if len(few) <= MOST_LOG_TICKS else _around(low, high, (1,))
 
 
 def bounded(field: str, low: float, high: float) -> str:
-    """The expression of a column that is drawn where it leaves the panel, but not far from there.
+    """Write a column that is drawn where it leaves the panel, but not far from there.
 
     Of a coordinate such as 1e33, as a diverged loss has it, viewers of pictures draw nothing. What
     is missing stays so, and breaks the line.
@@ -49,7 +49,7 @@ def bounded(field: str, low: float, high: float) -> str:
 
 
 def whole_axis(low: float, high: float) -> altair.Axis:
-    """Marks at whole numbers from one end to the other; Vega's `tickMinStep` marks halves, too."""
+    """Mark at whole numbers from one end to the other; Vega's `tickMinStep` marks halves, too."""
     import altair
 
     least = (high - low) / MOST_WHOLE_TICKS
@@ -61,7 +61,7 @@ def whole_axis(low: float, high: float) -> altair.Axis:
 
 
 def log_axis(low: float, high: float) -> tuple[altair.Scale, altair.Axis]:
-    """A logarithmic axis with just these ends: its `scale` and its `axis`."""
+    """Return a logarithmic axis with just these ends: its `scale` and its `axis`."""
     import altair
 
     ticks = [tick for tick in log_ticks([low, high]) if low / 1.001 <= tick <= high * 1.001]

@@ -35,7 +35,10 @@ def draw_range_test(
     suggestion: float | None,
     diverged_at: float | None,
 ) -> Chart:
-    """The losses over the learning rate, on a logarithmic scale; the suggestion is marked."""
+    """Return the losses over the learning rate, on a logarithmic scale.
+
+    The suggestion is marked.
+    """
     import altair as alt
 
     scale, axis = log_axis(rates[0], rates[-1])
@@ -119,7 +122,7 @@ def draw_sweep(histories: Mapping[str, Sequence[Mapping[str, Any]]], whole: Sequ
 
 
 def _losses(losses: Any, dashes: Any, name: str, ends: tuple[float, float], *, log: bool) -> Any:
-    """A panel: the curves of one of the figures."""
+    """Return a panel: the curves of one of the figures."""
     import altair as alt
 
     low, high = ends

@@ -33,12 +33,12 @@ class RangeTest(PrintedLines):
     Make one with `range_test_result`; print it for the answer in words.
 
     Attributes:
-        rates: The learning rate of each step.
-        losses: The training loss of each step; not finite where training broke.
+        rates: the learning rate of each step.
+        losses: the training loss of each step; not finite where training broke.
         smoothed: Bias-corrected exponential average, up to the first loss that is not finite.
-        suggestion: The learning rate to train with; None if the curve shows none.
-        diverged_at: The rate from which on the loss diverged; None if it never did.
-        reason: Why this rate is suggested, or why none.
+        suggestion: the learning rate to train with; None if the curve shows none.
+        diverged_at: the rate from which on the loss diverged; None if it never did.
+        reason: why this rate is suggested, or why none.
     """
 
     rates: tuple[float, ...]
@@ -53,7 +53,7 @@ class RangeTest(PrintedLines):
         return f"learning rate: {answer}. {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON: None for a loss that is not finite."""
+        """Return the same as plain data, ready for JSON: None for a loss that is not finite."""
         return {
             "rates": list(self.rates),
             "losses": [finite_or_none(loss) for loss in self.losses],
@@ -73,7 +73,7 @@ class RangeTest(PrintedLines):
         self.chart().save(path, overwrite=overwrite)
 
     def chart(self) -> Chart:
-        """The picture of `plot` as a value: shown by a notebook, put into a page."""
+        """Return the picture of `plot` as a value: shown by a notebook, put into a page."""
         return draw_range_test(
             self.rates, self.losses, self.smoothed, self.suggestion, self.diverged_at
         )
@@ -89,9 +89,9 @@ def range_test_result(rates: Sequence[float], losses: Sequence[float]) -> RangeT
     or where the loss still falls at least half as fast at the highest rate.
 
     Args:
-        rates: The learning rate of each step, rising, above 0; at least 10. Equal factors from step
+        rates: the learning rate of each step, rising, above 0; at least 10. Equal factors from step
             to step are usual, about 100 of them from 1e-7 to 10.
-        losses: The training loss of each step's batch before the step; NaN and infinity are taken
+        losses: the training loss of each step's batch before the step; NaN and infinity are taken
             as divergence.
 
     Returns:
@@ -139,7 +139,7 @@ def _checked_steps(
 
 
 def _smoothed(losses: Iterable[float], memory: float) -> tuple[float, ...]:
-    """An exponential average over about `memory` steps; without bias at the start, as in Adam."""
+    """Average exponentially over about `memory` steps, without bias, as in Adam."""
     kept, average, averages = 1 - 1 / memory, 0.0, []
     for step, loss in enumerate(losses, start=1):
         average = kept * average + (1 - kept) * loss
@@ -148,7 +148,7 @@ def _smoothed(losses: Iterable[float], memory: float) -> tuple[float, ...]:
 
 
 def _divergence(smoothed: Sequence[float]) -> int:
-    """The step at which the loss diverges: the number of steps if it does not."""
+    """Return the step at which the loss diverges: the number of steps if it does not."""
     lowest = math.inf
     for step, loss in enumerate(smoothed):
         lowest = min(lowest, loss)
@@ -164,7 +164,7 @@ def _suggestion(
     smoothed: Sequence[float],
     diverged_at: float | None,
 ) -> tuple[float | None, str]:
-    """The rate and why, or None and why, from the steps before the divergence."""
+    """Return the rate and why, or None and why, from the steps before the divergence."""
     if not losses:
         return None, "The loss is not finite from the first step: check the images and the model."
     ended = f"diverged at {diverged_at:.2g}" if diverged_at else f"ended at {rates[-1]:.2g}"
@@ -210,5 +210,5 @@ def _slope(
 
 
 def finite_or_none(value: Any) -> Any:
-    """The same for JSON, which has no NaN and no infinity."""
+    """Return the same for JSON, which has no NaN and no infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

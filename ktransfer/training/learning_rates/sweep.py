@@ -24,11 +24,11 @@ class SweepTrial:
     """A short training at one learning rate.
 
     Attributes:
-        learning_rate: Above 0.
+        learning_rate: above 0.
         history: A dict for each epoch: `epoch` (from 1), `loss`, `accuracy`, `val_loss`,
             `val_accuracy`.
-        best_epoch: The epoch with the lowest validation loss; None if none is finite.
-        diverged: Whether the training broke.
+        best_epoch: the epoch with the lowest validation loss; None if none is finite.
+        diverged: whether the training broke.
 
     Raises:
         InputError: The rate is not above 0, an epoch lacks a figure, or the best epoch is none of
@@ -70,7 +70,7 @@ class Sweep(PrintedLines):
     """Short trainings at several learning rates. Print it for a table.
 
     Attributes:
-        trials: At least one, each at a rate of its own.
+        trials: at least one, each at a rate of its own.
 
     Raises:
         InputError: There is no trial, or two have the same rate.
@@ -105,7 +105,7 @@ class Sweep(PrintedLines):
         return "\n".join(aligned(lines, left={len(titles) - 1}, ruled=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data, ready for JSON: None for what is not finite."""
+        """Return the same as plain data, ready for JSON: None for what is not finite."""
         best = self.best
         return {
             "best_learning_rate": best.learning_rate if best else None,
@@ -133,7 +133,7 @@ class Sweep(PrintedLines):
         self.chart().save(path, overwrite=overwrite)
 
     def chart(self) -> Chart:
-        """The picture of `plot` as a value: shown by a notebook, put into a page."""
+        """Return the picture of `plot` as a value: shown by a notebook, put into a page."""
         histories = {self._label(trial): trial.history for trial in self.trials}
         return draw_sweep(
             histories, [self._label(trial) for trial in self.trials if not trial.diverged]
