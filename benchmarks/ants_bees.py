@@ -40,7 +40,7 @@ ROUNDS = (
 
 
 def run_guide(shared: Path, epochs: int | None, seed: int) -> dict[str, Any]:
-    """The Keras guide's workflow; returns accuracy and seconds by phase."""
+    """Return the Keras guide's workflow; returns accuracy and seconds by phase."""
     import keras
 
     imported = time.perf_counter()
@@ -131,7 +131,7 @@ def _median(runs: list[dict[str, Any]], field: str) -> float:
 
 
 def report(runs: list[dict[str, Any]]) -> str:
-    """The table of medians, and the figures that the project asks for."""
+    """Return the table of medians, and the figures that the project asks for."""
     groups = {
         key: [run for run in runs if (run["contestant"], run["asked"]) == key] for key in ROUNDS
     }

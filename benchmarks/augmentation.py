@@ -37,7 +37,7 @@ def sources(number: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def on_one_thread(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The same, with a pool of one thread for all of its work."""
+    """Return the same, with a pool of one thread for all of its work."""
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
     options.threading.max_intra_op_parallelism = 1
@@ -45,13 +45,13 @@ def on_one_thread(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def policy(augmentation: str, images: np.ndarray) -> tf.data.Dataset:
-    """Views of a policy, one after the other."""
+    """View of a policy, one after the other."""
     each = tf.data.Dataset.from_tensor_slices(images).repeat().enumerate()
     return each.map(lambda at, image: augment(image, view_seed(0, at, 0), augmentation, SIZE))
 
 
 def keras_layer(layer: keras.layers.Layer, images: np.ndarray) -> tf.data.Dataset:
-    """What a layer of Keras makes of single images."""
+    """Say what a layer of Keras makes of single images."""
     each = tf.data.Dataset.from_tensor_slices(images).repeat()
     return each.map(lambda image: layer(tf.cast(image, tf.float32), training=True))
 
@@ -69,7 +69,7 @@ def ours(number: tf.Tensor, batch: Any) -> Any:
 
 
 def keras_mixing(layer: keras.layers.Layer) -> Callable[..., Any]:
-    """Those of Keras."""
+    """Return those of Keras."""
     return lambda _, batch: layer(
         {"images": tf.cast(batch[0], tf.float32), "labels": batch[1]}, training=True
     )
@@ -102,7 +102,7 @@ def candidates(number: int) -> dict[str, tuple[tf.data.Dataset, int]]:
 
 
 def views_per_second(dataset: tf.data.Dataset, in_one: int, seconds: float) -> float:
-    """How many views come out in so many seconds, tracing and the first ones not counted."""
+    """Say how many views come out in so many seconds, tracing and the first ones not counted."""
     elements = iter(dataset)
     for _ in range(3):
         next(elements)

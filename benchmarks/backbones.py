@@ -50,7 +50,7 @@ def held_out_accuracy(backbone: Backbone, features: str, train: Part, test: Part
 
 
 def compare(data: Path, backbones: list[Backbone]) -> list[dict[str, Any]]:
-    """What is said of each backbone, and how well it does."""
+    """Say what is said of each backbone, and how well it does."""
     splits = read_data(str(data))
     train = sampled(splits.train, splits.class_names)
     held_out = splits.validation

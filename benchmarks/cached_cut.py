@@ -54,7 +54,10 @@ Run = dict[str, Any]
 
 
 def run_library(shared: Path, mode: str, task: argparse.Namespace) -> Run:
-    """One `FineTuner.fit`; seconds by phase. What it trained is written to `task.weights`."""
+    """Return one `FineTuner.fit`.
+
+    Seconds by phase. What it trained is written to `task.weights`.
+    """
     from ktransfer import FineTuner
     from ktransfer.plan import Plan, Stage
     from ktransfer.training import Training, training
@@ -124,7 +127,7 @@ def _decode_first(training: Any, seconds: dict[str, float]) -> None:
 
 
 def _watch() -> Any:
-    """A callback that keeps what trains: as it was, and as the last epoch leaves it.
+    """Return a callback that keeps what trains: as it was, and as the last epoch leaves it.
 
     The best epoch, which the library puts back after that, may be another one in each run.
     """
@@ -141,7 +144,7 @@ def _watch() -> Any:
 
 
 def run_bare(shared: Path, blocks: int, epochs: int) -> Run:
-    """Seconds of an epoch of `train_on_batch`, over decoded images and over cached rows."""
+    """Return seconds of an epoch of `train_on_batch`, over decoded images and over cached rows."""
     from ktransfer.backbones import load_backbone
     from ktransfer.data import read_folder
     from ktransfer.features import Network, RowSource
@@ -183,7 +186,7 @@ def _bare_epoch(model: Any, values: np.ndarray, labels: np.ndarray, epochs: int)
 
 
 def measure(blocks: int, rounds: int, epochs: int) -> Run:
-    """All modes in turn, the check with SGD and the bare loop, for one number of blocks."""
+    """Return all modes in turn, the check with SGD and the bare loop, for one number of blocks."""
     runs: dict[str, list[Run]] = {mode: [] for mode in MODES}
     adam = []
     options = ("--blocks", blocks, "--epochs", epochs)
@@ -217,7 +220,7 @@ def _run(mode: str, optimizer: str, scratch: Path, options: tuple[object, ...]) 
 
 
 def _differ(scratch: Path) -> float:
-    """The largest difference between what the newest runs with and without the cache trained."""
+    """Return the largest difference of what the newest runs with and without cache trained."""
     with np.load(scratch / f"{OFF}.npz") as off, np.load(scratch / f"{ON}.npz") as on:
         return _largest_difference([off[name] for name in off], [on[name] for name in off])
 
@@ -227,13 +230,13 @@ def _largest_difference(first: Sequence[np.ndarray], second: Sequence[np.ndarray
 
 
 def spread(values: Sequence[float], digits: int = 2, unit: str = "") -> str:
-    """The median with the range."""
+    """Return the median with the range."""
     low, high = (f"{each:.{digits}f}" for each in (min(values), max(values)))
     return f"{statistics.median(values):.{digits}f}{unit} ({low} to {high})"
 
 
 def ratios(measured: Run) -> dict[str, list[float]]:
-    """The figures that are asked for, round by round."""
+    """Return the figures that are asked for, round by round."""
     rounds = list(zip(*(measured["runs"][mode] for mode in MODES), strict=True))
     return {
         "later": [off["later_epoch"] / on["later_epoch"] for off, on, _ in rounds],

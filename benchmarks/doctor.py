@@ -75,13 +75,13 @@ def picture(seed: int) -> Image.Image:
 
 
 def draw(job: tuple[str, int]) -> None:
-    """Draws one picture into a file."""
+    """Draw one picture into a file."""
     path, seed = job
     picture(seed).save(path, quality=90)
 
 
 def draw_all(root: Path, count: int) -> list[Path]:
-    """Draws four in five into train, the rest into val."""
+    """Draw four in five into train, the rest into val."""
     paths = [
         root / ("val" if number % 5 == 4 else "train") / CLASSES[number // 5 % 5] / f"{number}.jpg"
         for number in range(count)
@@ -94,7 +94,7 @@ def draw_all(root: Path, count: int) -> list[Path]:
 
 
 def plant(paths: list[Path], share: float) -> _Groups:
-    """Plants faults among the training pictures, each on one of its own.
+    """Plant faults among the training pictures, each on one of its own.
 
     Returns:
         The groups of paths to be found, by kind.
@@ -135,7 +135,7 @@ def _plant(fault: str, path: Path, planted: _Groups) -> None:
 
 
 def examined(root: Path) -> tuple[dict[str, Any], float, float]:
-    """What the command says, its wall time in seconds, and the most memory it had, in MB."""
+    """Say what the command says, its wall time in seconds, and the most memory it had, in MB."""
     command = [sys.executable, "-m", "ktransfer", "doctor", str(root), "--json"]
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -190,7 +190,7 @@ def compared(report: dict[str, Any], planted: _Groups) -> dict[str, dict[str, in
 
 
 def look_alike_sets(count: int, data: Path | None) -> Iterator[tuple[str, list[Image.Image]]]:
-    """Sets by name, of at most `count` images each: those drawn, and the real ones in a folder."""
+    """Set by name, of at most `count` images each: those drawn, and the real ones in a folder."""
     for name, draw_set in LOOK_ALIKES.items():
         yield name, list(draw_set(count, 1))
     for folder in [data / name for name in REAL_SETS] if data else ():
@@ -229,7 +229,7 @@ def judged_set(images: list[Image.Image], copies: int) -> dict[str, int | float]
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure and reports."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -26,7 +26,7 @@ NUMBERS = (128, 64)
 
 
 def measure(shared: Path, seeds: int) -> list[dict[str, Any]]:
-    """The gap of every backbone, set, number of images and seed."""
+    """Return the gap of every backbone, set, number of images and seed."""
     from ktransfer import load_backbone
     from ktransfer.data import read_folder
     from ktransfer.profile import measure_gap

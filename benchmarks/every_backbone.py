@@ -99,7 +99,7 @@ def _trained(name: str, folder: Path) -> dict[str, Any]:
 
 
 def in_a_process(*arguments: str) -> dict[str, dict[str, Any]]:
-    """What a new process of this script says: its memory goes with it, which is gigabytes.
+    """Say what a new process of this script says: its memory goes with it, which is gigabytes.
 
     Keras' and KerasHub's own warnings on the way are not what is asked here.
     """
@@ -176,7 +176,7 @@ COLUMNS = (
 
 
 def as_row(name: str, found: dict[str, Any]) -> list[str]:
-    """A row of the table, of what `tried` found."""
+    """Return a row of the table, of what `tried` found."""
     shown = name.removeprefix("keras_hub.")
     if "refused" in found:
         return [shown, "", "", "no", "no", "", "", _short(found["refused"])]
@@ -193,7 +193,7 @@ def as_row(name: str, found: dict[str, Any]) -> list[str]:
 
 
 def _short(reason: str) -> str:
-    """The first clause of a message, without what changes from run to run."""
+    """Return the first clause of a message, without what changes from run to run."""
     return (reason or "not tried").splitlines()[0].replace("|", "/")[:_LONGEST]
 
 
@@ -256,7 +256,7 @@ def main() -> None:
 
 
 def pieces(names: Sequence[str]) -> list[list[str]]:
-    """The names, a few at a time, that share the processes."""
+    """Return the names, a few at a time, that share the processes."""
     return [list(names[at : at + PIECE]) for at in range(0, len(names), PIECE)]
 
 

@@ -40,7 +40,7 @@ def random_features(num_images: int, width: int, budget_mb: float) -> Features:
 
 
 def train_head(features: Features) -> float:
-    """One epoch of a head on all but the last batch; its accuracy on that one."""
+    """Return one epoch of a head on all but the last batch; its accuracy on that one."""
     labels = (features.values[:, 0] > np.median(features.values[:, 0])).astype(np.int32)
     train, held_back = slice(None, -BATCH_SIZE), slice(-BATCH_SIZE, None)
     head = build_classifier(features.values.shape[1], 2)

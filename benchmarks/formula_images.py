@@ -61,7 +61,7 @@ class Bank:
 
 
 def draw_palettes(seed: int, count: int = PALETTES) -> np.ndarray:
-    """Returns `(count, 4, 3)` colours in [0, 1]: three of the subject and one of the ground.
+    """Return `(count, 4, 3)` colours in [0, 1]: three of the subject and one of the ground.
 
     The first `GREY_PALETTES` are grey, as much that a camera delivers is (X-rays, steel, scans).
     """
@@ -80,7 +80,7 @@ def draw_palettes(seed: int, count: int = PALETTES) -> np.ndarray:
 
 
 def ramp(palette: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Colours a field of values in [0, 1] by running through the palette."""
+    """Colour a field of values in [0, 1] by running through the palette."""
     place = np.clip(value, 0, 1) * (len(palette) - 1.001)
     low = place.astype(np.int32)
     part = (place - low)[..., None]
@@ -88,7 +88,7 @@ def ramp(palette: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def ground(palette: np.ndarray, rng: Generator) -> np.ndarray:
-    """What lies behind the subject, mostly in colour four: plain, shaded, cloud or clutter."""
+    """Say what lies behind the subject, mostly in colour four: plain, shaded, cloud or clutter."""
     kind = rng.integers(6)
     if kind in (0, 5):
         return np.broadcast_to(palette[3], (SIZE_PX, SIZE_PX, 3)).copy()
@@ -106,7 +106,7 @@ def ground(palette: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def over(image: np.ndarray, colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Lays `colour` over `image` where `alpha` is one."""
+    """Lay `colour` over `image` where `alpha` is one."""
     return image + alpha[..., None] * (colour - image)
 
 
@@ -119,7 +119,7 @@ def unit(field: np.ndarray) -> np.ndarray:
 
 
 def coloured_noise(rng: Generator, exponent: float, gain: np.ndarray | float = 1.0) -> np.ndarray:
-    """A random field whose amplitude falls as frequency to the power of minus `exponent`."""
+    """Return a random field whose amplitude falls as frequency to the power of minus `exponent`."""
     radius = np.hypot(_FY, _FX)
     radius[0, 0] = 1
     shape = radius.shape
@@ -130,7 +130,7 @@ def coloured_noise(rng: Generator, exponent: float, gain: np.ndarray | float = 1
 
 
 def turned(angle: float, scale: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)):
-    """The pixel grid seen after a shift, a turn and a magnification."""
+    """Return the pixel grid seen after a shift, a turn and a magnification."""
     x, y = (_X - shift[0]) / scale, (_Y - shift[1]) / scale
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return c * x + s * y, c * y - s * x
@@ -158,7 +158,7 @@ def _rotations(angles: np.ndarray) -> np.ndarray:
 
 
 def ifs_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
-    """Plots an orbit of the system: colour by the maps last taken, light by density."""
+    """Plot an orbit of the system: colour by the maps last taken, light by density."""
     points, hues = _chaos_game(law, rng)
     points = points @ _rotations(np.array([rng.normal(0, 0.3)]))[0].T
     low, high = np.percentile(points, [1, 99], axis=0)
@@ -192,7 +192,7 @@ def _chaos_game(law: Law, rng: Generator, points: int = 2048, steps: int = 14):
 
 
 def leaves_law(rng: Generator) -> Law:
-    """Which shape falls, how large, and whether all fall the same way round."""
+    """Say which shape falls, how large, and whether all fall the same way round."""
     corners = int(rng.choice([3, 4, 5, 6, 24]))
     return {
         "corners": corners,
@@ -207,7 +207,7 @@ def leaves_law(rng: Generator) -> Law:
 
 
 def leaves_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
-    """Drops a few hundred shapes over one another."""
+    """Drop a few hundred shapes over one another."""
     count = int(np.clip(9000 / law["least"] ** 2, 60, 220))
     power = 1 - law["exponent"]
     low, high = law["least"] ** power, law["most"] ** power
@@ -228,7 +228,7 @@ def leaves_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def _polygon(corners: int, dent: float, aspect: float) -> np.ndarray:
-    """A regular polygon, or a star when `dent` is below one, flattened by `aspect`."""
+    """Return a regular polygon, or a star when `dent` is below one, flattened by `aspect`."""
     angle = np.arange(2 * corners) * np.pi / corners
     radius = np.where(np.arange(2 * corners) % 2, dent * np.cos(np.pi / corners), 1.0)
     return np.stack([radius * np.cos(angle), aspect * radius * np.sin(angle)], -1)
@@ -273,7 +273,7 @@ def _fold(field: np.ndarray, law: Law) -> np.ndarray:
 
 
 def cells_law(rng: Generator) -> Law:
-    """How many cells, how regular, in which norm, and what of them is shown."""
+    """Say how many cells, how regular, in which norm, and what of them is shown."""
     return {
         "side": int(rng.integers(2, 7)),
         "jitter": rng.choice([0.15, 0.5, 1.0]),
@@ -284,7 +284,7 @@ def cells_law(rng: Generator) -> Law:
 
 
 def cells_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
-    """Colours each pixel by its distance to the nearest seeds."""
+    """Colour each pixel by its distance to the nearest seeds."""
     steps = np.arange(-1, law["side"] + 1)
     seeds = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2) + 0.5
     seeds = seeds + rng.uniform(-0.5, 0.5, seeds.shape) * law["jitter"]
@@ -306,7 +306,7 @@ def cells_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def waves_law(rng: Generator) -> Law:
-    """Which wave along which coordinate, how fast, how warped."""
+    """Say which wave along which coordinate, how fast, how warped."""
     return {
         "kind": str(rng.choice(["stripes", "checks", "rings", "spiral", "hexagons"])),
         "wave": str(rng.choice(["sine", "square", "saw"])),
@@ -318,7 +318,7 @@ def waves_law(rng: Generator) -> Law:
 
 
 def waves_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
-    """A periodic pattern under a smooth warp."""
+    """Return a periodic pattern under a smooth warp."""
     shift = tuple(rng.uniform(-0.4, 0.4, 2))
     x, y = turned(law["angle"] + rng.normal(0, 0.12), rng.uniform(0.8, 1.25), shift)
     if law["warp"]:
@@ -349,7 +349,7 @@ def _wave(kind: str, turns: np.ndarray) -> np.ndarray:
 
 
 def rosette_law(rng: Generator) -> Law:
-    """A superformula contour, its layers, heart and streaks."""
+    """Return a superformula contour, its layers, heart and streaks."""
     symmetry = int(rng.integers(2, 19))
     angle = np.linspace(0, 2 * np.pi, 512, endpoint=False)
     first, second, third = rng.uniform(0.4, 6, 3)
@@ -370,7 +370,7 @@ def rosette_law(rng: Generator) -> Law:
 
 
 def rosette_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
-    """One rosette, or a few smaller ones, on a ground."""
+    """Return one rosette, or a few smaller ones, on a ground."""
     image = ground(palette, rng)
     count = law["crowd"] if law["crowd"] == 1 else int(rng.integers(2, law["crowd"] + 2))
     reach = 0.55 if count == 1 else 0.8
@@ -416,7 +416,7 @@ def glyph_law(rng: Generator) -> Law:
 
 
 def glyph_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
-    """The strokes, jittered, sheared and thickened, on a ground."""
+    """Return the strokes, jittered, sheared and thickened, on a ground."""
     canvas = Image.new("L", (2 * SIZE_PX, 2 * SIZE_PX))
     pen = ImageDraw.Draw(canvas)
     matrix = (np.eye(2) + rng.normal(0, 0.1, (2, 2))) * rng.uniform(55, 92)
@@ -435,7 +435,7 @@ def glyph_image(law: Law, palette: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def _curve(points: np.ndarray, closed: bool, steps: int = 10) -> np.ndarray:
-    """A Catmull-Rom spline through the points."""
+    """Return a Catmull-Rom spline through the points."""
     ends = (points[-1:], points[:2]) if closed else (points[:1], points[-1:])
     padded = np.vstack([ends[0], points, ends[1]])
     t = np.linspace(0, 1, steps)[:, None, None]
@@ -479,23 +479,26 @@ _IMAGES: dict[str, Callable[[Law, np.ndarray, Generator], np.ndarray]] = {
 
 
 def family_of(form: int) -> str:
-    """The family of a form: shares as in `FAMILIES`, dealt in turn so that any count is mixed."""
+    """Return the family of a form.
+
+    Shares as in `FAMILIES`, dealt in turn so that any count is mixed.
+    """
     cycle = [name for name, share in FAMILIES.items() for _ in range(share)]
     return cycle[form % len(cycle)]
 
 
 def draw_form(form: int, seed: int) -> tuple[str, Law]:
-    """Returns the family and the law of one form."""
+    """Return the family and the law of one form."""
     family = family_of(form)
     return family, _LAWS[family](np.random.default_rng([seed, 2, form]))
 
 
 def make_bank(images: int, classes: int, seed: int, start: int = 0) -> Bank:
-    """Renders a bank of labelled images.
+    """Render a bank of labelled images.
 
     Args:
-        images: How many.
-        classes: How many forms; image `i` shows form `i % classes`.
+        images: how many.
+        classes: how many forms; image `i` shows form `i % classes`.
         seed: Fixes forms, palettes and images.
         start: Number of the first image, so that parts made apart (training, validation, other
             processes) do not repeat each other.

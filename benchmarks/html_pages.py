@@ -99,7 +99,7 @@ def browser() -> Iterator[Any]:
 
 
 def measured(page: Any, backbone: str | None, action: str, repeats: int) -> dict[str, Any]:
-    """Times of one thing that is done on a page, in milliseconds."""
+    """Time of one thing that is done on a page, in milliseconds."""
     if backbone:
         page.locator("#network").select_option(backbone)
     times = page.evaluate(MEASURE, [action, repeats])
@@ -129,7 +129,7 @@ def measure_page(chromium: Any, name: str, file: Path, repeats: int) -> dict[str
 
 
 def text_of(found: dict[str, Any], version: str) -> str:
-    """The figures as Markdown."""
+    """Return the figures as Markdown."""
     rows, worst = [], 0.0
     for name, page in found.items():
         for title, times in page["answers"].items():

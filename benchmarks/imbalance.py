@@ -33,7 +33,7 @@ Run = dict[str, Any]
 
 
 def xray_folds(shared: Path, folder: Path, folds: int) -> Iterator[tuple[str, int, Path]]:
-    """The name, number and place of each fold: links in `train/` and `test/`."""
+    """Yield the name, number and place of each fold: links in `train/` and `test/`."""
     for fold in range(folds):
         place = folder / f"xray-{fold}"
         for of_class in sorted((shared / "data/chest_xray").iterdir()):
@@ -47,7 +47,7 @@ def xray_folds(shared: Path, folder: Path, folds: int) -> Iterator[tuple[str, in
 def flower_draws(
     shared: Path, folder: Path, seeds: int, most: int
 ) -> Iterator[tuple[str, int, Path]]:
-    """The name, seed and place of each draw."""
+    """Yield the name, seed and place of each draw."""
     source = shared / "data/flowers"
     for ratio in RATIOS:
         for seed in range(seeds):
@@ -68,7 +68,7 @@ def _link(photos: Iterable[Path], part: Path) -> None:
 
 
 def measure(shared: Path, data: str, number: int, place: Path, epochs: int | None) -> list[Run]:
-    """All methods on one division of a data set."""
+    """Return all methods on one division of a data set."""
     from ktransfer import FineTuner
 
     tuner = FineTuner("MobileNetV2", shared / WEIGHTS, alpha=0.35, seed=number, verbose=False)

@@ -59,7 +59,7 @@ PHASES = (
 
 
 def draw_pictures(folder: Path) -> Path:
-    """Class folders of noisy pictures whose mean colour tells the class."""
+    """Return class folders of noisy pictures whose mean colour tells the class."""
     from PIL import Image
 
     generator = np.random.default_rng(0)
@@ -204,7 +204,7 @@ class Child:
 
 
 def look(run: Path, delay_s: float) -> Kill:
-    """What a kill left behind."""
+    """Say what a kill left behind."""
     from ktransfer.training import Checkpoints
 
     request = (run / "training" / "request.json").exists()
@@ -234,7 +234,7 @@ _LOADING = threading.Lock()  # Keras is not made to load models in several threa
 
 
 def load(run: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """The weights of a complete run, and how its training went without the times."""
+    """Return the weights of a complete run, and how its training went without the times."""
     from ktransfer import FineTuner
 
     with _LOADING:
@@ -257,7 +257,7 @@ def _timeless(value: Any) -> Any:
 
 
 def differences(run: Path, reference: Path) -> list[str]:
-    """What of a run is not as in the reference, bit for bit; empty where all is."""
+    """Say what of a run is not as in the reference, bit for bit; empty where all is."""
     (weights, went), (expected, expected_went) = load(run), load(reference)
     found = []
     moved = [
@@ -336,7 +336,7 @@ def uninterrupted(jobs: int, pictures: Path, scratch: Path) -> tuple[Path, float
 
 
 def draw_delays(kills: int, duration_s: float, seed: int) -> list[list[float]]:
-    """The moments of the kills of each trial, so many kills in all."""
+    """Return the moments of the kills of each trial, so many kills in all."""
     generator = random.Random(seed)
     trials: list[list[float]] = []
     while (left := kills - sum(map(len, trials))) > 0:
@@ -348,7 +348,7 @@ def draw_delays(kills: int, duration_s: float, seed: int) -> list[list[float]]:
 
 
 def counts(trials: list[Trial]) -> dict[str, int]:
-    """What came of the trials, in numbers."""
+    """Say what came of the trials, in numbers."""
     kills = [kill for trial in trials for kill in trial.kills]
     return {
         "trials": len(trials),
@@ -360,7 +360,7 @@ def counts(trials: list[Trial]) -> dict[str, int]:
 
 
 def report(trials: list[Trial], duration_s: float, total_s: float) -> str:
-    """The counts, the kills by phase, and every failure."""
+    """Return the counts, the kills by phase, and every failure."""
     found = counts(trials)
     phases = Counter(kill.phase for trial in trials for kill in trial.kills)
     moments = [kill.epochs for trial in trials for kill in trial.kills if kill.epochs]
@@ -419,7 +419,7 @@ def _unreadable(trials: list[Trial]) -> bool:
 def run_trials(
     kills: int, jobs: int, seed: int, minutes: float
 ) -> tuple[list[Trial], float, float]:
-    """The trials, the duration of an uninterrupted training, and that of all trials, in seconds."""
+    """Return the trials, and the seconds of an uninterrupted training and of all trials."""
     with tempfile.TemporaryDirectory(prefix="ktransfer-kills-") as name:
         scratch = Path(name)
         pictures = draw_pictures(scratch / "pictures")

@@ -36,7 +36,7 @@ PICTURES = 256
 
 
 def make_folder(folder: Path, num_images: int, num_classes: int) -> None:
-    """Class folders of hard links to a few pictures of 32 x 24 pixels."""
+    """Return class folders of hard links to a few pictures of 32 x 24 pixels."""
     store = folder / ".store"
     store.mkdir(parents=True)
     random = np.random.default_rng(0)

@@ -160,7 +160,7 @@ LOOK_ALIKES: dict[str, Callable[[int, int], Iterator[Image.Image]]] = {
 
 
 def jpeg(image: Image.Image, quality: int = 80) -> bytes:
-    """The image encoded."""
+    """Return the image encoded."""
     stream = io.BytesIO()
     image.convert("RGB").save(stream, "JPEG", quality=quality)
     return stream.getvalue()
@@ -183,7 +183,7 @@ CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
 def write_with_copies(
     images: list[Image.Image], root: Path, copies: int, seed: int = 0
 ) -> list[tuple[str, str, str]]:
-    """Writes images into train/ and val/ of two classes, and copies of some beside them.
+    """Write images into train/ and val/ of two classes, and copies of some beside them.
 
     Returns:
         Of each copy how it was changed, the original's path and its own, all in one class of train.

@@ -50,7 +50,7 @@ Run = dict[str, Any]
 
 
 def draw_flowers(shared: Path, folder: Path, seed: int, train: int, validation: int) -> Path:
-    """A folder of links: train/ and val/ drawn from the training photos, test/ those of val/."""
+    """Link train/ and val/, drawn from the training photos, and test/, those of val/."""
     source = shared / "data" / FLOWERS
     photos = sorted(path for path in (source / "train").glob("*/*") if path.is_file())
     order = np.random.default_rng(seed).permutation(len(photos))[: train + validation]
@@ -62,13 +62,13 @@ def draw_flowers(shared: Path, folder: Path, seed: int, train: int, validation: 
 
 
 def link_photo(photo: Path, part: Path) -> None:
-    """A link to a photo in the folder of its class."""
+    """Return a link to a photo in the folder of its class."""
     (part / photo.parent.name).mkdir(parents=True, exist_ok=True)
     (part / photo.parent.name / photo.name).symlink_to(photo)
 
 
 def run_fit(shared: Path, task: dict[str, Any]) -> Run:
-    """One `FineTuner.fit`; what came of each stage, and of all."""
+    """Return one `FineTuner.fit`; what came of each stage, and of all."""
     from ktransfer import FineTuner
     from ktransfer.metrics import wilson_interval
 
@@ -107,7 +107,7 @@ def run_fit(shared: Path, task: dict[str, Any]) -> Run:
 
 
 def measure(data: str, folder: Path, seed: int, epochs: int | None) -> list[Run]:
-    """All plans of a data set with one seed."""
+    """Return all plans of a data set with one seed."""
     runs = []
     for plan, unfreeze in PLANS[data]:
         asked = {"plan": plan, "unfreeze": unfreeze, "seed": seed, "data": data}
@@ -123,7 +123,7 @@ def _name(run: Run) -> str:
 
 
 def ants_bees_report(runs: list[Run]) -> str:
-    """Each run against its own probe, and the figures that the project asks for."""
+    """Return each run against its own probe, and the figures that the project asks for."""
     rows = [
         [
             _name(run),
@@ -179,7 +179,7 @@ def flowers_report(runs: list[Run]) -> str:
 
 
 def sizes(runs: list[Run]) -> str:
-    """How many images took part, by part."""
+    """Say how many images took part, by part."""
     found = dict.fromkeys(
         ", ".join(f"{count} {part}" for part, count in run["part_sizes"].items()) for run in runs
     )

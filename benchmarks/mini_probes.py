@@ -84,13 +84,16 @@ def digits_task(seeds: int, per_class: int = 10) -> Task:
 
 
 def folder_task(name: str, folder: Path, train: int, seeds: int) -> Task:
-    """A folder of class folders, split anew by every seed, each class in its share."""
+    """Return a folder of class folders, split anew by every seed, each class in its share."""
     images, labels = _read_classes(folder)
     return Task(name, images, labels, _splits(labels, train, seeds))
 
 
 def divided_task(name: str, folder: Path, repetitions: int) -> Task:
-    """A folder with its own train/ and val/: one split, repeated for the random weights' sake."""
+    """Return a folder with its own train/ and val/.
+
+    One split, repeated for the random weights' sake.
+    """
     parts = [_read_classes(folder / part) for part in ("train", "val")]
     images, labels = (np.concatenate([part[i] for part in parts]) for i in range(2))
     rows = np.arange(len(labels))
@@ -117,7 +120,7 @@ def _read_classes(folder: Path) -> tuple[Images, np.ndarray]:
 
 
 def _readable(folder: Path) -> Iterator[Images]:
-    """The folder's images, without those files that are none (the sets come with faults)."""
+    """Yield the folder's images, without those files that are none (the sets come with faults)."""
     for path in sorted(folder.iterdir()):
         try:
             with Image.open(path) as image:
@@ -132,7 +135,7 @@ def _to_array(image: Image.Image) -> Images:
 
 
 def tasks(seeds: int) -> list[Task]:
-    """The data sets at hand."""
+    """Return the data sets at hand."""
     shared = Path(os.environ.get("KTRANSFER_SHARED", ROOT.parent / "shared")) / "data"
     found = [digits_task(seeds)]
     if shared.is_dir():
@@ -148,7 +151,7 @@ def tasks(seeds: int) -> list[Task]:
 
 
 def backbone(weights: Path | None, seed: int) -> keras.Model:
-    """The network with the given weights, or with Keras' random ones."""
+    """Return the network with the given weights, or with Keras' random ones."""
     keras.utils.set_random_seed(seed)
     return keras.applications.MobileNetV2(
         alpha=0.35,
@@ -166,7 +169,7 @@ def pooled(network: keras.Model, images: Images) -> np.ndarray:
 
 
 def thumbnails(images: Images) -> np.ndarray:
-    """The images averaged down to 8 x 8, as rows of 192 numbers."""
+    """Return the images averaged down to 8 x 8, as rows of 192 numbers."""
     side = SIZE_PX // 8
     return images.reshape(len(images), 8, side, 8, side, 3).mean((2, 4)).reshape(len(images), -1)
 
@@ -226,13 +229,13 @@ def _line(row: Row) -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the figures depend on."""
+    """Say what the figures depend on."""
     found = {"python": platform.python_version(), "scikit-learn": sklearn.__version__}
     return found | {one.__name__: one.__version__ for one in (tf, keras, np)}
 
 
 def report(rows: list[Row], seeds: int, command: str) -> str:
-    """The Markdown page."""
+    """Return the Markdown page."""
     notes = __doc__.split("Protocol, ")[1].strip()
     missing = "" if len(rows) > 1 else "\nPhotos were not at hand: only digits is measured.\n"
     columns = ["data", "training images", "test images", "mini", "random weights", "difference"]

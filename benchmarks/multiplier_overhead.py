@@ -34,7 +34,7 @@ TIMES = ("without_s", "with_s", "added_s")
 
 
 def build(size_px: int, num_blocks: int, with_multipliers: bool) -> keras.Model:
-    """Returns the compiled model, of which the last blocks and a new head are trainable."""
+    """Return the compiled model, of which the last blocks and a new head are trainable."""
     keras.utils.set_random_seed(1)
     backbone = load_backbone("MobileNetV2", None, size_px)
     for block in backbone.blocks[:-num_blocks]:
@@ -51,7 +51,7 @@ def build(size_px: int, num_blocks: int, with_multipliers: bool) -> keras.Model:
 
 
 def measure(steps: Sequence[Callable[[], Any]], rounds: int, warm_up: int = 3) -> np.ndarray:
-    """The seconds of each step in each round `(rounds, steps)`, in alternating order."""
+    """Return the seconds of each step in each round `(rounds, steps)`, in alternating order."""
     times = np.zeros((rounds, len(steps)))
     for number in range(-warm_up, rounds):
         order = range(len(steps)) if number % 2 else reversed(range(len(steps)))
@@ -64,14 +64,14 @@ def measure(steps: Sequence[Callable[[], Any]], rounds: int, warm_up: int = 3) -
 
 
 def interval(values: np.ndarray, draws: int = 2000) -> list[float]:
-    """A 95 % bootstrap interval of the median."""
+    """Return a 95 % bootstrap interval of the median."""
     generator = np.random.default_rng(0)
     samples = generator.choice(values, (draws, len(values)))
     return [float(each) for each in np.quantile(np.median(samples, axis=1), [0.025, 0.975])]
 
 
 def optimizer_step(model: keras.Model) -> Callable[[], Any]:
-    """The compiled step of the model's optimizer on constant gradients."""
+    """Return the compiled step of the model's optimizer on constant gradients."""
     variables = model.trainable_variables
     gradients = [tf.random.normal(each.shape, stddev=1e-3) for each in variables]
     return tf.function(lambda: model.optimizer.apply(gradients, variables))
@@ -95,7 +95,7 @@ def summarise(times: np.ndarray) -> dict[str, Any]:
 
 
 def run(rounds: int, size_px: int, num_blocks: int) -> dict[str, Any]:
-    """Measures whole steps and the optimizers alone."""
+    """Measure whole steps and the optimizers alone."""
     generator = np.random.default_rng(1)
     images = tf.constant(generator.uniform(0, 255, (BATCH, size_px, size_px, 3)), "float32")
     labels = tf.constant(generator.integers(0, CLASSES, BATCH))
@@ -118,7 +118,7 @@ def run(rounds: int, size_px: int, num_blocks: int) -> dict[str, Any]:
 
 
 def to_markdown(result: dict[str, Any]) -> str:
-    """The result as a table with what was measured."""
+    """Return the result as a table with what was measured."""
     rows = []
     for kind in ("step", "optimizer"):
         each = result[kind]
@@ -142,7 +142,7 @@ def to_markdown(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Parses the command line, measures, prints and writes."""
+    """Parse the command line, measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--size-px", type=int, default=224)

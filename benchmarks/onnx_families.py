@@ -74,7 +74,7 @@ def settle(model: Any, images: np.ndarray) -> None:
 
 @contextmanager
 def peak_of_children() -> Iterator[list[float]]:
-    """The largest memory of any process that is started in a `with` block, in MB, as the one item.
+    """Note the largest memory of any process started in a `with` block, in MB, as the one item.
 
     Read in the processes' own account: what the system says of ended children includes the memory
     of their parent, whose copy they were at first.
@@ -147,7 +147,7 @@ def exported(
 
 
 def measure(name: str, names: Sequence[str]) -> None:
-    """One family with plans of these names; prints a line of JSON."""
+    """Return one family with plans of these names; prints a line of JSON."""
     import keras
 
     from ktransfer import FineTuner, load_backbone
@@ -177,7 +177,7 @@ def measure(name: str, names: Sequence[str]) -> None:
 
 
 def row(result: dict[str, Any], plan: str) -> list[str]:
-    """A line of the table."""
+    """Return a line of the table."""
     each = result[plan]
     return [
         result["family"],
@@ -196,7 +196,7 @@ def row(result: dict[str, Any], plan: str) -> list[str]:
 
 
 def body(results: list[dict[str, Any]]) -> str:
-    """The table, and what is to be read from it."""
+    """Return the table, and what is to be read from it."""
     header = [
         "family", "trained", "px", "weights, MB", "file, MB", "s", "peak, MB", "largest", "mean",
         "top-1 equal", "spread", "onnxruntime/s", "Keras/s",
@@ -224,7 +224,7 @@ def body(results: list[dict[str, Any]]) -> str:
 
 
 def earlier(folder: Path) -> dict[str, dict[str, Any]]:
-    """What was measured before, by family; what is measured again replaces it."""
+    """Say what was measured before, by family; what is measured again replaces it."""
     file = folder / f"{Path(__file__).stem}.json"
     if not file.is_file():
         return {}

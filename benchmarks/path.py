@@ -48,7 +48,7 @@ class Trace:
         self.values: set[str] = set()
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """What `sys.setprofile` calls."""
+        """Say what `sys.setprofile` calls."""
         if event != "call":
             return
         code = frame.f_code
@@ -58,7 +58,7 @@ class Trace:
             self._note_function(code)
 
     def _note_value(self, frame: FrameType) -> None:
-        """A dataclass writes its `__init__` from a string."""
+        """Return a dataclass writes its `__init__` from a string."""
         made = type(frame.f_locals.get("self"))
         if made.__module__.startswith("ktransfer") and dataclasses.is_dataclass(made):
             self.values.add(made.__qualname__)
@@ -72,7 +72,7 @@ class Trace:
             self.calls[what] += code.co_qualname in names and not rule
 
     def figures(self) -> dict[str, int]:
-        """All that is counted."""
+        """Return all that is counted."""
         rooms = [module.split(os.sep)[0] for module in self.first.values()]
         changes = sum(one != other for one, other in itertools.pairwise(rooms))
         return {
@@ -115,7 +115,7 @@ def _trace_here(file: Path) -> None:
 
 
 def traced(root: Path) -> dict[str, Any]:
-    """The figures of the code in a folder, in a process of its own."""
+    """Return the figures of the code in a folder, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="path-") as name:
         file = Path(name) / "figures.json"
         own = {"PYTHONPATH": str(root), "KTRANSFER_CACHE": str(Path(name) / "cache")}
@@ -126,7 +126,7 @@ def traced(root: Path) -> dict[str, Any]:
 
 
 def report(columns: dict[str, dict[str, Any]]) -> str:
-    """A table of the counts, a column for each version."""
+    """Return a table of the counts, a column for each version."""
     rows = [name for name, value in next(iter(columns.values())).items() if isinstance(value, int)]
     cells = [[name, *(str(each[name]) for each in columns.values())] for name in rows]
     return table(["", *columns], cells)

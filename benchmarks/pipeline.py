@@ -66,7 +66,7 @@ def timed_pass(run: Callable[[], int]) -> Figures:
 
 
 def busy_seconds() -> float:
-    """What all cores together have spent on anything so far."""
+    """Say what all cores together have spent on anything so far."""
     user, nice, system, _, _, irq, softirq, steal = map(
         int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
     )
@@ -74,7 +74,7 @@ def busy_seconds() -> float:
 
 
 def watched(run: Contestant) -> Figures:
-    """A pass, with the share of the cores that others took meanwhile."""
+    """Return a pass, with the share of the cores that others took meanwhile."""
     busy, started = busy_seconds(), time.perf_counter()
     figures = run()
     taken = busy_seconds() - busy - figures["cpu_s"]
@@ -93,7 +93,7 @@ def await_quiet(most_s: float) -> None:
 
 
 def library(part: Part, shared: Path) -> dict[str, Contestant]:
-    """The library's three contestants."""
+    """Return the library's three contestants."""
     backbone = load_backbone("MobileNetV2", shared / WEIGHTS, alpha=0.35).model
     forward = compile_forward(keras.Model(backbone.inputs, pool(backbone.output, "avg")))
     decoded = [batch.numpy() for batch, _ in image_dataset(part, SIZE)]
@@ -114,7 +114,7 @@ def library(part: Part, shared: Path) -> dict[str, Contestant]:
 
 @contextmanager
 def torch_loaders(python: str | None, part: Part) -> Iterator[dict[str, Contestant]]:
-    """The torch contestants, in a process of their own; none without an interpreter."""
+    """Run the torch contestants in a process of their own; none without an interpreter."""
     if python is None:
         yield {}
         return
@@ -150,7 +150,7 @@ def torch_loaders(python: str | None, part: Part) -> Iterator[dict[str, Contesta
 def take_turns(
     contestants: dict[str, Contestant], rounds: int, wait_s: float
 ) -> list[dict[str, Figures]]:
-    """A pass of each contestant in each round, after a round that does not count."""
+    """Return a pass of each contestant in each round, after a round that does not count."""
     found = []
     for number in range(rounds + 1):
         passes = {}
@@ -173,13 +173,13 @@ def spread(values: Sequence[float], form: str = ",.0f") -> str:
 
 
 def of_bound(passes: dict[str, Figures]) -> float:
-    """What together reaches of 1 / (1/decoding + 1/network)."""
+    """Say what together reaches of 1 / (1/decoding + 1/network)."""
     apart = 1 / rate(passes[DECODING]) + 1 / rate(passes[NETWORK])
     return rate(passes[TOGETHER]) * apart
 
 
 def is_quiet(passes: dict[str, Figures]) -> bool:
-    """Whether others left the cores alone during all passes of a round."""
+    """Tell whether others left the cores alone during all passes of a round."""
     return all(each["others"] < QUIET for each in passes.values())
 
 
@@ -197,13 +197,13 @@ def rates_table(rounds: list[dict[str, Figures]]) -> str:
 
 
 def of_torch(passes: dict[str, Figures]) -> float | None:
-    """How many times as fast decoding is as the fastest torch loader; None without torch."""
+    """Say how many times as fast decoding is as the fastest torch loader; None without torch."""
     found = [rate(passes[name]) for name in TORCH if name in passes]
     return rate(passes[DECODING]) / max(found) if found else None
 
 
 def asked(rounds: list[dict[str, Figures]]) -> str:
-    """What was asked for, over some rounds."""
+    """Say what was asked for, over some rounds."""
     shares = spread([of_bound(each) for each in rounds], ".2f")
     lines = [f"- together, of 1 / (1/decoding + 1/network): **{shares}** (asked: at least 0.9)"]
     times = [found for each in rounds if (found := of_torch(each)) is not None]
@@ -216,7 +216,7 @@ def asked(rounds: list[dict[str, Figures]]) -> str:
 
 
 def singly(rounds: list[dict[str, Figures]]) -> str:
-    """Every round."""
+    """Return every round."""
     names = [name for name in (DECODING, NETWORK, TOGETHER, *TORCH) if name in rounds[0]]
     rows = []
     for number, each in enumerate(rounds, 1):
@@ -229,7 +229,7 @@ def singly(rounds: list[dict[str, Figures]]) -> str:
 
 
 def cpu_comparison(rounds: list[dict[str, Figures]]) -> str:
-    """The same in CPU time, which does not depend on what others do."""
+    """Return the same in CPU time, which does not depend on what others do."""
     cpu = {
         name: statistics.median(each[name]["cpu_s"] / each[name]["images"] for each in rounds)
         for name in rounds[0]
@@ -241,7 +241,7 @@ def cpu_comparison(rounds: list[dict[str, Figures]]) -> str:
 
 
 def report(rounds: list[dict[str, Figures]]) -> str:
-    """The tables and what was asked for."""
+    """Return the tables and what was asked for."""
     quiet = [each for each in rounds if is_quiet(each)]
     paragraphs = [
         f"{int(rounds[0][DECODING]['images'])} photos of ants_bees in their original sizes, "

@@ -47,7 +47,7 @@ class Photos(Dataset):
 
 
 def loader(work: dict[str, Any], workers: int) -> DataLoader:
-    """A DataLoader whose workers stay."""
+    """Return a DataLoader whose workers stay."""
     photos = Photos(work["paths"], tuple(work["size"]))
     return DataLoader(photos, work["batch"], num_workers=workers, persistent_workers=workers > 0)
 
@@ -63,7 +63,7 @@ def cpu_seconds() -> float:
 
 
 def one_pass(photos: DataLoader) -> dict[str, float]:
-    """Reads all images once."""
+    """Read all images once."""
     cpu_before, started = cpu_seconds(), time.perf_counter()
     images = sum(len(batch) for batch in photos)
     seconds = time.perf_counter() - started

@@ -54,7 +54,10 @@ ENDS = ("as ever", "other result", "stopped, file named", "fault")
 
 
 def draw_pictures(folder: Path) -> None:
-    """Class folders of noisy pictures whose mean colour tells the class; not all are JPEG."""
+    """Return class folders of noisy pictures whose mean colour tells the class.
+
+    Not all are JPEG.
+    """
     from PIL import Image
 
     generator = np.random.default_rng(0)
@@ -87,7 +90,7 @@ def small_network() -> Any:
 
 
 def train(pictures: Path, kind: str) -> dict[str, Any]:
-    """One training, as what is compared of it; its files of the cache stay."""
+    """Return one training, as what is compared of it; its files of the cache stay."""
     from ktransfer import FineTuner
     from ktransfer.plan import Plan, Stage
 
@@ -192,7 +195,7 @@ class Attacker:
             self._write(name, whole.read_bytes(), whole)
 
     def _other(self, name: str) -> str:
-        """A file of another class and the same format."""
+        """Return a file of another class and the same format."""
         alike = [each for each in self._names if each[-3:] == name[-3:] and each[:3] != name[:3]]
         return self._random.choice(alike)
 
@@ -228,13 +231,13 @@ class Attacker:
 
 
 def with_cache(cache: Path, pictures: Path, kind: str) -> dict[str, Any]:
-    """A training that finds and leaves what it can in a cache."""
+    """Return a training that finds and leaves what it can in a cache."""
     os.environ["KTRANSFER_CACHE"] = str(cache)
     return train(pictures, kind)
 
 
 def attacked(cache: Path, pictures: Path, kind: str, expected: dict[str, Any]) -> tuple[str, str]:
-    """How a training ends that is disturbed, one of `ENDS`, and what it says."""
+    """Say how a training ends that is disturbed, one of `ENDS`, and what it says."""
     from ktransfer import InputError
 
     try:
@@ -247,12 +250,12 @@ def attacked(cache: Path, pictures: Path, kind: str, expected: dict[str, Any]) -
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """What of a training is not as in another one, bit for bit."""
+    """Say what of a training is not as in another one, bit for bit."""
     return [name for name in expected if name != "repaired" and found[name] != expected[name]]
 
 
 def rounds(numbers: list[int], seed: int, minutes: float) -> Iterator[dict[str, Any]]:
-    """The rounds of one process."""
+    """Yield the rounds of one process."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="ktransfer-poison-") as name:
         scratch = Path(name)
@@ -290,12 +293,12 @@ def rounds(numbers: list[int], seed: int, minutes: float) -> Iterator[dict[str, 
 
 
 def entries_in(cache: Path) -> int:
-    """How many entries a cache has."""
+    """Say how many entries a cache has."""
     return len(list(cache.iterdir())) if cache.exists() else 0
 
 
 def in_processes(numbers: list[int], jobs: int, seed: int, minutes: float, progress: Path) -> None:
-    """The rounds, some in each process: what TensorFlow compiles is never given back.
+    """Return the rounds, some in each process: what TensorFlow compiles is never given back.
 
     Each is added to a file of JSON lines when it is done.
     """
@@ -323,13 +326,13 @@ def in_processes(numbers: list[int], jobs: int, seed: int, minutes: float, progr
 
 
 def finished(progress: Path) -> list[dict[str, Any]]:
-    """The rounds that are done, in order."""
+    """Return the rounds that are done, in order."""
     lines = progress.read_text().splitlines() if progress.exists() else []
     return sorted(map(json.loads, lines), key=lambda each: each["round"])
 
 
 def report(found: list[dict[str, Any]]) -> str:
-    """The counts, and every round that is not as it should be."""
+    """Return the counts, and every round that is not as it should be."""
     ends, actions = Counter(each["end"] for each in found), Counter[str]()
     for each in found:
         actions.update(each["attacks"])

@@ -42,7 +42,7 @@ SIZE_LIMIT = 2_000_000
 
 
 def load_bank(folder: Path | None, images: int, classes: int, seed: int) -> Bank:
-    """Renders the bank, or reads it back where an earlier run with the same arguments left it."""
+    """Render the bank, or reads it back where an earlier run with the same arguments left it."""
     names = ("images", "forms", "palettes")
     place = folder and folder / f"bank-{images}-{classes}-{seed}"
     if place and (place / "palettes.npy").exists():
@@ -62,7 +62,7 @@ def load_bank(folder: Path | None, images: int, classes: int, seed: int) -> Bank
 
 
 def build(classes: int) -> tuple[keras.Model, keras.Model]:
-    """Returns the backbone and the training model: three heads on its averaged output."""
+    """Return the backbone and the training model: three heads on its averaged output."""
     # Without a fixed size, the same variables train at 64 px and at 96 px.
     backbone = keras.applications.MobileNetV2(
         alpha=0.35, input_shape=(None, None, 3), include_top=False, weights=None
@@ -77,7 +77,7 @@ def build(classes: int) -> tuple[keras.Model, keras.Model]:
 
 
 def random_view(images: tf.Tensor, size_px: int) -> tf.Tensor:
-    """A random crop of each image, sometimes seen through 12 to 32 pixels, its light changed."""
+    """Crop each image at random, sometimes seen through 12 to 32 pixels, its light changed."""
     images = tf.cast(images, tf.float32)
     count = tf.shape(images)[0]
     area, ratio = tf.random.uniform([count], 0.55, 1.0), tf.random.uniform([count], -0.25, 0.25)
@@ -96,7 +96,9 @@ def random_view(images: tf.Tensor, size_px: int) -> tf.Tensor:
 def targets(
     views: tf.Tensor, forms: tf.Tensor, palettes: tf.Tensor, classes: int
 ) -> dict[str, tf.Tensor]:
-    """What the heads are to say: the form, the palette, and where in the view which colour lies.
+    """Say what the heads are to say.
+
+    The form, the palette, and where in the view which colour lies.
 
     The thumbnail is what a short run lives on: 192 numbers to learn from in every image instead of
     two labels, and it keeps layout in the averaged features, which class labels alone do not.
@@ -152,7 +154,7 @@ def compile_model(model: keras.Model, learning_rate: float, steps: int, warmup: 
 
 
 def restate_batch_norm(backbone: keras.Model, views: tf.data.Dataset, batches: int) -> None:
-    """Sets every running mean and variance to the plain average over `batches` batches.
+    """Set every running mean and variance to the plain average over `batches` batches.
 
     Keras' MobileNetV2 averages with momentum 0.999, far behind the weights when training ends, and
     what it saw last may have had another size. Momentum k / (k + 1) at step k gives the plain mean.
@@ -169,7 +171,7 @@ def restate_batch_norm(backbone: keras.Model, views: tf.data.Dataset, batches: i
 
 
 def save_half(backbone: keras.Model, path: Path) -> None:
-    """Saves in Keras' own layout with float16 data: float32 would be 2.4 MB, over the limit."""
+    """Save in Keras' own layout with float16 data: float32 would be 2.4 MB, over the limit."""
     backbone.save_weights(path)
     with h5py.File(path, "r") as file:
         data: dict[str, np.ndarray] = {}
@@ -193,7 +195,7 @@ def save_half(backbone: keras.Model, path: Path) -> None:
 def train_phase(
     model: keras.Model, bank: Bank, held_out: Bank, phase: tuple[int, int, float], classes: int
 ) -> dict[str, float]:
-    """Runs one phase (size in px, epochs, learning rate); returns its validation measures."""
+    """Run one phase (size in px, epochs, learning rate); returns its validation measures."""
     size_px, epochs, learning_rate = phase
     views = training_views(bank, classes, size_px)
     steps = epochs * (len(bank.forms) // BATCH)
@@ -223,7 +225,7 @@ def _parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Renders the bank, trains at 64 px and then at 96 px, saves after each."""
+    """Render the bank, trains at 64 px and then at 96 px, saves after each."""
     arguments = _parse()
     began = time.time()
     classes, seed = arguments.classes, arguments.seed

@@ -36,7 +36,7 @@ BATCH_SIZE = 32
 
 
 def trained(shared: Path, alpha: float) -> FineTuner:
-    """A head on a frozen network."""
+    """Return a head on a frozen network."""
     weights = shared / "weights" / f"mobilenetv2_{alpha}_224_notop.weights.h5"
     options = {} if alpha == 1.0 else {"alpha": alpha}
     tuner = FineTuner("MobileNetV2", weights=str(weights), verbose=False, **options)
@@ -45,7 +45,7 @@ def trained(shared: Path, alpha: float) -> FineTuner:
 
 
 def exports(tuner: FineTuner, folder: Path, validation: Any) -> dict[tuple[str, str], ExportResult]:
-    """The files, by format and kind; none is refused for what it loses."""
+    """Return the files, by format and kind; none is refused for what it loses."""
     found = {}
     for format, ending in FORMATS.items():
         for kind in KINDS:
@@ -70,7 +70,7 @@ def on_all_photos(
 
 
 def seconds_of(files: Mapping[str, Path], format: str, images: np.ndarray, rounds: int) -> Any:
-    """Seconds that each file takes for all images, in each round."""
+    """Return seconds that each file takes for all images, in each round."""
     runs = {name: load_export(path, format) for name, path in files.items()}
     batches = [images[at : at + BATCH_SIZE] for at in range(0, len(images), BATCH_SIZE)]
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -85,7 +85,7 @@ def seconds_of(files: Mapping[str, Path], format: str, images: np.ndarray, round
 
 
 def measured(shared: Path, alpha: float, rounds: int, *, smoke: bool) -> list[dict[str, Any]]:
-    """A row for each file."""
+    """Return a row for each file."""
     tuner = trained(shared, alpha)
     photos = read_data(shared / "data" / "ants_bees").validation
     if smoke:

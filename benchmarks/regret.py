@@ -59,7 +59,7 @@ Run = dict[str, Any]
 
 
 def plans(tuner: FineTuner, num_classes: int, names: list[str]) -> dict[str, Plan]:
-    """The fixed strategies, by name."""
+    """Return the fixed strategies, by name."""
     from ktransfer.advisor import plan_for
     from ktransfer.plan import full_fine_tune, last_blocks, linear_probe, lp_ft
 
@@ -131,7 +131,10 @@ class Measuring:
         }
 
     def textbook_heads(self) -> Run:
-        """Which head the measured gap asks for; where it cannot be measured, images are similar."""
+        """Say which head the measured gap asks for.
+
+        Where it cannot be measured, images are similar.
+        """
         from ktransfer.errors import InputError
         from ktransfer.profile import measure_gap
 
@@ -142,7 +145,7 @@ class Measuring:
         return {"chosen": "last" if gap.similar else "earlier", "gap": gap.value}
 
     def textbook(self) -> Run:
-        """The 2x2 rule with the measured gap."""
+        """Return the 2x2 rule with the measured gap."""
         from ktransfer.advisor import plan_for
 
         similarity = "similar" if self.textbook_heads()["chosen"] == "last" else "different"
@@ -151,12 +154,12 @@ class Measuring:
         return {**self.fit(plan_for(advice)), "chosen": advice.strategy}
 
     def extraction(self) -> Run:
-        """Decoding the images and running the backbone over them once, nothing of it cached."""
+        """Decode the images and run the backbone over them once, nothing of it cached."""
         with empty_cache():
             return {"seconds": self.fit("linear_probe")["seconds_of_extraction"]}
 
     def advisor(self, asked: dict[str, Any]) -> Run:
-        """What it decides and how long that takes; what comes of it and how long that takes."""
+        """Say what it decides and how long that takes; what comes of it and how long that takes."""
         with empty_cache():
             started = time.perf_counter()
             advice = self.tuner.advise(self.task["table"], **asked)
@@ -192,7 +195,7 @@ def empty_cache() -> Iterator[None]:
 
 
 def read_runs(file: Path) -> list[Run]:
-    """What is known already; the last line may have been cut off by a kill."""
+    """Say what is known already; the last line may have been cut off by a kill."""
     if not file.exists():
         return []
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -203,7 +206,7 @@ def read_runs(file: Path) -> list[Run]:
 
 
 def folders(arguments: argparse.Namespace, scratch: Path) -> Iterator[Path]:
-    """The sets that were asked for, or those of DATA.md and two others."""
+    """Yield the sets that were asked for, or those of DATA.md and two others."""
     from regret_sets import LISTED, write_digits, write_edges
 
     if arguments.data:
@@ -218,7 +221,7 @@ def folders(arguments: argparse.Namespace, scratch: Path) -> Iterator[Path]:
 
 
 def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
-    """Every set, size and seed that is not in the file yet, as far as the time allows."""
+    """Return every set, size and seed that is not in the file yet, as far as the time allows."""
     from regret_sets import LISTED, draw, read_set, sizes_of
 
     until = time.time() + 60 * arguments.minutes
@@ -256,13 +259,13 @@ def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
 
 
 def title(arguments: argparse.Namespace) -> str:
-    """The backbone in words: its runs are told from those of others by it."""
+    """Return the backbone in words: its runs are told from those of others by it."""
     size = f" {arguments.alpha}" if arguments.alpha else ""
     return f"{arguments.backbone}{size}, {Path(weights(arguments)).name.split('.weights')[0]}"
 
 
 def weights(arguments: argparse.Namespace) -> str:
-    """What the backbone is loaded with."""
+    """Say what the backbone is loaded with."""
     if arguments.smoke:
         return "mini"
     return str(arguments.weights or shared_folder() / WEIGHTS)
@@ -273,7 +276,7 @@ def _number(size: str) -> int | None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", help="folders with class folders inside")
     parser.add_argument("--sizes", nargs="+", default=["60", "300", "all"])

@@ -44,13 +44,13 @@ def grouped(records: Sequence[Record], names: Sequence[str]) -> list[Group]:
 
 
 def _with_rule(group: Group) -> Group:
-    """The textbook's head is one that was trained already."""
+    """Return the textbook's head is one that was trained already."""
     rule = group[TEXTBOOK_HEADS]
     return {**group, TEXTBOOK_HEADS: {**group[rule["chosen"]], **rule}}
 
 
 def accuracy(group: Group, name: str) -> float:
-    """The share of the test images that a strategy gets right, in percent."""
+    """Return the share of the test images that a strategy gets right, in percent."""
     return 100.0 * float(group[name]["test_accuracy"])
 
 
@@ -60,19 +60,19 @@ def regret(group: Group, name: str, among: Sequence[str]) -> float:
 
 
 def mean_and_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """The mean, and its 95 % interval by drawing the runs anew with replacement."""
+    """Return the mean, and its 95 % interval by drawing the runs anew with replacement."""
     drawn = np.random.default_rng(seed).choice(values, (_RESAMPLES, len(values)))
     low, high = np.percentile(drawn.mean(axis=1), (2.5, 97.5))
     return float(np.mean(values)), float(low), float(high)
 
 
 def time_of_everything(group: Group, names: Sequence[str]) -> float:
-    """Seconds that trying all fixed strategies takes, decoded images and features shared."""
+    """Return seconds that trying all fixed strategies takes, decoded images and features shared."""
     return sum(group[name]["seconds"] for name in names)
 
 
 def report(records: Sequence[Record]) -> str:
-    """All tables, first of the heads, then of everything, as far as it was measured."""
+    """Return all tables, first of the heads, then of everything, as far as it was measured."""
     heads = grouped(records, (*HEADS, TEXTBOOK_HEADS, EXTRACTION, ADVISOR_HEADS))
     both = grouped(records, (*(each for each in OF_ALL), EXTRACTION))
     parts = [_section("Heads", heads, OF_HEADS)] if heads else []

@@ -56,7 +56,7 @@ def _with_test(splits: Splits) -> tuple[Part, Part]:
 
 
 def sizes_of(images: ImageSet, asked: Sequence[int | None]) -> Iterator[tuple[str, int]]:
-    """Each number that is asked for, and how many images that is.
+    """Yield each number that is asked for, and how many images that is.
 
     No number comes twice, and none that is too small for the number of classes.
 
@@ -116,7 +116,7 @@ def _sample(part: Part, rows: np.ndarray, number: int, seed: int, least: int = 0
 
 
 def write_digits(folder: Path, count: int = 1_797) -> Path:
-    """The handwritten digits of scikit-learn, 8 x 8 pixels, drawn at 64 x 64, by class."""
+    """Return the handwritten digits of scikit-learn, 8 x 8 pixels, drawn at 64 x 64, by class."""
     digits = load_digits()
     for row in range(count):
         place = folder / str(digits.target[row])

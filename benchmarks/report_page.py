@@ -57,7 +57,7 @@ def train(photos: Path, run: Path, input_size: int) -> None:
 
 
 def report(run: Path, page: Path) -> dict[str, Any]:
-    """What `ktransfer report` says, and how long all of it took."""
+    """Say what `ktransfer report` says, and how long all of it took."""
     command = [sys.executable, "-m", "ktransfer", "report", str(run), "--out", str(page), "--json"]
     load, before, started = os.getloadavg()[0], processor_s(), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -66,7 +66,7 @@ def report(run: Path, page: Path) -> dict[str, Any]:
 
 
 def processor_s() -> float:
-    """What all processes that have ended took of the processor's cores."""
+    """Say what all processes that have ended took of the processor's cores."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -21,7 +21,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn")
 
 
 def shared_folder() -> Path:
-    """The folder of real photos and weights: `KTRANSFER_SHARED` or `../shared`."""
+    """Return the folder of real photos and weights: `KTRANSFER_SHARED` or `../shared`."""
     default = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("KTRANSFER_SHARED", default))
     if not (folder / "data").is_dir():
@@ -30,7 +30,10 @@ def shared_folder() -> Path:
 
 
 def results_folder(out: Path | None, *, smoke: bool) -> Path:
-    """Where results go: as the user says, else `benchmarks/results`; not there in a smoke test."""
+    """Say where results go: as the user says, else `benchmarks/results`.
+
+    Not there in a smoke test.
+    """
     if out is None and smoke:
         return Path(tempfile.mkdtemp(prefix="ktransfer-smoke-"))
     return out or Path(__file__).with_name("results")
@@ -60,18 +63,18 @@ def in_own_process(script: str, *arguments: object) -> tuple[dict[str, Any], flo
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def share(accuracy: float, interval: tuple[float, float]) -> str:
-    """An accuracy and its interval, as shares."""
+    """Return an accuracy and its interval, as shares."""
     return f"{accuracy:.4f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
 def holds(reached: bool) -> str:
-    """What stands behind a figure that is asked for."""
+    """Say what stands behind a figure that is asked for."""
     return ": holds" if reached else ": DOES NOT HOLD"
 
 
@@ -115,7 +118,7 @@ def own_memory_mb() -> float:
 
 @contextmanager
 def peak_memory() -> Iterator[list[float]]:
-    """Samples of `own_memory_mb` during a `with` block, twenty a second."""
+    """Sample of `own_memory_mb` during a `with` block, twenty a second."""
     samples, done = [own_memory_mb()], threading.Event()
 
     def sample() -> None:

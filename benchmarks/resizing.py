@@ -33,7 +33,7 @@ INVERSE_REGULARISATION = 0.05
 
 
 def centre(image: np.ndarray) -> np.ndarray:
-    """The largest centred square."""
+    """Return the largest centred square."""
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return image[top : top + side, left : left + side]

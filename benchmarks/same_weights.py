@@ -44,7 +44,7 @@ ALIKE = {
 
 
 def draw_pictures(folder: Path) -> Path:
-    """Class folders of noisy pictures whose mean colour tells the class."""
+    """Return class folders of noisy pictures whose mean colour tells the class."""
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -83,7 +83,10 @@ def network():
 
 
 def plan():
-    """The head, the last block, all blocks: with multipliers, batch norm in training, and views."""
+    """Return the head, the last block, all blocks.
+
+    With multipliers, batch norm in training, and views.
+    """
     from ktransfer import Plan, Stage
 
     return Plan(
@@ -117,7 +120,7 @@ def plan():
 
 
 def train(pictures: Path, **options: Any) -> list[np.ndarray]:
-    """The weights that the training ends with, in the order of the model.
+    """Return the weights that the training ends with, in the order of the model.
 
     Args:
         pictures: of `draw_pictures`.
@@ -132,7 +135,7 @@ def train(pictures: Path, **options: Any) -> list[np.ndarray]:
 
 
 def digest(weights: Sequence[np.ndarray]) -> str:
-    """The SHA-256 of all weights, with their shapes."""
+    """Return the SHA-256 of all weights, with their shapes."""
     found = hashlib.sha256()
     for each in weights:
         found.update(f"{each.dtype.str}{each.shape}".encode())
@@ -141,13 +144,13 @@ def digest(weights: Sequence[np.ndarray]) -> str:
 
 
 def read(file: Path) -> list[np.ndarray]:
-    """The weights that `--out` wrote."""
+    """Return the weights that `--out` wrote."""
     with np.load(file) as arrays:
         return [arrays[name] for name in arrays.files]
 
 
 def trained_by(root: Path) -> list[np.ndarray]:
-    """What the code in a folder trains, in a process of its own.
+    """Say what the code in a folder trains, in a process of its own.
 
     Args:
         root: the folder that `ktransfer` lies in.
@@ -172,7 +175,7 @@ def _train_here(file: Path) -> None:
 
 @contextlib.contextmanager
 def checked_out(commit: str) -> Iterator[Path]:
-    """A worktree of a commit, for as long as the `with` lasts."""
+    """Check out a worktree of a commit for as long as the `with` lasts."""
     with tempfile.TemporaryDirectory(prefix="same-weights-") as name:
         folder = Path(name) / "code"
         git = ["git", "-C", str(ROOT), "worktree"]

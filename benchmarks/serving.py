@@ -44,7 +44,7 @@ print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 
 
 def exported(shared: Path, folder: Path, *, smoke: bool) -> tuple[FineTuner, Path]:
-    """The model, and the file of it."""
+    """Return the model, and the file of it."""
     alpha = 0.35 if smoke else 1.0
     weights = shared / "weights" / f"mobilenetv2_{alpha}_224_notop.weights.h5"
     options = {"alpha": alpha} if smoke else {}
@@ -56,7 +56,7 @@ def exported(shared: Path, folder: Path, *, smoke: bool) -> tuple[FineTuner, Pat
 
 
 def first_prediction_s(model: Path, photo: Path) -> tuple[float, float]:
-    """Seconds from the start of the process to the first line that it prints.
+    """Return seconds from the start of the process to the first line that it prints.
 
     Returns:
         These, and the seconds that the whole process computed, in all of its threads.
@@ -81,7 +81,7 @@ def peak_mb(model: Path, photos: Path, count: int) -> float:
 
 
 def agreement(tuner: FineTuner, file: Path, photos: Path) -> dict[str, Any]:
-    """The same photos through both, from file to label, and how long that took."""
+    """Return the same photos through both, from file to label, and how long that took."""
     classifier = OnnxClassifier(file)
     few = sorted(photos.rglob("*.jpg"))[:8]
     figures: dict[str, Any] = {}
@@ -106,7 +106,7 @@ def agreement(tuner: FineTuner, file: Path, photos: Path) -> dict[str, Any]:
 
 
 def images_with_other_pixels(photos: Path, size: tuple[int, int]) -> int:
-    """How many photos Pillow and NumPy read otherwise than TensorFlow, be it by one pixel."""
+    """Say how many photos Pillow and NumPy read otherwise than TensorFlow, be it by one pixel."""
     part, _ = read_paths(photos)
     differ = 0
     for images, indices in image_dataset(part, size):

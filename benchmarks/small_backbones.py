@@ -31,12 +31,12 @@ _SIZES_PX = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 
 
 def names() -> list[str]:
-    """All of them; KerasHub's begin with "keras_hub."."""
+    """Return all of them; KerasHub's begin with "keras_hub."."""
     return sorted(applications()) + [f"{HUB}{each}" for each in sorted(hub_classes())]
 
 
 def applications() -> list[str]:
-    """The constructors of keras.applications: what takes `include_top`."""
+    """Return the constructors of keras.applications: what takes `include_top`."""
     return [
         name
         for name, each in vars(keras.applications).items()
@@ -68,7 +68,7 @@ def _reads_text(name: str) -> bool:
 
 
 def arguments(name: str) -> tuple[Any, dict[str, Any]]:
-    """What `FineTuner` is given for a name, and the options beside it.
+    """Say what `FineTuner` is given for a name, and the options beside it.
 
     Raises:
         LookupError: it is an image backbone of KerasHub that is not written down here.
@@ -143,7 +143,7 @@ def _once(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _at_most(build: Callable[..., Any], **most: float) -> Callable[..., Any]:
-    """A function that builds with arguments no larger than these."""
+    """Return a function that builds with arguments no larger than these."""
 
     @functools.wraps(build)
     def built(*arguments: Any, **options: Any) -> Any:
@@ -216,7 +216,7 @@ def _vit_det() -> keras.Model:
 
 
 def _vision(name: str, **more: Any) -> Callable[[], keras.Model]:
-    """The vision encoders of CLIP and its kin take the same arguments."""
+    """Return the vision encoders of CLIP and its kin take the same arguments."""
     return lambda: getattr(keras_hub.models, name)(
         patch_size=8,
         hidden_dim=16,

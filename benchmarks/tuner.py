@@ -110,7 +110,7 @@ def search_plainly(task: Figures) -> Figures:
 
 
 def search_with_cache(task: Figures) -> Figures:
-    """The same points by `UnfreezeTuner`."""
+    """Return the same points by `UnfreezeTuner`."""
     import keras_tuner
 
     from ktransfer.tuner import UnfreezeTuner
@@ -193,7 +193,7 @@ def resident_mb() -> float:
 
 
 def choose_and_probe(task: Figures) -> Figures:
-    """A search with its choice, and a linear probe on the same photos."""
+    """Return a search with its choice, and a linear probe on the same photos."""
     from ktransfer import FineTuner
     from ktransfer.tuner import UnfreezeTuner
 
@@ -222,7 +222,7 @@ TASKS: dict[str, Callable[[Figures], Figures]] = {
 
 
 def run(work: Callable[[Figures], Figures], **task: Any) -> Figures:
-    """One of these in a process of its own; its wall time is `total_s`."""
+    """Return one of these in a process of its own; its wall time is `total_s`."""
     asked = json.dumps({"work": work.__name__, **task})
     figures, total = in_own_process(__file__, "--task", asked)
     print(work.__name__, f"{total:.0f} s", file=sys.stderr)
@@ -233,7 +233,7 @@ def run(work: Callable[[Figures], Figures], **task: Any) -> Figures:
 
 
 def measure_speed(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> list[Figures]:
-    """Rounds of both searches, one after the other."""
+    """Round of both searches, one after the other."""
     with ants_and_bees(shared, smoke=smoke) as task:
         return [
             {
@@ -252,7 +252,7 @@ def measure_whole(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> Figu
 
 @contextlib.contextmanager
 def ants_and_bees(shared: Path, *, smoke: bool) -> Iterator[Figures]:
-    """The photos, in parts, and the points of the grid."""
+    """Return the photos, in parts, and the points of the grid."""
     with tempfile.TemporaryDirectory() as scratch:
         for part, source in (("train", "train"), ("val", "val"), ("test", "val")):
             link(shared / "data" / ANTS_BEES / source, Path(scratch) / part)
@@ -271,7 +271,7 @@ def measure_memory(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> Fig
 
 
 def measure_choice(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> list[Figures]:
-    """Searches and probes by data set and seed."""
+    """Group searches and probes by data set and seed."""
     found = []
     for data in (FLOWERS,) if smoke else (ANTS_BEES, FLOWERS):
         for seed in range(seeds):
@@ -290,7 +290,7 @@ def measure_choice(shared: Path, *, smoke: bool, rounds: int, seeds: int) -> lis
 
 
 def link(source: Path, target: Path) -> None:
-    """Links to the photos of class folders."""
+    """Link to the photos of class folders."""
     for photo in sorted(source.glob("*/*")):
         link_photo(photo, target)
 
@@ -359,7 +359,7 @@ def memory_report(found: Figures) -> str:
 
 
 def choice_report(runs: list[Figures]) -> str:
-    """The chosen plan and the linear probe on the test part."""
+    """Return the chosen plan and the linear probe on the test part."""
     rows, lines = [], []
     for each in runs:
         rows.append(

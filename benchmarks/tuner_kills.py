@@ -104,7 +104,7 @@ class Tally:
 
 
 def started(pictures: Path, folder: Path, cache: Path) -> subprocess.Popen[str]:
-    """A search in a process, and in a session, of its own."""
+    """Return a search in a process, and in a session, of its own."""
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", __file__, "--search", str(pictures), str(folder)],
         env={**os.environ, "KTRANSFER_CACHE": str(cache)},
@@ -116,7 +116,7 @@ def started(pictures: Path, folder: Path, cache: Path) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str], wait_s: float) -> dict[str, Any] | None:
-    """What it found; None if it has not ended yet."""
+    """Say what it found; None if it has not ended yet."""
     try:
         out, err = process.communicate(timeout=wait_s)
     except subprocess.TimeoutExpired:
@@ -128,7 +128,7 @@ def ended(process: subprocess.Popen[str], wait_s: float) -> dict[str, Any] | Non
 
 
 def finished(folder: Path) -> dict[str, bytes]:
-    """The records that are finished, as they are in their files."""
+    """Return the records that are finished, as they are in their files."""
     records = {}
     for path in (folder / "trials").glob("[!.]*.json"):
         contents = path.read_bytes()
@@ -138,7 +138,7 @@ def finished(folder: Path) -> dict[str, bytes]:
 
 
 def alive(session: int) -> list[str]:
-    """The processes of a session."""
+    """Return the processes of a session."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -163,7 +163,7 @@ def killed(process: subprocess.Popen[str], *, together: bool) -> str:
 
 
 def compared(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
-    """What has become of the records that were finished."""
+    """Say what has become of the records that were finished."""
     lost = [f"{name} was lost" for name in before if name not in after]
     again = [
         f"{name} was run twice" for name in before if after.get(name, before[name]) != before[name]
@@ -183,7 +183,7 @@ def differences(whole: dict[str, Any], found: dict[str, Any]) -> list[str]:
 def kill_one(
     pictures: Path, scratch: Path, whole: dict[str, Any], usual_s: float, seed: int, tally: Tally
 ) -> None:
-    """One search, killed up to three times and then left to its end."""
+    """Return one search, killed up to three times and then left to its end."""
     chance, folder = random.Random(seed), scratch / f"search-{seed}"
     cache, kept, faults = scratch / f"cache-{seed}", dict[str, bytes](), list[str]()
     found, kills = None, list[int]()

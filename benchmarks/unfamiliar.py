@@ -35,7 +35,7 @@ WEIGHTS = "weights/mobilenetv2_0.35_224_notop.weights.h5"
 
 
 def drawn(shared: Path, name: str, seed: int, per_class: int) -> tuple[Any, list[str]]:
-    """A table of images to train on, and the paths of others to judge by."""
+    """Return a table of images to train on, and the paths of others to judge by."""
     random, rows, others = np.random.default_rng(seed), [], []
     files: dict[str, list[Path]] = {}
     for part in SETS[name]:
@@ -50,7 +50,7 @@ def drawn(shared: Path, name: str, seed: int, per_class: int) -> tuple[Any, list
 
 
 def area(near: np.ndarray, far: np.ndarray) -> float:
-    """The area under the ROC curve, ties counted half."""
+    """Return the area under the ROC curve, ties counted half."""
     from sklearn.metrics import roc_auc_score
 
     truth = np.r_[np.zeros(len(near)), np.ones(len(far))]
@@ -58,7 +58,7 @@ def area(near: np.ndarray, far: np.ndarray) -> float:
 
 
 def measured(shared: Path, name: str, seed: int, per_class: int) -> list[dict[str, Any]]:
-    """What came of one set and seed: a row for each other set."""
+    """Say what came of one set and seed: a row for each other set."""
     from ktransfer import FineTuner
 
     photos, held_back = drawn(shared, name, seed, per_class)
@@ -87,7 +87,7 @@ def measured(shared: Path, name: str, seed: int, per_class: int) -> list[dict[st
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """The means over the seeds, as Markdown."""
+    """Return the means over the seeds, as Markdown."""
     lines = []
     for (name, other), group in itertools.groupby(
         sorted(rows, key=lambda row: (row["trained on"], row["other"])),

@@ -25,7 +25,7 @@ from ktransfer.plan import Plan, Stage
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of photos; default: drawn flowers")
     parser.add_argument("--backbone", default="MobileNetV2")
@@ -47,7 +47,7 @@ def plans(epochs: int) -> tuple[Plan, Plan]:
 
 
 def main() -> None:
-    """Carries out both plans, and prints how each went, epoch by epoch."""
+    """Carry out both plans, and prints how each went, epoch by epoch."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)

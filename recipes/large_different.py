@@ -26,7 +26,7 @@ from ktransfer.plan import from_scratch, full_fine_tune
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of images; default: digits of scikit-learn")
     parser.add_argument("--backbone", default="MobileNetV2")
@@ -37,7 +37,7 @@ def parse() -> argparse.Namespace:
 
 
 def write_digits(folder: Path, count: int) -> Path:
-    """The first digits of scikit-learn as pictures of 64 x 64 pixels, by class."""
+    """Return the first digits of scikit-learn as pictures of 64 x 64 pixels, by class."""
     digits = load_digits()
     for number in range(count):
         place = folder / str(digits.target[number])
@@ -48,7 +48,7 @@ def write_digits(folder: Path, count: int) -> Path:
 
 
 def main() -> None:
-    """Trains the same network three ways, and prints the validation accuracy of each."""
+    """Train the same network three ways, and prints the validation accuracy of each."""
     args = parse()
     epochs = 2 if args.smoke else args.epochs
     with tempfile.TemporaryDirectory() as scratch:

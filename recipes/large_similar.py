@@ -23,7 +23,7 @@ from ktransfer.demo import draw_demo_photos
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of photos; default: drawn flowers")
     parser.add_argument("--backbone", default="MobileNetV2")
@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Trains head and network, and says what the second stage added."""
+    """Train head and network, and says what the second stage added."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 3.5)

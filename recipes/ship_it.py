@@ -23,7 +23,7 @@ from ktransfer.demo import draw_demo_photos, draw_flowers
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of photos; default: drawn flowers")
     parser.add_argument("--new", help="folder of new photos; default: more drawn flowers")
@@ -35,7 +35,7 @@ def parse() -> argparse.Namespace:
 
 
 def train_and_export(data: str, out: Path, args: argparse.Namespace) -> None:
-    """What happens once, on a machine with TensorFlow."""
+    """Say what happens once, on a machine with TensorFlow."""
     for finding in examine(data, verbose=False).findings:
         print(f"{finding.severity}: {finding.message}")
 
@@ -51,7 +51,10 @@ def train_and_export(data: str, out: Path, args: argparse.Namespace) -> None:
 
 
 def predict(model: Path, new: str) -> None:
-    """What happens each day, wherever onnxruntime runs; memory stays the same for any number."""
+    """Say what happens each day, wherever onnxruntime runs.
+
+    Memory stays the same for any number.
+    """
     classifier = OnnxClassifier(model)
     for batch in classifier.stream(new):
         for photo in batch:

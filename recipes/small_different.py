@@ -29,7 +29,7 @@ from ktransfer.plan import linear_probe
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of images; default: digits of scikit-learn")
     parser.add_argument("--backbone", default="MobileNetV2")
@@ -52,7 +52,7 @@ def write_digits(folder: Path, count: int) -> Path:
 
 
 def main() -> None:
-    """Prints what is advised, trains a head on each set of features, and says what each gained."""
+    """Print what is advised, trains a head on each set of features, and says what each gained."""
     args = parse()
     finetuner = FineTuner(args.backbone, weights=args.weights, verbose=False)
     plans = {

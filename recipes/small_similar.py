@@ -23,7 +23,7 @@ from ktransfer.demo import draw_demo_photos
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of photos; default: drawn flowers")
     parser.add_argument("--backbone", default="MobileNetV2")

@@ -25,7 +25,7 @@ from ktransfer.tuner import UnfreezeTuner, search_space
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of photos; default: drawn flowers")
     parser.add_argument("--backbone", default="MobileNetV2")

@@ -23,7 +23,7 @@ from ktransfer.data import read_data
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of photos; default: drawn faces")
     parser.add_argument("--backbone", default="MobileNetV2")
@@ -56,7 +56,7 @@ def draw_faces(folder: Path, count: int) -> Path:
 
 
 def main() -> None:
-    """Trains a head, and says how many held-back photos it is right on, by how sure it is."""
+    """Train a head, and says how many held-back photos it is right on, by how sure it is."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.data or draw_faces(Path(scratch), 40 if args.smoke else 500)

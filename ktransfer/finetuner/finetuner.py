@@ -281,10 +281,7 @@ class FineTuner:
     @classmethod
     @own_settings()
     def load(cls, path: str | os.PathLike[str], *, verbose: bool = True) -> FineTuner:
-        """Return a saved run, to be trained on.
-
-        `Classifier.load` is enough for all else, and faster.
-        """
+        """Load a run to train it on; for all else `Classifier.load` is enough, and faster."""
         return cls.of_classifier(Classifier.load(path, verbose=verbose))
 
     @classmethod
