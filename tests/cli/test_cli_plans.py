@@ -38,8 +38,8 @@ def photos(tmp_path_factory):
 
 def test_unfreeze_trains_the_last_blocks(photos, tmp_path):
     out = tmp_path / "run"
-    options = ("--unfreeze", 2, "--epochs", 1, "--augmentation", "light", "--out", out, "--json")
-    result = run("train", photos, *MINI, *options)
+    options = ("--unfreeze", 2, "--epochs", 1, "--augmentation", "light", "--out", out)
+    result = run("train", photos, *MINI, *options, "--json", "-v")
     assert result.exit_code == 0, result.stderr
     stages = last_json(result)["plan"]["stages"]
     assert [stage["augmentation"] for stage in stages] == ["light", "light"]

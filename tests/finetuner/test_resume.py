@@ -170,7 +170,7 @@ def test_ctrl_c_keeps_the_best_and_can_be_gone_on_from(folder, tmp_path, uninter
     found = fit(folder, out=out, resume=True)
     assert not found.result.interrupted
     check_same(found, uninterrupted)
-    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras", ".npz"]
+    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras", ".npz", ".npz"]
 
 
 def test_ctrl_c_before_the_first_epoch_goes_on_upwards(folder, tmp_path, uninterrupted):
@@ -193,7 +193,7 @@ def test_a_finished_run_is_record_model_and_digests_and_equals_one_without_a_fol
     tuner = fit(folder, out=out)
     check_same(tuner, uninterrupted)
     names = sorted(os.listdir(out))
-    assert [name.partition("-")[0] for name in names] == ["learnt", "model", "run.json"]
+    assert [name.partition("-")[0] for name in names] == ["familiar", "learnt", "model", "run.json"]
     loaded = FineTuner.load(out, verbose=False)
     assert stages_of(loaded.result) == stages_of(tuner.result)
 
@@ -238,7 +238,7 @@ def test_a_kill_while_the_run_is_saved_can_be_gone_on_from(
     digest = hashlib.sha256((out / ".partial.keras").read_bytes()).hexdigest()
     (out / ".partial.keras").rename(out / f"model-{digest[:8]}.keras")
     check_same(fit(folder, out=out, resume=True), uninterrupted)
-    assert len(os.listdir(out)) == 3
+    assert len(os.listdir(out)) == 4
 
 
 def test_a_foreign_file_beside_an_unfinished_training_is_not_touched(folder, tmp_path):
@@ -256,7 +256,7 @@ def test_an_unfinished_training_is_neither_overwritten_nor_gone_on_with_unasked(
         fit(folder, out=out, plan=plan)
     found = fit(folder, out=out, plan=plan, overwrite=True)
     check_same(found, fit(folder, plan=plan))
-    assert len(os.listdir(out)) == 3
+    assert len(os.listdir(out)) == 4
 
 
 def test_resume_needs_a_folder(folder):
@@ -354,7 +354,7 @@ def survive_kills(folder, tmp_path, kills, longest_s, uninterrupted):
     process = start(folder, out, weights)
     _, errors = process.communicate()
     assert process.returncode == 0, errors[-2000:]
-    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras", ".npz"]
+    assert sorted(each.suffix for each in out.iterdir()) == [".json", ".keras", ".npz", ".npz"]
     with np.load(f"{weights}.npz") as found:
         for name, expected in zip(found.files, uninterrupted.model.get_weights(), strict=True):
             np.testing.assert_array_equal(found[name], expected)

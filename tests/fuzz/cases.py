@@ -191,7 +191,8 @@ def _load_run(base: Base, run: Path, *, may_differ: bool = False) -> str:
         json.dumps(tuner.result.to_dict())
         str(tuner.result.plan)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            terminal.show(tuner.result.printed(tuner.backbone.name))
+            terminal.show(tuner.result.printed())
+            terminal.show(tuner.result.details(tuner.backbone.name))
     if not same and not may_differ:
         raise FaultError("a run was loaded that predicts otherwise")
     return SAME if same else OTHER

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import altair
 
     from ktransfer.pages.report.reliability import Reliability
-    from ktransfer.pages.report.stages import Span
+    from ktransfer.pages.report.spans import Span
 
 #: Of the panel of a drawing, in pixels.
 _WIDE, _NARROW = 620, 232

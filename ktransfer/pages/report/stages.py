@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from ktransfer.classifier import FitResult
 from ktransfer.pages.parts import (
@@ -20,27 +19,11 @@ from ktransfer.pages.parts import (
     shares,
 )
 from ktransfer.pages.report.pictures import draw_history, draw_rates
+from ktransfer.pages.report.spans import Span
 from ktransfer.training.stage_result import StageResult
 
 #: Epochs from 1, and the learning rate at the end of each.
 Rates = tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class Span:
-    """Where a stage lies among the epochs of a training.
-
-    Attributes:
-        name: of the stage.
-        start: epochs that were done before it.
-        stop: epochs that were done after it.
-        frozen: what was frozen in it, in words; and the same in few letters.
-    """
-
-    name: str
-    start: int
-    stop: int
-    frozen: tuple[str, str]
 
 
 def spans_of(result: FitResult) -> tuple[Span, ...]:
