@@ -328,6 +328,7 @@ class Classifier:
             corrupted,
         )
 
+    @own_settings()
     def report(
         self,
         path: str | os.PathLike[str],

@@ -165,8 +165,7 @@ class FineTuner:
 
         Args:
             data: a folder `train/ val/ [test/]` of class folders, or class folders alone, which are
-                split; or any other source of `ktransfer.data.read_data`, as a CSV file, a
-                DataFrame, `(images, labels)` or a dict of the parts.
+                split; or any other source of `ktransfer.data.read_data`, as a CSV file.
             **options: see below.
 
         Returns:
@@ -251,11 +250,13 @@ class FineTuner:
         """
         return sweep(self._training(data, options), rates)
 
+    @own_settings()
     @like(Classifier.evaluate)
     def evaluate(self, data: Any, **options: Any) -> Evaluation:
         """Say how good the model is on labelled images: `Classifier.evaluate`."""
         return self.classifier.evaluate(data, **options)
 
+    @own_settings()
     @like(Classifier.predict)
     def predict(self, images: Any, **options: Any) -> Predictions:
         """Return the class probabilities of images: `Classifier.predict`."""
