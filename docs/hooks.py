@@ -31,7 +31,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def written(command: str) -> str:
-    """The page that `ktransfer COMMAND --out PAGE.html` writes."""
+    """Return the page that `ktransfer COMMAND --out PAGE.html` writes."""
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch, "page.html")
         line = [sys.executable, "-m", "ktransfer", command, "--out", str(page)]

@@ -23,7 +23,7 @@ POLICIES = ("none", "light", "standard", "colour_shift")
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="class folders; default: drawn flowers")
     parser.add_argument("--weights", default="mini", help='"imagenet", "mini" or a file')
@@ -35,7 +35,7 @@ def parse() -> argparse.Namespace:
 
 
 def divided(folder: Path, per_class: int, size: int) -> dict[str, tuple[np.ndarray, list[str]]]:
-    """So many images of each class to train on, and up to 60 others, as arrays and labels."""
+    """Read so many images of each class to train on, and up to 60 others, as arrays and labels."""
     parts: dict[str, list[Path]] = {"train": [], "validation": []}
     for each in sorted(path for path in folder.iterdir() if path.is_dir()):
         files = sorted(each.iterdir())
@@ -54,7 +54,7 @@ def divided(folder: Path, per_class: int, size: int) -> dict[str, tuple[np.ndarr
 
 
 def main() -> None:
-    """Trains a head with each policy, and says how many of the other images it gets right."""
+    """Train a head with each policy, and say how many of the other images it gets right."""
     args = parse()
     per_class = 4 if args.smoke else args.images
     with tempfile.TemporaryDirectory() as scratch:

@@ -23,7 +23,7 @@ DRAWN = [
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="photos by class; default: drawn flowers")
     parser.add_argument(
@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
 
 
 def candidate(text: str) -> dict[str, Any]:
-    """A candidate as `recommend_backbones` takes it; without weights they are random."""
+    """Return a candidate as `recommend_backbones` takes it; without weights they are random."""
     name, *rest = text.split(",")
     given: dict[str, Any] = dict(each.split("=", 1) for each in rest)
     size = given.pop("input_size", None)
@@ -47,7 +47,7 @@ def candidate(text: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Compares the candidates, and prints the table."""
+    """Compare the candidates, and print the table."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.folder or draw_demo_photos(Path(scratch), share=0.2 if args.smoke else 1.0)

@@ -19,7 +19,7 @@ PLANS = {"linear_probe": {}, "last_blocks": {"unfreeze": 4}, "lp_ft": {}}
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="photos by class; default: drawn flowers")
     parser.add_argument("--weights", default="mini", help='"imagenet", "mini" or a file')
@@ -31,7 +31,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Carries out each plan, and says what it reached and what it took."""
+    """Carry out each plan, and say what it reached and what it took."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.folder or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)

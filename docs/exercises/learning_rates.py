@@ -17,7 +17,7 @@ RATES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="photos by class; default: drawn flowers")
     parser.add_argument("--weights", default="mini", help='"imagenet", "mini" or a file')
@@ -29,7 +29,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Sweeps the rates of the head and of the last blocks."""
+    """Sweep the rates of the head and of the last blocks."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.folder or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)

@@ -16,7 +16,7 @@ from ktransfer.demo import draw_demo_photos
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="photos by class; default: drawn flowers")
     parser.add_argument("--weights", default="mini", help='"imagenet", "mini" or a file')
@@ -27,7 +27,7 @@ def parse() -> argparse.Namespace:
 
 
 def plan(augmentation: str, epochs: int) -> Plan:
-    """A head on views of the images; with so many views the backbone still runs once."""
+    """Plan a head on views of the images; with so many views the backbone still runs once."""
     views = None if augmentation == "none" else 4
     stage = Stage(
         name="head",
@@ -42,7 +42,7 @@ def plan(augmentation: str, epochs: int) -> Plan:
 
 
 def main() -> None:
-    """Trains both heads, and prints their accuracy under each shift, the weakest first."""
+    """Train both heads, and print their accuracy under each shift, the weakest first."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.folder or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)

@@ -16,7 +16,7 @@ from ktransfer.demo import draw_demo_photos
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="photos by class; default: drawn flowers")
     parser.add_argument("--weights", default="mini", help='"imagenet", "mini" or a file')
@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Carries out the plan, and says what each stage added and that the rest stayed."""
+    """Carry out the plan, and say what each stage added and that the rest stayed."""
     args = parse()
     with tempfile.TemporaryDirectory() as scratch:
         data = args.folder or draw_demo_photos(Path(scratch), share=0.1 if args.smoke else 1.0)
