@@ -62,7 +62,7 @@ def textbook_rule(
 
     Raises:
         InputError: a count is too small, or `similarity` is neither a number in [0, 1] nor one of
-        the words.
+            the words.
 
     Example:
         >>> textbook_rule(300, 5, "similar").strategy
