@@ -353,13 +353,18 @@ def test_a_closed_pipe_is_no_error_to_speak_of():
 
 
 @pytest.mark.slow
-def test_the_terminal_is_spared_the_chatter_of_tensorflow(trained, photos):
+@pytest.mark.parametrize("level", [None, "1", "2"])
+def test_the_terminal_is_spared_the_chatter_of_tensorflow(level, trained, photos):
     command = [sys.executable, "-m", "ktransfer", "predict", trained[0], photos / "test"]
     environment = {name: each for name, each in os.environ.items() if not name.startswith("TF_")}
     environment["PYTHONIOENCODING"] = "ascii"
+    if level:
+        environment["TF_CPP_MIN_LOG_LEVEL"] = level
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 5
+    predicted, _, counted = done.stdout.partition("Images ")
+    assert len(predicted.splitlines()) == 5
+    assert counted.split()[0] == "5:"
 
 
 def test_real_errors_pass_the_sieve():

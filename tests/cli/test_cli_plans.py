@@ -136,6 +136,7 @@ def test_killed_training_goes_on_to_the_same_weights(photos, tmp_path, monkeypat
         ".json",
         ".keras",
         ".npz",
+        ".npz",
     ]
     once_more = run("train", "--resume", tmp_path / "killed", "--json")
     assert once_more.exit_code == 0

@@ -81,7 +81,7 @@ def test_resume_of_a_finished_search_says_the_same_and_what_to_type_next(searche
     found = last_json(result)
     assert f"{found['chosen']['mean']:.1%}" in again.stdout
     assert f"{found['test_accuracy']:.1%} right" in again.stdout
-    predict = shlex.split(again.stdout.splitlines()[-2])
+    predict = shlex.split(again.stdout.splitlines()[-2])[1:]  # behind "Next"
     assert predict == ["ktransfer", "predict", found["model"], "photo.jpg"]
     assert found["model"] == str(out / "best")
     photo = next(photos.rglob("*.jpg"))
