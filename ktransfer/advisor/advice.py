@@ -132,7 +132,7 @@ class Advice(Printed):
         if self.candidates:
             said = "* is the head that is advised; seconds and memory are estimates"
             yield Row("Candidates", (said,))
-            yield Row("", tuple(self.table().splitlines()), verbatim=True)
+            yield Row("", tuple(self.table().splitlines()), verbatim=True, wide=True)
         if self.depths:
             yield Row("By depth", tuple(map(_depth_line, self.depths)), verbatim=True)
         if self.more_data:

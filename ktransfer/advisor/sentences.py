@@ -77,5 +77,5 @@ RISK = {
         f"moderate: {_FIGURES}; the head is linear and stops early on the validation images"
     ),
     "moderate": (f"moderate: {_FIGURES}; augment, keep the learning rate small and stop early"),
-    "high": f"high: {_FIGURES}; freeze more blocks or gather more images",
+    "high": f"high: {_FIGURES}; fewer blocks that train, or more images, lower it",
 }

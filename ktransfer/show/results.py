@@ -41,6 +41,7 @@ class Row:
         bullet: whether each is a point of a list.
         figure: what stands before the first and stands out.
         verbatim: whether they stay as they are: a table's columns, a path that is to be copied.
+        wide: whether they begin at the margin, as a table of many columns.
     """
 
     label: str
@@ -48,6 +49,7 @@ class Row:
     bullet: bool = False
     figure: str = ""
     verbatim: bool = False
+    wide: bool = False
 
     def lines(self, width: int) -> Iterator[tuple[str, ...]]:
         """Yield each line as parts that are safe to print; some of them are `Bold`."""
@@ -55,7 +57,8 @@ class Row:
         for at, text in enumerate(self.texts):
             for number, line in enumerate(self._wrapped(printable(text), width)):
                 first = not at and not number
-                label = Bold(f"{self.label if first else '':<{_LABEL_WIDTH}}")
+                indent = 0 if self.wide else _LABEL_WIDTH
+                label = Bold(f"{self.label if first else '':<{indent}}")
                 bullet = ("  " if number else "- ",) if self.bullet else ()
                 yield label, *(figure if first else ()), *bullet, line
 

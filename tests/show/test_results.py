@@ -159,6 +159,23 @@ def test_paragraphs_are_wrapped_and_lines_of_tables_are_not():
     assert isinstance(line[1], Figure)
 
 
+def test_the_table_of_candidates_fits_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("linear_probe", "all_blocks_and_inner_probe", "last_blocks", "from_scratch")
+    candidates = [Candidate(name, 0.925, (0.88, 0.954), 153.0, 424.0, 410_208) for name in names]
+    advised = dataclasses.replace(textbook_rule(30_000, 5, "different"), candidates=candidates)
+    lines = str(advised).splitlines()
+    assert all(len(line) <= 80 for line in lines), max(lines, key=len)
+    assert sum(line.startswith((" all_blocks_and", "*all_blocks_and")) for line in lines) == 1
+
+
+def test_what_the_advice_says_of_overfitting_is_no_advice():
+    for number in (30, 300, 3_000, 30_000):
+        for similarity in ("similar", "different"):
+            risk = textbook_rule(number, 5, similarity).overfitting_risk
+            assert not re.search(r"freeze|unfreeze|try", risk), risk
+
+
 def test_every_result_that_prints_itself_is_text_in_a_notebook():
     kinds = (Diagnosis, RangeTest, Recommendation, SearchResult, Sweep, Summary, RunTable, Report)
     for kind in kinds:
