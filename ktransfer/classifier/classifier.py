@@ -246,7 +246,9 @@ class Classifier:
     def _with_features(self) -> Forward:
         """The model, compiled to say what its head reads behind the probabilities."""
         head = next(each for each in reversed(self.model.layers) if each.weights)
-        said = keras.ops.concatenate([self.model.output, head.input], axis=-1)
+        # A name that no network has: InceptionV3, for one, has a layer "concatenate".
+        both = keras.layers.Concatenate(name="ktransfer_probabilities_and_features")
+        said = both([self.model.output, head.input])
         return compile_forward(keras.Model(self.model.input, said))
 
     @own_settings()
