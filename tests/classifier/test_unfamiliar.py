@@ -42,8 +42,8 @@ def test_the_distances_are_those_of_what_the_head_reads(folder, stage):
 
 def test_a_network_may_have_a_layer_of_any_name(folder):
     image = keras.Input((16, 16, 3))
-    tensor = keras.layers.Conv2D(4, 3, name="conv")(image)
-    tensor = keras.layers.Concatenate(name="concatenate")([tensor, tensor])
+    tensors = [keras.layers.Conv2D(4, 3, name=f"conv_{at}")(image) for at in range(2)]
+    tensor = keras.layers.Concatenate(name="concatenate")(tensors)
     model = keras.Model(image, tensor)
     finetuner = FineTuner(model, weights=None, preprocessing="none", verbose=False)
     finetuner.fit(folder, epochs=1, plan="linear_probe")
