@@ -47,6 +47,7 @@ def test_a_network_may_have_a_layer_of_any_name(folder):
     model = keras.Model(image, tensor)
     finetuner = FineTuner(model, weights=None, preprocessing="none", verbose=False)
     finetuner.fit(folder, epochs=1, plan="linear_probe")
+    keras.backend.clear_session()  # names that Keras makes up begin anew, as in a new process
     assert finetuner.predict(folder).distances.shape == (36,)
 
 
