@@ -94,6 +94,21 @@ def score(predicted: np.ndarray, labels: np.ndarray, class_names: Sequence[str])
     )
 
 
+def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int]]:
+    """Return the pairs of a class and what it is taken for, the most frequent first."""
+    counts = confusion.copy()
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[: np.count_nonzero(counts)]
+    return [divmod(int(at), len(counts)) for at in order]
+
+
+def largest_class(confusion: np.ndarray) -> tuple[int, float]:
+    """Return the class with the most images, and its share: what always naming it gets right."""
+    images = confusion.sum(axis=1)
+    largest = int(images.argmax())
+    return largest, float(images[largest] / images.sum())
+
+
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Return the 95 % score interval of a proportion (Wilson 1927); it stays within [0, 1]."""
     z = 1.959963984540054

@@ -38,6 +38,12 @@ class Mistake:
         return cls(**data)
 
 
+def wrong_rows(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the rows whose most probable class is not the label, the surest first."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    return wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")]
+
+
 def surest_mistakes(
     probabilities: np.ndarray,
     labels: np.ndarray,
@@ -53,8 +59,7 @@ def surest_mistakes(
         class_names: one for each class.
     """
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    first = wrong[np.argsort(-sure[wrong], kind="stable")][:MOST_MISTAKES]
+    first = wrong_rows(probabilities, labels)[:MOST_MISTAKES]
     return tuple(
         Mistake(name(row), class_names[labels[row]], class_names[predicted[row]], float(sure[row]))
         for row in map(int, first)

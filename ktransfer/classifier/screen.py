@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from ktransfer.advisor import Advice
 from ktransfer.classifier.mistakes import Mistake
 from ktransfer.data import Skipped
 from ktransfer.doctor import Finding
-from ktransfer.metrics import Score
+from ktransfer.metrics import Score, confused_pairs, largest_class
 from ktransfer.plan import Plan
 from ktransfer.show.results import Row
 from ktransfer.training.diagnosis import Diagnosis
@@ -38,9 +36,7 @@ def balanced_row(found: Score, part: str = "") -> Row:
 
 def baseline_row(found: Score) -> Row:
     """Say what is right of always naming the largest class, and whether the model is better."""
-    images = found.confusion.sum(axis=1)
-    largest = int(images.argmax())
-    share = images[largest] / found.num_images
+    largest, share = largest_class(found.confusion)
     naming = f"always saying {_short(list(found.per_class)[largest])}: {share:.1%}"
     if found.accuracy <= share:
         naming += ", which is no worse"
@@ -51,13 +47,11 @@ def baseline_row(found: Score) -> Row:
 
 def confused_row(found: Score) -> Iterator[Row]:
     """Name the classes that are taken for each other most often."""
-    wrong = found.confusion - np.diag(np.diag(found.confusion))
-    names, images = list(found.per_class), found.confusion.sum(axis=1)
-    worst = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_PAIRS]
-    pairs = [(at // len(names), at % len(names)) for at in worst if wrong.flat[at]]
+    counts, names = found.confusion, list(found.per_class)
+    images = counts.sum(axis=1)
     said = [
-        f"{_short(names[row])} as {_short(names[column])} {wrong[row, column]:,} of {images[row]:,}"
-        for row, column in pairs
+        f"{_short(names[row])} as {_short(names[at])} {counts[row, at]:,} of {images[row]:,}"
+        for row, at in confused_pairs(counts)[:_MOST_PAIRS]
     ]
     # Two that fit a line, or the first.
     line = ", ".join(said) if len(", ".join(said)) <= _MOST_OF_A_LINE else said[0]

@@ -8,8 +8,8 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from ktransfer.metrics import score
-from ktransfer.pages.report.classes import by_class, confused, confused_pairs
+from ktransfer.metrics import confused_pairs, score
+from ktransfer.pages.report.classes import by_class, confused
 from ktransfer.pages.report.reliability import before_temperature, reliability
 from ktransfer.pages.report.verdict import how_good
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ktransfer.metrics import Score
+from ktransfer.metrics import Score, confused_pairs
 from ktransfer.pages.parts import Cell, Part, Picture, Section, Table, Text, cells, count
 from ktransfer.pages.parts import shares as share_cells
 from ktransfer.pages.report.pictures import draw_confusion
@@ -35,14 +35,6 @@ def confused(found: Score, class_names: Sequence[str]) -> Section:
     # In a large matrix nobody finds them.
     parts += [] if small else frequent
     return Section("confused", "Which classes are taken for which", tuple(parts))
-
-
-def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of a class and what it is taken for, the most frequent first."""
-    counts = confusion.copy()
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[: np.count_nonzero(counts)]
-    return [divmod(int(at), len(counts)) for at in order]
 
 
 def _never_said(confusion: np.ndarray, class_names: Sequence[str]) -> str:

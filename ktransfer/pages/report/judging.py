@@ -43,11 +43,6 @@ class Said:
         """The probability of that class, `(images,)`."""
         return self.probabilities.max(axis=1)
 
-    @property
-    def wrong(self) -> np.ndarray:
-        """Which of them are of another class than it says, bool `(images,)`."""
-        return self.classes != self.part.labels
-
 
 @dataclass(frozen=True, eq=False)
 class Judged:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ktransfer.classifier import Classifier
+from ktransfer.classifier.mistakes import wrong_rows
 from ktransfer.pages.parts import (
     Photo,
     Photos,
@@ -26,7 +27,6 @@ from ktransfer.pages.report.photos import (
     least_sure,
     names_of,
     photos_of,
-    surest_mistakes,
 )
 
 _MOST_LISTED = 200
@@ -45,7 +45,7 @@ def mistakes(classifier: Classifier, judged: Judged, *, explain: bool) -> Sectio
     if said is None:
         return Section(key, title, (Text(("The images are not at hand, so none is shown.",)),))
     heat = heat_of(classifier) if explain else ""
-    wrong = surest_mistakes(said)
+    wrong = wrong_rows(said.probabilities, said.part.labels)
     surest = wrong[:MOST_WRONG].tolist()
     unsure = least_sure(said, surest)[:MOST_UNSURE].tolist()
     photos = photos_of(

@@ -22,12 +22,6 @@ SIDE_PX = 256
 _QUALITY = 80
 
 
-def surest_mistakes(said: Said) -> np.ndarray:
-    """Return the images that are wrong, the surest first."""
-    wrong = np.flatnonzero(said.wrong)
-    return wrong[np.argsort(-said.certainty[wrong], kind="stable")]
-
-
 def least_sure(said: Said, shown: Sequence[int]) -> np.ndarray:
     """Return the other images, those first whose two most probable classes are closest."""
     two = np.partition(said.probabilities, -2, axis=1)[:, -2:]

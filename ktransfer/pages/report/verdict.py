@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ktransfer.classifier import Classifier, FitResult
-from ktransfer.metrics import Score
+from ktransfer.metrics import Score, largest_class
 from ktransfer.pages.parts import Facts, Part, Points, Section, Text, Verdict, count, percent
 from ktransfer.pages.report.judging import Judged
 from ktransfer.profile import SIMILAR_BELOW
@@ -31,9 +31,7 @@ def how_good(classifier: Classifier, judged: Judged) -> Section:
     found, notes = judged.score, list(map(_sentence, judged.notes))
     if judged.part == "validation":
         notes.insert(0, _OPTIMISTIC)
-    images = found.confusion.sum(axis=1)
-    largest = int(images.argmax())
-    baseline = float(images[largest] / found.num_images)
+    largest, baseline = largest_class(found.confusion)
     others = [
         (
             "Balanced accuracy",
