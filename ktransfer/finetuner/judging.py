@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
-from ktransfer.advisor import Advice, Tried, hindsight
+from ktransfer.advisor.afterwards import NO_BETTER, Tried
 from ktransfer.backbones import Backbone
 from ktransfer.classifier.mistakes import Mistake, surest_mistakes
 from ktransfer.features import Network
@@ -51,12 +51,6 @@ def familiarity_learnt(training: Training) -> Familiarity | None:
     return familiarity_of(features, labels, held_back)
 
 
-def hindsight_of(advice: Advice, training: Training) -> tuple[str, ...]:
-    """Tell whether the advice was right, in sentences."""
-    stages = [Tried(each.unfreeze, each.val_accuracy, each.kept) for each in training.results]
-    return hindsight(advice, stages, len(training.source.splits.validation))
-
-
 def _best_epoch(stage: StageResult) -> int | None:
     """Return the epoch to judge a stage by: the one kept, or where none was, the best one."""
     finite = [row for row in stage.history if math.isfinite(row["val_loss"] + row["loss"])]
@@ -65,7 +59,7 @@ def _best_epoch(stage: StageResult) -> int | None:
     return int(min(finite, key=lambda row: row["val_calibrated_loss"])["epoch"])
 
 
-def diagnosis_of(training: Training) -> Diagnosis | None:
+def diagnosis_of(training: Training, tried: Sequence[Tried]) -> Diagnosis | None:
     """Of the last stage that was kept: what it ended with is what the model is."""
     done = [result for result in training.kept if result.history]
     if not done:
@@ -83,15 +77,20 @@ def diagnosis_of(training: Training) -> Diagnosis | None:
         trained=trained,
         learning_rate=stage.learning_rate,
         majority_share=float(np.bincount(splits.train.labels).max() / len(splits.train)),
-        tuning=_tuning(training.results),
+        tuning=_tuning(training.results, tried),
     )
 
 
-def _tuning(stages: Sequence[StageResult]) -> str:
-    """Tell what became of training blocks after a head alone."""
-    if len(stages) < 2 or stages[0].unfreeze:
+def _tuning(stages: Sequence[StageResult], tried: Sequence[Tried]) -> str:
+    """Tell what became of training blocks after a head alone, in the same plan or as tries."""
+    if any(each.kept for each in tried):
+        return "kept"
+    if tried:
+        return "dropped" if any(each.outcome == NO_BETTER for each in tried) else "untried"
+    tuned = [each for each in stages[1:] if each.unfreeze]
+    if not tuned or stages[0].unfreeze:
         return "untried"
-    return "kept" if any(each.kept for each in stages[1:]) else "dropped"
+    return "kept" if any(each.kept for each in tuned) else "dropped"
 
 
 def values_by_variable(backbone: Backbone) -> dict[int, np.ndarray]:
