@@ -33,6 +33,7 @@ from ktransfer.finetuner.pretrained import Pretrained, backbone_of, learnt_by
 from ktransfer.pages import ReportPage, write_report
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.serving import Predictions
+from ktransfer.show.progress import loading
 from ktransfer.training import (
     Training,
     choose_jit_compile,
@@ -103,7 +104,12 @@ class FineTuner:
         self.gap_backbone = gap_backbone
         self.verbose = verbose
         self._classifier: Classifier | None = None
-        load = functools.partial(load_backbone, backbone, weights, input_size, **backbone_options)
+        build = functools.partial(load_backbone, backbone, weights, input_size, **backbone_options)
+
+        def load() -> Backbone:
+            with loading("loading the backbone", shown=bool(self.verbose)):
+                return build()
+
         self._pretrained = Pretrained(load, pooling)
         if isinstance(backbone, Backbone):
             self.backbone = backbone
