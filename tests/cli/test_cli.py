@@ -212,7 +212,7 @@ def test_demo_without_a_folder_says_that_all_is_removed(monkeypatch):
     assert 'weights "mini" are for demonstrations only' in text
     assert "The pictures and the model were removed" in text
     assert text.count(" photos/test/") > 5, "the wrong ones twice, and one of each species"
-    assert ".ktransfer-" not in text, "the folder that is gone tells nobody anything"
+    assert ".partial" not in text, "the folder that is gone tells nobody anything"
 
 
 def test_backbones_lists_the_catalog():
