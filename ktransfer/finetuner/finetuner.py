@@ -33,7 +33,6 @@ from ktransfer.finetuner.pretrained import Pretrained, backbone_of, learnt_by
 from ktransfer.pages import ReportPage, write_report
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.serving import Predictions
-from ktransfer.show.progress import loading
 from ktransfer.training import (
     Training,
     choose_jit_compile,
@@ -104,19 +103,14 @@ class FineTuner:
         self.gap_backbone = gap_backbone
         self.verbose = verbose
         self._classifier: Classifier | None = None
-        build = functools.partial(load_backbone, backbone, weights, input_size, **backbone_options)
-
-        def load() -> Backbone:
-            with loading("loading the backbone", shown=bool(self.verbose)):
-                return build()
-
-        self._pretrained = Pretrained(load, pooling)
+        load = functools.partial(load_backbone, backbone, weights, input_size, **backbone_options)
+        self._pretrained = Pretrained(load, pooling, bool(verbose))
         if isinstance(backbone, Backbone):
             self.backbone = backbone
         elif isinstance(backbone, str) and weights == "imagenet":
             check_named(backbone, input_size, **backbone_options)
         else:
-            self.backbone = load()
+            _ = self._pretrained.backbone  # what is wrong with it is said now
 
     @property
     def backbone(self) -> Backbone:
