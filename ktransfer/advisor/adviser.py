@@ -20,7 +20,9 @@ from ktransfer.data import Splits
 from ktransfer.errors import InputError
 from ktransfer.features import Network, RowSource
 from ktransfer.profile import WIDEST, Columns, Profile, columns_of, gap_or_reason, probe_depths
+from ktransfer.profile.measuring import QUICK_IMAGES
 from ktransfer.profile.probes import MOST_IMAGES, even_sample
+from ktransfer.show.progress import progress_bar, working
 
 #: Up to so many training and validation images, and so many megabytes, the features of all blocks
 #: are computed of all images, and training goes on from them. Beyond, as many training images as a
@@ -104,8 +106,9 @@ class Adviser:
             fine_tuning=fine_tuning,
             costs=Costs.of(self.backbone, source.seconds_per_image(len(self.backbone.blocks))),
         )
-        advice = decide(profile, situation, seed=self.seed)
-        found = probe_depths(profile) if depths else ()
+        with working("judging heads", shown=self.verbose):
+            advice = decide(profile, situation, seed=self.seed)
+            found = probe_depths(profile) if depths else ()
         seconds = time.perf_counter() - started
         advice = dataclasses.replace(advice, depths=found, seconds=seconds)
         return Seen(profile, source if whole else None, advice, situation.costs)
@@ -176,13 +179,16 @@ class Adviser:
         rows = source.rows("train", len(self.backbone.blocks))
         assert isinstance(rows, np.ndarray)  # only images are streamed
         train = source.splits.train
-        gap, measured_with = gap_or_reason(
-            self.backbone,
-            train,
-            seed=self.seed,
-            reference=self.gap_backbone,
-            store=self.store,
-        )
+        images = min(QUICK_IMAGES, len(train))
+        with progress_bar("measuring the domain gap", images, shown=self.verbose) as show:
+            gap, measured_with = gap_or_reason(
+                self.backbone,
+                train,
+                seed=self.seed,
+                reference=self.gap_backbone,
+                store=self.store,
+                on_progress=show,
+            )
         columns, widths = self._columns
         sample = even_sample(train.labels, MOST_IMAGES)
         return Profile(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 from scipy.special import softmax
@@ -15,9 +17,26 @@ from ktransfer.features import Network
 from ktransfer.features.familiarity import MOST_IMAGES, Familiarity, familiarity_of
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
+from ktransfer.show.progress import working
 from ktransfer.training import Training, best_temperature, values_of
 from ktransfer.training.diagnosis import Diagnosis, diagnose
 from ktransfer.training.stage_result import StageResult
+
+#: Whether what trainings make is kept.
+_kept: ContextVar[bool] = ContextVar("kept", default=True)
+
+
+@contextmanager
+def figures_only() -> Iterator[None]:
+    """Leave out what only a model that is kept needs, for the time of a `with` block.
+
+    The trials of a search are judged by their figures.
+    """
+    token = _kept.set(False)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, ...]]:
@@ -29,7 +48,8 @@ def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, .
     """
     splits = training.source.splits
     names = [part.name for part in splits.parts if part.name != "train"]
-    logits = {name: training.logits(name) for name in names}
+    with working("judging the model", shown=bool(training.settings.verbose)):
+        logits = {name: training.logits(name) for name in names}
     # The splits anew: what cannot be decoded in the test part is known only now.
     parts = {part.name: part for part in training.source.splits.parts}
     scores = {
@@ -45,10 +65,15 @@ def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, .
 
 
 def familiarity_learnt(training: Training) -> Familiarity | None:
-    """Learn what the features of the training images look like, and which are far from them."""
-    features, labels = training.features("train", MOST_IMAGES)
-    held_back, _ = training.features("validation", MOST_IMAGES)
-    return familiarity_of(features, labels, held_back)
+    """Learn what the features of the training images look like, and which are far from them.
+
+    None where they say nothing, or where the model is not kept.
+    """
+    if not _kept.get():
+        return None
+    with working("learning what the images look like", shown=bool(training.settings.verbose)):
+        learnt, (held_back, _) = training.features(("train", "validation"), MOST_IMAGES)
+        return familiarity_of(*learnt, held_back)
 
 
 def _best_epoch(stage: StageResult) -> int | None:

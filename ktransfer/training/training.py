@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ktransfer.data.batches.parallel import num_cores
 from ktransfer.data.batches.rows import in_pieces
 from ktransfer.errors import InputError
-from ktransfer.features import FORWARD_BATCH_SIZE, Network, RowSource, compile_forward
+from ktransfer.features import FORWARD_BATCH_SIZE, Forward, Network, RowSource, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
 from ktransfer.show.progress import say
@@ -125,20 +125,26 @@ class Training:
             pieces = [forward(piece) for piece in in_pieces(rows, FORWARD_BATCH_SIZE)]
         return np.concatenate(pieces)
 
-    def features(self, part_name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the head reads of images of a part, spread evenly over it, and their labels.
+    def features(self, part_names: Sequence[str], most: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return what the head reads of images of parts, spread evenly over them, and their labels.
 
         Args:
-            part_name: "train", "validation" or "test".
-            most: images.
+            part_names: of "train", "validation" and "test".
+            most: images of each.
 
         Returns:
-            float32 `(images, features)` and int `(images,)`.
+            float32 `(images, features)` and int `(images,)` of each part.
         """
         cut, blocks = self._cut_read, self.network.num_blocks
+        # Once for all parts: to compile it takes longer than to run it on a few hundred images.
+        forward = compile_forward(self.network.between(cut, blocks)) if cut < blocks else None
+        return [self._features(each, cut, forward, most) for each in part_names]
+
+    def _features(
+        self, part_name: str, cut: int, forward: Forward | None, most: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         rows = self.source.rows(part_name, cut)
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
-        forward = compile_forward(self.network.between(cut, blocks)) if cut < blocks else None
         pieces = []
         with self.source.faults_named():
             for start in range(0, len(chosen), FORWARD_BATCH_SIZE):
