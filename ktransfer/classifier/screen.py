@@ -124,7 +124,9 @@ def tuning_row(
 
 
 def _blocks(unfreeze: int, num_blocks: int) -> str:
-    return "all blocks" if unfreeze >= num_blocks else f"last {unfreeze} blocks"
+    if unfreeze >= num_blocks:
+        return "all blocks"
+    return "last block" if unfreeze == 1 else f"last {unfreeze} blocks"
 
 
 def _of_tries(tries: Sequence[Tried], num_blocks: int) -> str:

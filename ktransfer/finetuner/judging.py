@@ -85,7 +85,12 @@ def _best_epoch(stage: StageResult) -> int | None:
 
 
 def diagnosis_of(training: Training, tried: Sequence[Tried]) -> Diagnosis | None:
-    """Of the last stage that was kept: what it ended with is what the model is."""
+    """Of the last stage that was kept: what it ended with is what the model is.
+
+    A head in closed form has no epochs, and those of before it say nothing of it.
+    """
+    if training.kept[-1].solved and not training.kept[-1].best_epoch:
+        return None
     done = [result for result in training.kept if result.history]
     if not done:
         return None
