@@ -109,7 +109,7 @@ def largest_class(confusion: np.ndarray) -> tuple[int, float]:
     return largest, float(images[largest] / images.sum())
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     """Return the 95 % score interval of a proportion (Wilson 1927); it stays within [0, 1]."""
     z = 1.959963984540054
     share = successes / trials

@@ -32,8 +32,9 @@ def choose_plan(
     advice: Advice,
     num_blocks: int,
     *,
-    unfreeze: int | None = None,
+    unfreeze: int | str | None = None,
     epochs: int | None = None,
+    learning_rate: float | None = None,
     **settings: Any,
 ) -> Plan:
     """Return the plan that the user means, resolved for a backbone.
@@ -44,8 +45,9 @@ def choose_plan(
         advice: what was advised.
         num_blocks: how many blocks the backbone has.
         unfreeze: how many last blocks train in the end, for "auto" and the named plans that leave
-            it open.
+            it open; a name has become a number before.
         epochs: most epochs of every stage; a warm-up shrinks or grows with them.
+        learning_rate: as in `Plan.with_learning_rate`; None leaves the plan's.
         **settings: other settings of every stage; None leaves the plan's.
 
     Raises:
@@ -61,11 +63,13 @@ def choose_plan(
     if epochs is not None:
         stages = [_with_epochs(stage, epochs) for stage in chosen.stages]
         chosen = dataclasses.replace(chosen, stages=tuple(stages))
+    if learning_rate is not None:
+        chosen = chosen.with_learning_rate(learning_rate)
     given = {name: value for name, value in settings.items() if value is not None}
     return chosen.with_settings(**given).resolve(num_blocks)
 
 
-def _named(plan: Plan | str, advice: Advice, unfreeze: int | None) -> Plan:
+def _named(plan: Plan | str, advice: Advice, unfreeze: int | str | None) -> Plan:
     if not isinstance(plan, Plan) and plan not in (*ADVISED, *PLAN_NAMES):
         raise unknown_name("plan", str(plan), (*ADVISED, *PLAN_NAMES))
     if unfreeze is None:

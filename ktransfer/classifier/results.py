@@ -21,6 +21,7 @@ from ktransfer.classifier.screen import (
     trained_words,
     tuning_row,
 )
+from ktransfer.classifier.seeds import Seeds
 from ktransfer.data import Skipped
 from ktransfer.doctor import Finding
 from ktransfer.files.records import check_typed, with_tuples
@@ -64,7 +65,10 @@ class FitResult(Printed):
             the validation part where there is no test part. At most 10.
         seconds: wall time by phase: `scan`, `check`, `prepare` (reading the bytes of the files for
             the keys of the cache, building the network, measuring and deciding),
-            `decode_and_extract`, `train` (both without the former), `score`.
+            `decode_and_extract`, `train` (both without the former), `score`; of several seeds
+            together.
+        seeds: what came of each of several seeds, of which this is the median; None where there was
+            one.
     """
 
     validation: Score
@@ -86,6 +90,7 @@ class FitResult(Printed):
     hindsight: tuple[str, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
     tries: tuple[Tried, ...] = ()
+    seeds: Seeds | None = None
 
     @property
     def overfitting_risk(self) -> str:
@@ -123,7 +128,8 @@ class FitResult(Printed):
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the training early."""
         stopped = any(each.note == INTERRUPTED for each in self.tries)
-        return stopped or any(stage.interrupted for stage in self.stages)
+        last_seed = self.seeds is not None and self.seeds.interrupted
+        return last_seed or stopped or any(stage.interrupted for stage in self.stages)
 
     def history_table(self, *, every: bool = False) -> str:
         """Write the history as text, the kept epoch marked.
@@ -145,6 +151,7 @@ class FitResult(Printed):
             yield accuracy_row("", self.test, "test images")
         judged = self.test or self.validation
         yield baseline_row(judged)
+        yield from self.seeds.rows() if self.seeds else ()
         yield from confused_row(judged)
         yield from mistakes_row(self.mistakes)
         seconds = self.seconds.get("total", sum(self.seconds.values()))
@@ -166,6 +173,7 @@ class FitResult(Printed):
         """
         for part, found in self._scores.items():
             yield balanced_row(found, part)
+        yield from self.seeds.details() if self.seeds else ()
         yield from self.advice.decision()
         yield Row("Carried out", (self._carried_out(backbone),))
         yield Row("Stages", tuple(each for stage in self.stages for each in stage.sentences), True)
@@ -234,6 +242,7 @@ class FitResult(Printed):
             "best_epoch": self.best_epoch,
             "interrupted": self.interrupted,
             "seconds": self.seconds,
+            "seeds": self.seeds.to_dict() if self.seeds else None,
         }
 
     @classmethod
@@ -263,6 +272,7 @@ class FitResult(Printed):
             findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
             hindsight=tuple(data.get("hindsight", ())),
             mistakes=tuple(map(Mistake.from_dict, data.get("mistakes", ()))),
+            seeds=Seeds.from_dict(data["seeds"]) if data.get("seeds") else None,
             tries=tuple(map(Tried.from_dict, data.get("tries", ()))),
         )
         check_typed(result, "result")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,25 @@ class Range(click.ParamType):
                 param,
                 ctx,
             )
+
+
+class NumberOrName(click.ParamType):
+    """`4` as 4; `block_13` as it is."""
+
+    name = "K|NAME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        """Return a whole number from 0, or the name of a block or layer."""
+        if isinstance(value, str) and not value.removeprefix("-").isdecimal():
+            return value or self.fail("the name of a block or layer is empty", param, ctx)
+        return int(click.IntRange(0).convert(value, param, ctx))
+
+
+def finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN and infinity, which a range of numbers lets through."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number above 0.")
+    return value
 
 
 def parsed(text: str) -> Any:

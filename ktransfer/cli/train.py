@@ -13,10 +13,12 @@ import click
 from ktransfer.augment.policies import AUGMENTATIONS
 from ktransfer.cli import checks, terminal
 from ktransfer.cli.options import (
+    NumberOrName,
     auto_option,
     built,
     class_names_option,
     fine_tuning_option,
+    finite,
     json_option,
     named,
     overwrite_option,
@@ -36,9 +38,11 @@ if TYPE_CHECKING:
 _MOST_PLAN_MB = 16
 _FIT_OPTIONS = (
     "unfreeze",
+    "learning_rate",
     "epochs",
     "batch_size",
     "patience",
+    "seeds",
     "validation_fraction",
     "value_range",
     "cache",
@@ -68,9 +72,16 @@ _FIT_OPTIONS = (
 )
 @click.option(
     "--unfreeze",
-    type=click.IntRange(0),
-    metavar="K",
-    help="How many last blocks train; 0 is the head alone.",
+    type=NumberOrName(),
+    metavar="K|NAME",
+    help="How many last blocks train, or from which block or layer on; 0 is the head alone.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    callback=finite,
+    metavar="R",
+    help="Peak rate of the stages that train blocks, or of the head alone; default the plan's.",
 )
 @click.option(
     "--resume",
@@ -126,6 +137,14 @@ _FIT_OPTIONS = (
     help="Do not look for leaks, duplicates and contradicting labels first.",
 )
 @class_names_option
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Train with N seeds from --seed on, and keep the median model.",
+)
 @overwrite_option("the run in RUN")
 @verbosity_options
 @json_option
@@ -299,6 +318,6 @@ def _holds_run(folder: str) -> bool:
 
 def _has_begun(folder: str) -> bool:
     """Tell whether the training there came as far as to note what it is made of."""
-    from ktransfer.runs.unfinished import CHECKPOINT_FOLDER, REQUEST_NAME
+    from ktransfer.runs.unfinished import has_begun
 
-    return os.path.isfile(os.path.join(folder, CHECKPOINT_FOLDER, REQUEST_NAME))
+    return has_begun(folder)

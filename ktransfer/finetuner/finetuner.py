@@ -30,16 +30,12 @@ from ktransfer.finetuner.options import (
     takes,
 )
 from ktransfer.finetuner.pretrained import Pretrained, backbone_of, learnt_by
+from ktransfer.finetuner.seeds import once_for_each_seed
+from ktransfer.finetuner.tries import first_epochs
 from ktransfer.pages import ReportPage, write_report
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.serving import Predictions
-from ktransfer.training import (
-    Training,
-    choose_jit_compile,
-    choose_precision,
-    range_test,
-    sweep,
-)
+from ktransfer.training import Training, choose_jit_compile, choose_precision, range_test, sweep
 from ktransfer.training.learning_rates import SWEEP_RATES, RangeTest, Sweep
 
 
@@ -169,13 +165,13 @@ class FineTuner:
             **options: see below.
 
         Returns:
-            A `FitResult`; it is also kept as `result`, and all that was made as `classifier`.
+            A `FitResult`; also kept as `result`, and all that was made as `classifier`.
 
         Raises:
             InputError: the folder, the images, the plan or an argument cannot be used.
             RunError: the run cannot be written, or was started with something else.
         """
-        fit = self._fit(options)
+        fit = once_for_each_seed(self._fit(options))
         self._classifier = fit.run(data)
         fit.keep(self._classifier)
         assert self._classifier.result is not None  # it says how the training went
@@ -221,9 +217,10 @@ class FineTuner:
     def find_learning_rate(
         self, data: Any, *, num_steps: int = 100, **options: Unpack[SearchArguments]
     ) -> RangeTest:
-        """Search for the learning rate of a plan's last stage: `training.range_test`.
+        """Name a learning rate for a plan's last stage, and why: `training.range_test`.
 
-        The stages before it are carried out. What `fit` has made is lost, and nothing is saved.
+        The stages before it are carried out for a tenth of their epochs. What `fit` made is lost,
+        and nothing is saved. `fit(learning_rate=found.suggestion)` trains with it.
 
         Args:
             data: as in `fit`.
@@ -338,13 +335,16 @@ class FineTuner:
         chosen = FitOptions(**options)
         computing = self.precision, self.jit_compile
         settings = settings_of(chosen, self.seed, self.dropout, *computing, self.verbose)
-        return Fit(
-            self._pretrained, self.pooling, settings, chosen, self.gap_backbone, self.verbose
-        )
+        told = chosen, self.gap_backbone, self.verbose
+        return Fit(self._pretrained, self.pooling, settings, *told)
 
     def _training(self, data: Any, options: SearchArguments) -> Training:
         """Return a training for searches: it is not saved, and leaves no model."""
         fit = self._fit({**options})
-        decided = fit.decide(fit.read(data))
+        splits = fit.read(data)
+        decided = fit.decide(splits)
+        if decided.tries:  # it is their rate that `fit(learning_rate=)` sets
+            options = {**options, "fine_tuning": "auto", "plan": first_epochs(decided.tries)}
+            decided = (fit := self._fit({**options})).decide(splits)
         self._classifier = None
         return fit.training(decided)

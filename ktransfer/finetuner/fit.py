@@ -216,16 +216,19 @@ class Fit:
         Raises:
             InputError: the plan does not fit the backbone.
         """
-        options, blocks = self.options, len(self.backbone.blocks)
+        options, blocks = self.options.numbered(self.backbone), len(self.backbone.blocks)
         self.pretrained.begin()
         seen = self.profile_images(splits) if options.decides else None
         counts = len(splits.train), len(splits.class_names)
         advice = seen.advice if seen else self.rule(*counts, options.similarity)
         begun = self._begun_with()
-        plan = self._resolved(begun[0] if begun else options.plan, advice, splits)
         tries = begun[1] if begun else advice.tries if seen else ()
-        # A try ends with its last epoch.
-        tries = tuple(self._resolved(each, advice, splits, patience=None) for each in tries)
+        # Where blocks are tuned besides, the rate that the user gave is theirs, not the head's.
+        own = {"learning_rate": None} if tries else {}
+        plan = self._resolved(begun[0] if begun else options.plan, advice, splits, **own)
+        # A try ends with its last epoch. At one rate, two that differed by it are one.
+        resolved = [self._resolved(each, advice, splits, patience=None) for each in tries]
+        tries = tuple(dict.fromkeys(resolved))
         source = self._source(plan, splits, seen)
         per_class = counts[0] / counts[1]
         source.notes.extend(augmentation_notes(plan, blocks, per_class))
@@ -244,9 +247,10 @@ class Fit:
 
     def _resolved(self, plan: Plan | str, advice: Advice, splits: Splits, **changed: Any) -> Plan:
         """Return a plan as it is carried out, with the settings that the user gave."""
-        options, blocks = self.options, len(self.backbone.blocks)
+        options, blocks = self.options.numbered(self.backbone), len(self.backbone.blocks)
         settings = {
             "unfreeze": options.unfreeze,
+            "learning_rate": options.learning_rate,
             "epochs": options.epochs,
             "batch_size": options.batch_size,
             "patience": options.patience,

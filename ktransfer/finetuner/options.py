@@ -7,21 +7,24 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict
 
 import keras
 
 from ktransfer.advisor import check_fine_tuning, check_similarity
+from ktransfer.backbones import Backbone
 from ktransfer.data.batches.balance import check_balance
 from ktransfer.data.images.value_range import AUTO, ValueRange, check_value_range
 from ktransfer.doctor import check_name
 from ktransfer.errors import InputError, RunError, near_names, unknown_name
 from ktransfer.features import CACHE_DTYPES, DEFAULT_BUDGET_MB
+from ktransfer.freezing import blocks_from
 from ktransfer.plan import Plan
 from ktransfer.plan.fields import POSITIVE, number, truth, whole
 from ktransfer.runs.record import RECORD_NAME
 from ktransfer.runs.saving import check_output_folder
+from ktransfer.runs.unfinished import has_begun, seed_folders
 from ktransfer.training import (
     CacheMode,
     Checkpoints,
@@ -70,7 +73,11 @@ class SearchArguments(AdviceArguments, total=False):
             `"textbook"` (what the 2x2 rule says by itself), the name of a plan (`"lp_ft"`,
             `"gradual_unfreeze"`, ...: `ktransfer.plan.PLAN_NAMES`), or a `Plan`.
         unfreeze: how many last blocks train in the end, for the plans that leave it open; with
-            `"auto"` it is `last_blocks`, or for 0 `linear_probe`.
+            `"auto"` it is `last_blocks`, or for 0 `linear_probe`. Or the name of a block, or of a
+            layer in it (`"block_13"`): that block and all behind it train. `"all"`: all blocks.
+        learning_rate: peak rate of every stage that trains blocks, or where the head alone trains
+            of the last stage: of the head in it, and of the blocks in their ratio to that. A head
+            that is trained before the blocks keeps its own; None: the plan's.
         augmentation: random views of the training images in every stage: a name of
             `ktransfer.augment.AUGMENTATIONS`, or `"auto"`, which goes by the number of images and
             says why; None: the plan's.
@@ -88,7 +95,8 @@ class SearchArguments(AdviceArguments, total=False):
     """
 
     plan: Plan | str
-    unfreeze: int | None
+    unfreeze: int | str | None
+    learning_rate: float | None
     augmentation: str | None
     epochs: int | None
     batch_size: int | None
@@ -108,11 +116,15 @@ class FitArguments(SearchArguments, total=False):
             a CPU, and on as many cores, the weights come out as if nothing had happened, bit for
             bit; on more or fewer, last bits may differ, and a note says so.
         overwrite: replace the run, or the unfinished training, in `out`.
+        seeds: how many times the whole training is done, each with another seed (the fine-tuner's
+            own, and those that follow it), over the same images, divided as by the first. The model
+            with the median validation accuracy is kept, of several the first; `FitResult.seeds`
+            says what came of each. With `out` those that are done survive a kill.
         refit: whether the head that was chosen learns from the validation images as well, at the
             end; its scores are those of before. Evaluating the same images then says nothing.
             Blocks are not trained anew.
         time_budget: seconds that looking, deciding and training may take, after which the best so
-            far is kept; None: as long as they need.
+            far is kept; None: as long as they need. Each of several seeds has its share of them.
         check: `"auto"` looks for leaks, duplicates, contradicting labels and more before the
             training, up to 10,000 images (`ktransfer.examine`); `"off"` does not.
     """
@@ -120,6 +132,7 @@ class FitArguments(SearchArguments, total=False):
     out: str | os.PathLike[str] | None
     resume: bool
     overwrite: bool
+    seeds: int
     refit: bool
     time_budget: float | None
     check: str
@@ -141,7 +154,8 @@ class FitOptions:
     value_range: str | ValueRange | None = AUTO
     cache: CacheMode = "auto"
     plan: Plan | str = "auto"
-    unfreeze: int | None = None
+    unfreeze: int | str | None = None
+    learning_rate: float | None = None
     augmentation: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -149,6 +163,7 @@ class FitOptions:
     out: str | os.PathLike[str] | None = None
     resume: bool = False
     overwrite: bool = False
+    seeds: int = 1
     cache_dtype: str = "float32"
     memory_budget_mb: float = DEFAULT_BUDGET_MB
     balance: str = "auto"
@@ -162,6 +177,9 @@ class FitOptions:
             value = getattr(self, name)
             if value is not None:
                 whole("fit", name, value, 1)
+        whole("fit", "seeds", self.seeds, 1)
+        if self.learning_rate is not None:
+            number("fit", "learning_rate", self.learning_rate, POSITIVE)
         truth("fit", "refit", self.refit)
         if self.time_budget is not None:
             number("fit", "time_budget", self.time_budget, POSITIVE)
@@ -182,13 +200,32 @@ class FitOptions:
             if self.resume:
                 raise InputError("resume=True needs out=, the folder of the run to go on with")
             return
-        unfinished = Checkpoints(self.out).read_request() is not None
-        if unfinished and not (self.resume or self.overwrite):
+        single, seeds = Checkpoints(self.out).read_request() is not None, seed_folders(self.out)
+        if self.resume and (seeds if self.seeds == 1 else single):
+            begun = f"with seeds={len(seeds)} or more" if seeds else "without seeds="
+            raise RunError(
+                f"cannot resume {self.out} with seeds={self.seeds}: it was begun {begun}. Give "
+                "what it was begun with, or start anew in another folder"
+            )
+        if (single or seeds) and not (self.resume or self.overwrite):
             raise RunError(
                 f"{self.out} holds a training that was not finished: resume=True (--resume) goes "
                 "on with it, overwrite=True (--overwrite) starts anew"
             )
         check_output_folder(self.out, overwrite=self.overwrite or self.resume)
+
+    def numbered(self, backbone: Backbone) -> FitOptions:
+        """Return the same with a number in the place of each name of a block or layer.
+
+        Raises:
+            InputError: the backbone has no such block or layer.
+        """
+        found: dict[str, Any] = {}
+        if isinstance(self.unfreeze, str):
+            found["unfreeze"] = blocks_from(backbone, self.unfreeze)
+        if isinstance(self.plan, Plan):
+            found["plan"] = self.plan.numbered(backbone)
+        return replace(self, **found) if found else self
 
     @property
     def decides(self) -> bool:
@@ -198,7 +235,7 @@ class FitOptions:
     @property
     def complete(self) -> bool:
         """Whether the run to resume is complete already."""
-        if self.out is None or not self.resume or Checkpoints(self.out).read_request() is not None:
+        if self.out is None or not self.resume or has_begun(self.out):
             return False
         return os.path.exists(os.path.join(self.out, RECORD_NAME))
 

@@ -205,6 +205,11 @@ class Tries:
         return time.perf_counter() + self.seconds_of(plan, first, last) < self.deadline
 
 
+def first_epochs(plans: Sequence[Plan]) -> Plan:
+    """Return the head and the first epochs of the last of some plans to try: a plan of its own."""
+    return dataclasses.replace(plans[-1], stages=plans[-1].stages[:2], refit=None)
+
+
 def _weights(training: Training) -> list[Any]:
     """Return all variables of a network; the scale of its features stays through the tries."""
     network = training.network

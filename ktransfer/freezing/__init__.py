@@ -4,6 +4,7 @@ Compile after `freeze`, and freeze again after loading: `ktransfer.freezing.appl
 """
 
 from ktransfer.freezing.apply import BATCH_NORM, Freezing, count_by_block, freeze, frozen_prefix
+from ktransfer.freezing.layers import blocks_from
 from ktransfer.freezing.policies import Freeze
 from ktransfer.freezing.proof import (
     FrozenMovedError,
@@ -24,6 +25,7 @@ __all__ = [
     "FrozenProof",
     "FrozenWatch",
     "Moved",
+    "blocks_from",
     "count_by_block",
     "digest",
     "freeze",

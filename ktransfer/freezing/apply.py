@@ -110,10 +110,10 @@ def freeze(
     if batch_norm not in BATCH_NORM:
         raise unknown_name("batch_norm", str(batch_norm), BATCH_NORM)
     frozen = choose(policy, backbone)
-    flags = _flags(backbone.model)
+    flags = flags_of(backbone.model)
     _apply(backbone, frozen, batch_norm)
     if require_trainable and not backbone.model.trainable_weights:
-        _restore(flags)
+        set_flags(flags)
         raise InputError(
             f"policy {str(policy)!r} with batch_norm={batch_norm!r} leaves nothing in "
             f"{backbone.name} to train: freeze less"
@@ -187,12 +187,13 @@ def _set_trainable(layer: Any, value: bool) -> None:
         each.trainable = value
 
 
-def _flags(model: Any) -> list[tuple[Any, bool]]:
+def flags_of(model: Any) -> list[tuple[Any, bool]]:
     """Return every flag in a model, what holds something before what it holds."""
     return [(each, each.trainable) for each in (*walk(model), *model.weights)]
 
 
-def _restore(flags: Iterable[tuple[Any, bool]]) -> None:
+def set_flags(flags: Iterable[tuple[Any, bool]]) -> None:
+    """Put flags of `flags_of` back."""
     for each, trainable in flags:
         each.trainable = not trainable
         each.trainable = trainable

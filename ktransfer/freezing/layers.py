@@ -30,10 +30,9 @@ def choose(policy: Freeze, backbone: Backbone) -> list[Any]:
 
 def _num_frozen(policy: Freeze, backbone: Backbone) -> int:
     names = [block.name for block in backbone.blocks]
-    if policy.kind == "up_to":
-        if policy.argument not in names:
-            raise unknown_name("block", policy.argument, names)
-        return names.index(policy.argument) + 1
+    if policy.kind in ("up_to", "before"):
+        at = index_of(backbone, policy.argument)
+        return at + 1 if policy.kind == "up_to" else at
     if policy.kind in BARE:
         return len(names) if policy.kind == "all" else 0
     if policy.argument > len(names):
@@ -88,6 +87,63 @@ def _outermost(layers: Iterable[Any], wanted: Callable[[Any], bool]) -> list[Any
         if layer.weights:
             found += [layer] if wanted(layer) else _outermost(_parts(layer), wanted)
     return found
+
+
+# --- blocks by name ----------------------------------------------------------------------------
+
+
+def blocks_from(backbone: Backbone, name: str) -> int:
+    """Return how many last blocks train where the block of this name and all behind it do.
+
+    Args:
+        backbone: the backbone.
+        name: as in `index_of`; "all": all of them.
+
+    Raises:
+        InputError: as `index_of`.
+    """
+    return len(backbone.blocks) - (0 if name == "all" else index_of(backbone, name))
+
+
+def index_of(backbone: Backbone, name: str) -> int:
+    """Return which block has a name, or holds the layer of that name, from 0.
+
+    A name may also be how the names of layers begin: `"block_13"` is the block that holds
+    `block_13_expand`, and `"conv5"` the first of those that hold layers of ResNet's last stage.
+
+    Raises:
+        InputError: nothing has the name, or layers inside layers of several blocks have it.
+    """
+    layers: dict[str, list[int]] = {}
+    inner: dict[str, list[int]] = {}
+    for block in backbone.blocks:
+        for each in dict.fromkeys([block.name, *(call.operation.name for call in block.calls)]):
+            layers.setdefault(each, []).append(block.index)
+        for each in {part.name for layer in block.layers for part in walk(layer)}:
+            inner.setdefault(each, []).append(block.index)
+    begun = [at for each, where in layers.items() if _begins(each, name) for at in where]
+    # "conv5" begins with the first of its blocks, and "conv" would be all but any.
+    clear = begun[:1] if name[-1:].isdigit() or len(set(begun)) == 1 else []
+    found = layers.get(name) or clear or inner.get(name)
+    if not found:
+        raise unknown_name("block or layer", name, tuple(layers | inner))
+    first, *others = found
+    if others:
+        holders = ", ".join(backbone.blocks[at].name for at in (first, *others)[:3])
+        raise InputError(
+            f"{len(found)} blocks of {backbone.name} hold a layer {name!r} ({holders}, ...): give "
+            "the name of the block"
+        )
+    return first
+
+
+def _begins(layer: str, name: str) -> bool:
+    """Tell whether a layer's name begins with another, and not with a longer word or number."""
+    rest = layer.removeprefix(name)
+    if not name or rest in (layer, ""):
+        return False
+    # EfficientNet's "block6" has "block6a_expand_conv", and is not the beginning of "block60".
+    return not rest[0].isdigit() if name[-1].isdigit() else not rest[0].isalnum()
 
 
 # --- layers inside layers ----------------------------------------------------------------------

@@ -15,7 +15,8 @@ from ktransfer.errors import InputError, unknown_name
 
 BARE = ("all", "none")
 _COUNTED = ("first", "all_but_last")
-_KINDS = (*BARE, *_COUNTED, "up_to", "matching", "where")
+_NAMED = ("up_to", "before")
+_KINDS = (*BARE, *_COUNTED, *_NAMED, "matching", "where")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Freeze:
 
     Attributes:
         kind: name of the method that makes it.
-        argument: A number of blocks, the name of a block, a tuple of patterns, or a predicate.
+        argument: A number of blocks, the name of a block or layer, a tuple of patterns, or a
+            predicate.
 
     Raises:
         InputError: Unknown kind, or an argument that does not fit it.
@@ -73,8 +75,21 @@ class Freeze:
 
     @classmethod
     def up_to(cls, block: str) -> Freeze:
-        """Return the blocks up to the one of this name, that one too."""
+        """Return the blocks up to the one of this name, that one too.
+
+        Args:
+            block: the name of a block, or of a layer: the block that holds it is meant.
+        """
         return cls("up_to", block)
+
+    @classmethod
+    def before(cls, block: str) -> Freeze:
+        """Return the blocks before the one of this name, which trains with all behind it.
+
+        Args:
+            block: as in `up_to`.
+        """
+        return cls("before", block)
 
     @classmethod
     def matching(cls, *patterns: str) -> Freeze:
@@ -100,7 +115,7 @@ class Freeze:
         """Return the policy that `str(policy)` describes.
 
         Args:
-            text: "all", "none", "first:3", "all_but_last:4", "up_to:NAME" or
+            text: "all", "none", "first:3", "all_but_last:4", "up_to:NAME", "before:NAME" or
                 "matching:PATTERN,PATTERN".
 
         Returns:
@@ -136,7 +151,8 @@ _EXPECTED = {
     "none": "no argument",
     "first": "a number of blocks, 0 or more",
     "all_but_last": "a number of blocks, 0 or more",
-    "up_to": "the name of a block",
+    "up_to": "the name of a block or layer",
+    "before": "the name of a block or layer",
     "matching": "patterns, none of them empty or with a comma (write ? for it)",
     "where": "a function of a layer",
 }
@@ -147,7 +163,7 @@ def _fits(kind: str, argument: Any) -> bool:
         return argument is None
     if kind in _COUNTED:
         return isinstance(argument, int) and not isinstance(argument, bool) and argument >= 0
-    if kind == "up_to":
+    if kind in _NAMED:
         return isinstance(argument, str) and bool(argument)
     if kind == "where":
         return callable(argument)

@@ -306,7 +306,8 @@ def classic(unfreeze: int | str = ALL) -> Plan:
 
     Args:
         unfreeze: `"all"` fine-tunes the network; 0 is the same tutorial's fixed feature extractor
-            (there the statistics of the frozen batch norm still move; here they do not).
+            (there the statistics of the frozen batch norm still move; here they do not). As in
+            `Stage`.
 
     Source: Chilamkurthy, Transfer Learning for Computer Vision Tutorial (PyTorch tutorials): SGD
         0.001, momentum 0.9, StepLR(7, 0.1), 25 epochs, batches of 4, RandomResizedCrop and
@@ -335,6 +336,8 @@ def _stage_name(unfreeze: int | str) -> str:
     """Say what trains, in words."""
     if unfreeze == ALL:
         return "everything"
+    if isinstance(unfreeze, str):
+        return f"from {unfreeze} on"
     return f"last {unfreeze}" if unfreeze else "head"
 
 

@@ -7,18 +7,30 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktransfer.errors import InputError, unknown_name
 from ktransfer.features import FEATURE_SETS
 from ktransfer.files.reading import parse_json
 from ktransfer.plan.augmentation import with_augmentation
-from ktransfer.plan.fields import build, check_names, field_names, text, truth, whole
+from ktransfer.plan.fields import (
+    POSITIVE,
+    build,
+    check_names,
+    field_names,
+    number,
+    text,
+    truth,
+    whole,
+)
 from ktransfer.plan.picture import draw
 from ktransfer.plan.rates import LearningRates, simulate
 from ktransfer.plan.stage import ALL, AUTO, Stage
 from ktransfer.plan.table import table
 from ktransfer.show.charts import Chart
+
+if TYPE_CHECKING:
+    from ktransfer.backbones import Backbone
 
 #: What `with_settings` takes. What trains, and under which name, is what makes a plan.
 SETTINGS = tuple(name for name in field_names(Stage) if name not in ("name", "unfreeze"))
@@ -136,6 +148,68 @@ class Plan:
                 for stage in stages
             )
         return dataclasses.replace(self, stages=stages, num_blocks=kept)
+
+    def numbered(self, backbone: Backbone) -> Plan:
+        """Return the same plan with a number in the place of each name of a block or layer.
+
+        Args:
+            backbone: whose blocks and layers are meant.
+
+        Raises:
+            InputError: The backbone has no such block or layer, several blocks have a layer of that
+                name, or the model does not keep the block.
+
+        Example:
+            >>> from ktransfer import load_backbone
+            >>> stage = Stage(name="rest", unfreeze="block_13", epochs=3, learning_rate=0.001)
+            >>> plan = Plan("mine", (stage,)).numbered(load_backbone("MobileNetV2", "mini"))
+            >>> plan.stages[0].unfreeze
+            6
+        """
+        if all(isinstance(each.unfreeze, int) or each.unfreeze == ALL for each in self.stages):
+            return self
+        from ktransfer.freezing import blocks_from  # it needs Keras, which plans do not
+
+        behind = len(backbone.blocks) - (self.num_blocks or len(backbone.blocks))
+        stages = []
+        for stage in self.stages:
+            if isinstance(stage.unfreeze, str) and stage.unfreeze != ALL:
+                kept = blocks_from(backbone, stage.unfreeze) - behind
+                if kept < 1:
+                    raise InputError(
+                        f"stage {stage.name!r} unfreezes from {stage.unfreeze!r} on, but plan "
+                        f"{self.name!r} keeps only the first {self.num_blocks} blocks: name one of "
+                        "these"
+                    )
+                stage = dataclasses.replace(stage, unfreeze=kept)
+            stages.append(stage)
+        return dataclasses.replace(self, stages=tuple(stages))
+
+    def with_learning_rate(self, learning_rate: float) -> Plan:
+        """Return the same plan with another peak learning rate of what trains in the end.
+
+        It becomes that of every stage that trains blocks; where none does, that of the last stage.
+        A head that is trained before the blocks keeps its own, which hardly depends on the images.
+
+        Args:
+            learning_rate: the peak rate of the head in these stages, above 0; blocks keep their
+                ratio to it.
+
+        Raises:
+            InputError: It is no finite number above 0.
+
+        Example:
+            >>> from ktransfer.plan import lp_ft
+            >>> [stage.learning_rate for stage in lp_ft().with_learning_rate(1e-4).stages]
+            [0.002, 0.0001]
+        """
+        rate = number(f"plan {self.name!r}", "learning_rate", learning_rate, POSITIVE)
+        tuning = [stage for stage in self.stages if stage.unfreeze != 0] or [self.stages[-1]]
+        stages = tuple(
+            dataclasses.replace(stage, learning_rate=rate) if stage in tuning else stage
+            for stage in self.stages
+        )
+        return dataclasses.replace(self, stages=stages)
 
     def with_settings(self, **settings: Any) -> Plan:
         """Return the same plan with settings changed in every stage, for example `batch_size=16`.
@@ -263,7 +337,7 @@ def _as_stages(where: str, stages: Any) -> tuple[Stage, ...]:
 
 
 def _check_blocks(stage: Stage, num_blocks: int, owner: str) -> None:
-    if stage.unfreeze != ALL and int(stage.unfreeze) > num_blocks:
+    if isinstance(stage.unfreeze, int) and stage.unfreeze > num_blocks:
         raise InputError(
             f"stage {stage.name!r} unfreezes {stage.unfreeze} blocks, but {owner} {num_blocks}: "
             "unfreeze fewer, or 'all'"

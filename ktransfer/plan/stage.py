@@ -43,7 +43,8 @@ class Stage:
     Attributes:
         name: unique within its plan.
         unfreeze: how many blocks train, counted from the last: 0 is the head alone, `"all"` every
-            block of the model.
+            block of the model. Or the name of a block, or of a layer in it: that block and all
+            behind it train (`Plan.numbered` says how many these are).
         epochs: most passes over the training images, at least 1.
         learning_rate: the peak learning rate of the head, above 0.
         block_multiplier: what scales the learning rate of every block, above 0. 1 is the head's.
@@ -121,8 +122,7 @@ class Stage:
         self._check_together(where)
 
     def _check_numbers(self, where: str) -> None:
-        if self.unfreeze != ALL:
-            self._set("unfreeze", check_unfreeze(where, self.unfreeze))
+        self._set("unfreeze", check_unfreeze(where, self.unfreeze))
         for field in _WHOLE:
             value = getattr(self, field)
             if value is not None or field == "epochs":
@@ -201,10 +201,15 @@ class Stage:
         """Say how many blocks train in a model of `num_blocks` blocks.
 
         Raises:
-            InputError: `unfreeze` is "all" and `num_blocks` is not given.
+            InputError: `unfreeze` is "all" and `num_blocks` is not given, or it is a name.
         """
+        if isinstance(self.unfreeze, int):
+            return self.unfreeze
         if self.unfreeze != ALL:
-            return int(self.unfreeze)
+            raise InputError(
+                f"stage {self.name!r}: unfreeze={self.unfreeze!r} is a number only for a backbone: "
+                "call numbered(backbone) of the plan first"
+            )
         if num_blocks is None:
             raise InputError(
                 f"stage {self.name!r}: unfreeze='all' is a number only for a backbone: call "
@@ -244,11 +249,13 @@ class Stage:
         )
 
 
-def check_unfreeze(where: str, value: Any) -> int:
-    """Say how many last blocks train, as a whole number from 0."""
-    if isinstance(value, str):
-        raise InputError(f"{where}: unfreeze must be a whole number or 'all', got {value!r}")
-    return whole(where, "unfreeze", value, 0)
+def check_unfreeze(where: str, value: Any) -> int | str:
+    """Say how many last blocks train, as a whole number from 0, or from which name on they do."""
+    if not isinstance(value, str):
+        return whole(where, "unfreeze", value, 0)
+    if value.removeprefix("-").isdecimal():
+        raise InputError(f"{where}: unfreeze must be a whole number or a name, got {value!r}")
+    return text(where, "unfreeze", value)
 
 
 _WHOLE = ("epochs", "views", "batch_size", "patience")

@@ -47,6 +47,8 @@ def _augmentation(stage: Stage) -> str:
 def _trains(unfreeze: int | str, num_blocks: int | None) -> str:
     if unfreeze == ALL:
         return "head, all blocks"
+    if isinstance(unfreeze, str):
+        return f"head, from {unfreeze} on"
     if unfreeze and unfreeze == num_blocks:
         return f"head, all {num_blocks}"
     return f"head, last {unfreeze}" if unfreeze else "head"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ktransfer.errors import RunError
 from ktransfer.files.reading import read_json
 from ktransfer.files.scratch import is_scratch
 from ktransfer.files.writing import write_whole
-from ktransfer.runs.record import FORMAT, MODEL_NAME, SIDE_NAME, SIDES
+from ktransfer.runs.record import FORMAT, MODEL_NAME, RECORD_NAME, SIDE_NAME, SIDES
 
 CHECKPOINT_FOLDER = "training"
 COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
@@ -26,13 +27,47 @@ PARTIAL_NAMES = (
     ".partial.npz",  # of an earlier version
 )
 _MOST_COMMAND_MB = 16
+#: In the training folder, of a training with several seeds: a run for each, complete or not.
+_SEED_NAME = re.compile(r"seed-\d{1,19}")
+
+
+def seed_folder(folder: str | os.PathLike[str], seed: int) -> Path:
+    """Return where the run of one of several seeds lies until all are done."""
+    return Path(folder) / CHECKPOINT_FOLDER / f"seed-{seed}"
+
+
+def seed_folders(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the runs of seeds that were begun there."""
+    path = Path(folder) / CHECKPOINT_FOLDER
+    found = sorted(path.iterdir()) if path.is_dir() else []
+    return [each for each in found if _is_of_seed(each) and any(each.iterdir())]
+
+
+def has_begun(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether the training there came as far as to note what it is made of."""
+    request = Path(folder) / CHECKPOINT_FOLDER / REQUEST_NAME
+    return request.is_file() or bool(seed_folders(folder))
+
+
+def _is_of_seed(path: Path) -> bool:
+    """Tell whether a folder is that of a seed, and holds nothing but a run of ours."""
+    if not _SEED_NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    return all(_is_of_run(each) or is_of_unfinished(each) for each in path.iterdir())
+
+
+def _is_of_run(path: Path) -> bool:
+    names = (re.compile(re.escape(RECORD_NAME)), MODEL_NAME, SIDE_NAME)
+    return path.is_file() and any(each.fullmatch(path.name) for each in names)
 
 
 def is_of_unfinished(path: Path) -> bool:
     """Tell whether a file or folder is that of a training before it is complete."""
     if path.name == CHECKPOINT_FOLDER:
         # "training" may as well be a folder of photos.
-        return path.is_dir() and all(is_of_training(each.name) for each in path.iterdir())
+        return path.is_dir() and all(
+            is_of_training(each.name) or _is_of_seed(each) for each in path.iterdir()
+        )
     # A kill while the run was being saved leaves these.
     if path.name in PARTIAL_NAMES or is_scratch(path):
         return True
@@ -80,8 +115,8 @@ def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> No
 
 def is_unfinished(folder: str | os.PathLike[str]) -> bool:
     """Tell whether a training was noted there that can be gone on with; an empty folder is none."""
-    path = Path(folder) / CHECKPOINT_FOLDER
-    return any((path / name).is_file() for name in (COMMAND_NAME, REQUEST_NAME))
+    command = Path(folder) / CHECKPOINT_FOLDER / COMMAND_NAME
+    return command.is_file() or has_begun(folder)
 
 
 def read_command(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -121,5 +156,12 @@ def clear_training(folder: str | os.PathLike[str]) -> None:
     for name in (REQUEST_NAME, *(each.name for each in path.iterdir())):
         if is_of_training(name):
             (path / name).unlink(missing_ok=True)
+    clear_seeds(folder)
     if not any(path.iterdir()):
         path.rmdir()
+
+
+def clear_seeds(folder: str | os.PathLike[str]) -> None:
+    """Delete the runs of seeds; what is none of ours stays, and the folder that it lies in."""
+    for each in seed_folders(folder):
+        shutil.rmtree(each)

@@ -29,6 +29,7 @@ from ktransfer.files.writing import replacing, write_whole
 from ktransfer.runs.unfinished import (
     CHECKPOINT_FOLDER,
     REQUEST_NAME,
+    clear_seeds,
     clear_training,
     is_of_training,
     state_names,
@@ -134,6 +135,7 @@ class Checkpoints:
         for path in self.folder.glob("state*.npz"):
             if is_of_training(path.name):
                 path.unlink(missing_ok=True)
+        clear_seeds(self.folder.parent)
 
     def remove(self) -> None:
         """Delete all of it, when the run itself is complete."""

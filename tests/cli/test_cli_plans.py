@@ -50,6 +50,25 @@ def test_unfreeze_trains_the_last_blocks(photos, tmp_path):
     assert "unchanged" in result.stderr
 
 
+@pytest.mark.slow
+def test_a_rate_a_name_and_seeds_survive_a_kill(photos, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    options = ("--unfreeze", "block_16", "--learning-rate", 1e-4, "--seeds", 2, "--seed", 4)
+    with monkeypatch.context() as patch:
+        kill_in_epoch(patch, 1)
+        with pytest.raises(Killed):
+            run("train", photos, *MINI, *options, "--epochs", 2, "--out", out)
+    result = run("train", "--resume", out, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = last_json(result)
+    assert [each["unfreeze"] for each in found["stages"]] == [0, 2]
+    assert [each["learning_rate"] for each in found["plan"]["stages"]] == [2e-3, 1e-4]
+    assert [each["seed"] for each in found["seeds"]["scores"]] == [4, 5]
+    assert not (out / "training").exists()
+    again = last_json(run("train", "--resume", out, "--json"))
+    assert again["seeds"] == found["seeds"]
+
+
 def test_plan_from_a_file_is_carried_out(photos, tmp_path):
     plan = lp_ft(1, head_epochs=2)
     file = tmp_path / "plan.json"
@@ -66,7 +85,14 @@ def test_plan_from_a_file_is_carried_out(photos, tmp_path):
         (["--plan", "gone.json"], "'gone.json' cannot be read"),
         (["--plan", "lp_ft", "--unfreeze", "2"], "says itself what it unfreezes, got unfreeze=2"),
         (["--unfreeze", "20"], "unfreezes 20 blocks, but the backbone has 19"),
+        (["--unfreeze", "block_99"], "unknown block or layer 'block_99': did you mean block_"),
+        (["--unfreeze", "-1"], "-1 is not in the range x>=0"),
+        (["--learning-rate", "0"], "0.0 is not in the range x>0"),
+        (["--learning-rate", "nan"], "nan is no finite number above 0"),
+        (["--seeds", "0"], "0 is not in the range x>=1"),
         (["--resume", "runs/x", "--epochs", "3"], "leave out --epochs"),
+        (["--resume", "runs/x", "--learning-rate", "1"], "leave out --learning-rate"),
+        (["--resume", "runs/x", "--seeds", "2"], "leave out --seeds"),
         (["--resume", "runs/x"], "nothing to resume in runs/x"),
     ],
 )

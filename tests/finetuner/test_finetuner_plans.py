@@ -232,6 +232,11 @@ def test_settings_of_the_call_go_to_every_stage(folder):
         ({"plan": "gradual_unfreeze"}, "'last 4' unfreezes 4 blocks, but the backbone has 3"),
         ({"plan": "lp_ft", "unfreeze": 2}, "'lp_ft' says itself what it unfreezes, got unfreeze=2"),
         ({"unfreeze": -1}, "unfreeze must be at least 0, got -1|k must be at least 1, got -1"),
+        ({"unfreeze": "relu_9"}, "unknown block or layer 'relu_9': did you mean relu_"),
+        ({"plan": make_plan(make_stage(unfreeze="conv_9"))}, "unknown block or layer 'conv_9'"),
+        ({"learning_rate": 0}, "learning_rate must be a finite number above 0, got 0"),
+        ({"learning_rate": -1e-3}, "learning_rate must be .* above 0, got -0.001"),
+        ({"learning_rate": float("nan")}, "learning_rate must be .* above 0, got nan"),
         ({"epochs": "3"}, "epochs must be a whole number, got '3'"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"patience": 0}, "patience must be at least 1, got 0"),
@@ -336,7 +341,8 @@ def test_a_similarity_that_is_none_is_refused_before_the_images_are_looked_at(fo
 
 def test_searches_show_no_option_that_they_refuse():
     only = set(FitArguments.__annotations__) - set(SearchArguments.__annotations__)
-    assert only == {"out", "resume", "overwrite", "refit", "time_budget", "check"}
+    added = {"refit", "seeds", "time_budget"}
+    assert only == {"out", "resume", "overwrite", "check"} | added
     for method in (FineTuner.find_learning_rate, FineTuner.sweep_learning_rates):
         assert not only & set(inspect.signature(method).parameters)
 
@@ -351,3 +357,13 @@ def test_options_are_shown_where_they_are_taken():
     assert set(FitArguments.__annotations__) == {
         each.name for each in dataclasses.fields(FitOptions)
     }
+
+
+@pytest.mark.parametrize("unfreeze", ["relu_2", "conv_2"])
+def test_a_block_or_layer_by_its_name_trains_with_all_behind_it(folder, unfreeze):
+    finetuner = tuner_of()
+    result = finetuner.fit(folder, unfreeze=unfreeze, epochs=1, learning_rate=1e-2, check="off")
+    assert [each.unfreeze for each in result.stages] == [0, 2]
+    assert [each.learning_rate for each in result.plan.stages] == [2e-3, 1e-2]
+    trained = [name for name, _, numbers in finetuner.classifier.blocks if numbers]
+    assert trained == ["relu_2", "relu_3"]

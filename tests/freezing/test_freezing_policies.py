@@ -9,7 +9,8 @@ from freezing_networks import POLICIES, compiled, row_of_blocks, tiny_vit, train
 
 from ktransfer.backbones import load_backbone
 from ktransfer.errors import InputError
-from ktransfer.freezing import Freeze, count_by_block, freeze
+from ktransfer.freezing import Freeze, blocks_from, count_by_block, freeze
+from ktransfer.freezing.layers import walk
 
 # --- nested layers --------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ def test_a_freezing_prints_and_goes_to_json():
         (Freeze.all_but_last(0), "all_but_last:0"),
         (Freeze.up_to("block_13_project_BN"), "up_to:block_13_project_BN"),
         (Freeze.up_to("a:b"), "up_to:a:b"),
+        (Freeze.before("block_13"), "before:block_13"),
         (Freeze.matching("block_1_*", "*/mha/*"), "matching:block_1_*,*/mha/*"),
     ],
 )
@@ -132,8 +134,9 @@ def test_a_predicate_is_named_in_the_text_and_not_read_from_it():
         (lambda: Freeze.all_but_last(1.5), "'all_but_last' takes .* received 1.5"),
         (lambda: Freeze.all_but_last(True), "'all_but_last' takes .* received True"),
         (lambda: Freeze.parse("all:3"), "'all' takes no argument; received '3'"),
-        (lambda: Freeze.up_to(""), "'up_to' takes the name of a block; received ''"),
-        (lambda: Freeze.up_to(3), "'up_to' takes the name of a block; received 3"),
+        (lambda: Freeze.up_to(""), "'up_to' takes the name of a block or layer; received ''"),
+        (lambda: Freeze.up_to(3), "'up_to' takes the name of a block or layer; received 3"),
+        (lambda: Freeze.before(""), "'before' takes the name of a block or layer; received ''"),
         (lambda: Freeze.matching(), r"'matching' takes patterns, .* received \(\)"),
         (lambda: Freeze.matching("a,b"), r"with a comma .* received \('a,b',\)"),
         (lambda: Freeze.parse("matching:a,,b"), r"received \('a', '', 'b'\)"),
@@ -154,7 +157,8 @@ def choose_nothing(layer):
     [
         ("first:5", {}, "row has 4 blocks; received the freeze policy 'first:5'"),
         ("all_but_last:9", {}, "row has 4 blocks; .* 'all_but_last:9'"),
-        ("up_to:relu_5", {}, "unknown block 'relu_5': did you mean relu_"),
+        ("up_to:relu_5", {}, "unknown block or layer 'relu_5': did you mean relu_"),
+        ("before:relu_5", {}, "unknown block or layer 'relu_5': did you mean relu_"),
         ("matching:conf_1", {}, "pattern 'conf_1' fits no layer .* did you mean conv_1"),
         ("matching:conv_1,dense*", {}, r"pattern 'dense\*' fits no layer"),
         ("matching:bn_1/gamma", {}, r"'bn_1/gamma' fits 'bn_1/gamma', but not .* as 'bn_1/\*'"),
@@ -182,3 +186,50 @@ def test_freezing_that_cannot_be_done_is_refused_and_changes_nothing(policy, opt
 
 def test_what_is_left_to_train_counts_gamma_and_beta():
     freeze(row_of_blocks(), "matching:conv_*", batch_norm="affine_only", require_trainable=True)
+
+
+# --- blocks by name -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "last"), [("relu_3", 2), ("conv_3", 2), ("bn_1", 4), ("relu_4", 1), ("all", 4)]
+)
+def test_a_block_or_a_layer_in_it_names_how_many_last_blocks_train(name, last):
+    backbone = row_of_blocks()
+    assert blocks_from(backbone, name) == last
+    if name != "all":
+        frozen = freeze(backbone, f"before:{name}")
+        assert frozen.blocks == freeze(backbone, f"all_but_last:{last}").blocks
+        assert freeze(backbone, f"up_to:{name}").frozen_prefix == 4 - last + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [
+        ("block_13", "block_13_expand"),  # how the names of its layers begin
+        ("block_1", "block_1_expand"),  # and not those of block_13
+        ("Conv_1", "Conv_1"),
+        ("Conv1", "Conv1"),
+        ("expanded_conv", "expanded_conv_depthwise"),
+    ],
+)
+def test_the_beginning_of_the_names_of_layers_names_their_block(name, holds):
+    backbone = load_backbone("MobileNetV2", "mini")
+    block = backbone.blocks[-blocks_from(backbone, name)]
+    assert holds in [layer.name for layer in block.layers]
+
+
+def test_a_layer_inside_layers_of_several_blocks_needs_the_name_of_its_block():
+    vit = tiny_vit()
+    inner = [{part.name for layer in each.layers for part in walk(layer)} for each in vit.blocks]
+    layers = {call.operation.name for each in vit.blocks for call in each.calls}
+    names = sorted({name for each in inner for name in each} - layers)
+    several = next(name for name in names if sum(name in each for each in inner) > 1)
+    with pytest.raises(InputError, match=rf"blocks of .* hold a layer '{several}' .*the block"):
+        blocks_from(vit, several)
+
+
+@pytest.mark.parametrize("name", ["", "block", "block_99", "rescaling", "Block_13"])
+def test_a_name_that_is_none_is_refused_with_near_ones(name):
+    with pytest.raises(InputError, match=f"unknown block or layer '{name}': did you mean"):
+        blocks_from(load_backbone("MobileNetV2", "mini"), name)

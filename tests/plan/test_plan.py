@@ -11,6 +11,7 @@ import pytest
 
 from ktransfer import InputError, textbook_rule
 from ktransfer.advisor import MOBILENETV2_BLOCK_PARAMETERS, choose_plan, plan_for
+from ktransfer.backbones import load_backbone
 from ktransfer.plan import (
     PLAN_NAMES,
     Plan,
@@ -273,6 +274,65 @@ def test_views_are_a_setting_of_a_stage_with_an_augmentation():
         choose_plan("lp_ft", few(), 7, views=4)
 
 
+# Another learning rate.
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
+def test_a_learning_rate_is_that_of_the_stages_that_train_blocks_or_of_the_head_alone(plan):
+    changed = plan.with_learning_rate(7e-5)
+    trains_blocks = any(stage.unfreeze for stage in plan.stages)
+    for before, after in zip(plan.stages, changed.stages, strict=True):
+        meant = before.unfreeze if trains_blocks else before is plan.stages[-1]
+        rate = 7e-5 if meant else before.learning_rate
+        assert after == dataclasses.replace(before, learning_rate=rate)
+    assert Plan.from_json(changed.to_json()) == changed
+
+
+def test_a_learning_rate_reaches_the_plan_that_is_chosen_and_none_leaves_it():
+    chosen = choose_plan("lp_ft", few(), 7, learning_rate=1e-4)
+    assert [stage.learning_rate for stage in chosen.stages] == [2e-3, 1e-4]
+    assert choose_plan("lp_ft", few(), 7, learning_rate=None) == lp_ft().resolve(7)
+    two = make_plan(make_stage(name="first"), make_stage(name="second"))
+    assert [each.learning_rate for each in two.with_learning_rate(0.5).stages] == [0.1, 0.5]
+
+
+@pytest.mark.parametrize("rate", [0, -1e-3, math.nan, math.inf, True, "0.1", 10**400])
+def test_a_learning_rate_that_is_none_is_refused(rate):
+    with pytest.raises(InputError, match="learning_rate must be a finite number above 0, got"):
+        lp_ft().with_learning_rate(rate)
+
+
+# Blocks by name.
+
+
+def test_a_name_is_kept_in_json_printed_and_no_number_without_a_backbone():
+    plan = make_plan(make_stage(unfreeze="block_13"))
+    assert Plan.from_json(plan.to_json()) == plan
+    assert "head, from block_13 on" in str(plan)
+    assert classic("block_13").stages[0].name == "from block_13 on"
+    for ask in (plan.resolve, plan.stages[0].multipliers):
+        with pytest.raises(InputError, match=r"unfreeze='block_13' .* call numbered\(backbone\)"):
+            ask(19)
+
+
+def test_a_plan_is_numbered_for_its_backbone():
+    backbone = load_backbone("MobileNetV2", "mini")
+    plan = make_plan(
+        make_stage(name="a", unfreeze=0),
+        make_stage(name="b", unfreeze="block_13"),
+        make_stage(name="c", unfreeze="all"),
+    )
+    assert [each.unfreeze for each in plan.numbered(backbone).stages] == [0, 5, "all"]
+    assert lp_ft().numbered(backbone) == lp_ft()
+    # Counted from the last block that the model keeps.
+    kept = dataclasses.replace(plan, num_blocks=16)
+    assert [each.unfreeze for each in kept.numbered(backbone).stages] == [0, 2, "all"]
+    with pytest.raises(InputError, match=r"from 'block_13' on, but .* keeps only .* 12 bl"):
+        dataclasses.replace(plan, num_blocks=12).numbered(backbone)
+    with pytest.raises(InputError, match="unknown block or layer 'blok_13': did you mean block_"):
+        make_plan(make_stage(unfreeze="blok_13")).numbered(backbone)
+
+
 # Stages and plans that make no sense.
 
 
@@ -282,7 +342,9 @@ def test_views_are_a_setting_of_a_stage_with_an_augmentation():
         ({"name": ""}, "name must be a printable, non-empty string, got ''"),
         ({"name": "a\nb"}, r"name must be .* got 'a\\nb'"),
         ({"unfreeze": -1}, "stage 'one': unfreeze must be at least 0, got -1"),
-        ({"unfreeze": "al"}, "unfreeze must be a whole number or 'all', got 'al'"),
+        ({"unfreeze": ""}, "unfreeze must be a printable, non-empty string, got ''"),
+        ({"unfreeze": "3"}, "unfreeze must be a whole number or a name, got '3'"),
+        ({"unfreeze": "-1"}, "unfreeze must be a whole number or a name, got '-1'"),
         ({"unfreeze": 1.5}, r"unfreeze must be a whole number, got 1\.5"),
         ({"unfreeze": True}, "unfreeze must be a whole number, got True"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),

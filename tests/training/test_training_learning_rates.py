@@ -1,5 +1,6 @@
 """Range tests on curves with known answers, and sweeps by numbers."""
 
+import itertools
 import json
 import math
 
@@ -9,7 +10,13 @@ from drawn import lines, marks, place, words
 
 from ktransfer import InputError
 from ktransfer.show.charts import HEIGHT_PX, WIDTH_PX
-from ktransfer.training.learning_rates import SWEEP_RATES, Sweep, SweepTrial, range_test_result
+from ktransfer.training.learning_rates import (
+    SWEEP_RATES,
+    Sweep,
+    SweepTrial,
+    held_out_result,
+    range_test_result,
+)
 
 EXPONENTS = np.linspace(-7, 1, 100)
 RATES = 10**EXPONENTS
@@ -142,7 +149,7 @@ def test_a_range_test_is_drawn_with_its_suggestion(tmp_path):
     result = range_test_result(RATES, valley(seed=1, noise=0.1))
     result.plot(tmp_path / "a.svg")
     picture = tmp_path / "a.svg"
-    assert {f"{result.suggestion:.2g}", "training loss", "learning rate"} <= set(words(picture))
+    assert {f"{result.suggestion:.2g}", "loss", "learning rate"} <= set(words(picture))
     dots, (_, (line,)) = marks(picture, "circle"), *lines(picture)
     assert (len(dots), len(line)) == (100, len(result.smoothed))
     ((_, rule),) = marks(picture, "rule")
@@ -171,6 +178,101 @@ def test_a_range_test_without_a_loss_can_be_drawn():
     chart = range_test_result(RATES, [math.nan] * 100).chart()
     assert "learning-rate range test: none suggested" in words(chart)
     assert marks(chart, "rule") == []
+
+
+# Held-out losses: a rate is always named.
+
+GUESSING = math.log(3)
+
+
+def held_out(start, low, falls_to=-3.5, explodes=-2.5, seed=0, noise=0.0):
+    """Losses from `start` down to `low` at 10**falls_to, and over guessing from 10**explodes on."""
+    share = np.clip((EXPONENTS + 6) / (falls_to + 6), 0, 1)
+    losses = start + (low - start) * share + np.random.default_rng(seed).normal(0, noise, 100)
+    return np.where(explodes <= EXPONENTS, 3 * GUESSING, losses)
+
+
+def named(losses, planned=3e-4, **options):
+    return held_out_result(RATES, losses, guessing_loss=GUESSING, planned=planned, **options)
+
+
+@pytest.mark.parametrize("start", [0.15, 0.7, GUESSING])
+@pytest.mark.parametrize("fall", [0.0, 0.01, 0.1, 0.5])
+@pytest.mark.parametrize("explodes", [-5.0, -3.0, -1.0, 2.0])
+@pytest.mark.parametrize("planned", [1e-5, 3e-4, 1e-1])
+def test_a_rate_is_always_named_a_tenth_from_the_divergence_and_its_reason_says_which(
+    start, fall, explodes, planned
+):
+    result = named(held_out(start, start * (1 - fall), -4, explodes, noise=1e-4), planned)
+    assert 0 < result.suggestion <= 10
+    if explodes < 1:
+        assert result.diverged_at == pytest.approx(10**explodes, rel=0.5)
+        assert result.suggestion <= result.diverged_at / 10 * (1 + 1e-9) or fall >= 0.1
+        assert result.suggestion < result.diverged_at
+        assert f"{result.diverged_at:.2g}" in result.reason
+    else:
+        assert result.diverged_at is None
+    if fall < 0.1:  # nothing to be seen in the noise: the plan's own, or the tenth if that is lower
+        tenth = result.diverged_at / 10 if result.diverged_at else math.inf
+        assert result.suggestion == pytest.approx(min(tenth, planned))
+        assert ("a tenth of that" in result.reason) == (tenth < planned)
+        assert ("plan's own rate" in result.reason) or tenth < planned
+
+
+def test_where_the_loss_falls_the_rate_is_the_first_at_which_most_of_the_fall_is_done():
+    result = named(held_out(0.4, 0.3, -4))
+    assert math.log10(result.suggestion) == pytest.approx(-6 + 0.8 * 2, abs=0.2)
+    assert "fell from 0.400 to 0.3" in result.reason
+    near = named(held_out(0.4, 0.3, -3, explodes=-2.8))
+    assert near.suggestion == pytest.approx(near.diverged_at / 10)
+    assert near.reason.startswith("A tenth of the rate at which the loss diverged")
+
+
+def test_a_leap_of_one_step_is_neither_a_divergence_nor_a_fall():
+    calm = named(held_out(0.4, 0.3, -4))
+    losses = held_out(0.4, 0.3, -4)
+    losses[30], losses[20] = 9.0, 0.01
+    assert named(losses).suggestion == calm.suggestion
+    assert named(losses).diverged_at == calm.diverged_at
+
+
+def test_a_loss_that_only_rises_names_the_lower_of_the_plans_rate_and_the_tenth():
+    rising = 0.7 + np.exp(np.clip((EXPONENTS + 4) * 2, -50, 5))
+    low, high = named(rising, planned=1e-6), named(rising, planned=1e-2)
+    assert low.suggestion == 1e-6
+    assert low.reason.endswith("the plan's own rate.")
+    assert high.suggestion == pytest.approx(high.diverged_at / 10)
+    assert high.reason.endswith("a tenth of that; the plan's own rate is 0.01.")
+
+
+def test_a_loss_that_falls_to_the_last_rate_names_a_tenth_of_that():
+    result = named(np.linspace(1.0, 0.2, 100))
+    assert result.suggestion == pytest.approx(1.0)
+    assert result.reason.startswith("A tenth of the last rate")
+
+
+@pytest.mark.parametrize("at", [0, 1, 40])
+def test_a_loss_that_breaks_names_a_rate_below(at):
+    losses = held_out(0.5, 0.5)
+    losses[at:] = math.nan
+    result = named(losses)
+    assert result.diverged_at == RATES[at]
+    assert 0 < result.suggestion <= RATES[at] / 10
+    if not at:
+        assert "not finite from the first step, at 1e-07: check the images" in result.reason
+    assert result.chart() is not None
+
+
+def test_a_head_that_begins_at_guessing_may_rise_a_little_over_it():
+    losses = held_out(GUESSING, 0.4, -3)
+    losses[:10] = 1.05 * GUESSING
+    losses[0] = GUESSING
+    assert named(losses).diverged_at == pytest.approx(10**-2.5, rel=0.3)
+
+
+def test_steps_that_are_none_are_refused_of_held_out_losses_too():
+    with pytest.raises(InputError, match="at least 10 steps, got 3"):
+        held_out_result(RATES[:3], [1.0] * 3, guessing_loss=1.0, planned=1e-3)
 
 
 # Sweeps.
@@ -209,9 +311,56 @@ def test_the_table_has_a_row_for_each_rate():
     assert lines[3].split() == ["0.001", "3", "2", "0.5000", "0.4000", "75.0%", "best"]
     assert lines[4].split() == ["0.01", "3", "1", "0.5000", "0.1000", "75.0%", "diverged"]
     assert str(Sweep((make_trial(0.1, [0.5, 0.4]),))).endswith("best, still falling")
-    assert str(Sweep((make_trial(0.1, [math.nan]),))).split()[-6:] == ["0.1", "1", *"----"]
+    broken = str(Sweep((make_trial(0.1, [math.nan]),)))
+    assert broken.split()[-7:] == ["0.1", "1", *"----", "diverged"]
     # One epoch shows no direction.
     assert str(Sweep((make_trial(0.1, [0.5]),))).endswith("best")
+
+
+LOSSES = (0.05, 0.3, 0.5, 0.7, 1.3, 2.0, 13.7, 69.7)
+
+
+@pytest.mark.parametrize("start", [None, 0.4, 0.9])
+@pytest.mark.parametrize("guessing", [None, 0.693, 1.609])
+def test_a_verdict_compares_with_guessing_and_with_the_start(start, guessing):
+    for first, last in itertools.product(LOSSES, LOSSES):
+        check_verdict(start, guessing, first, last)
+
+
+def check_verdict(start, guessing, first, last):
+    trial = make_trial(0.01, [first, last])
+    sweep = Sweep((trial,), start, guessing)
+    best, verdict = min(first, last), sweep.verdict(trial)
+    guesses, gains = guessing is not None and best >= guessing, start is None or best < start
+    assert (verdict == "no better than guessing") == guesses
+    assert (sweep.best is None) == guesses
+    assert (verdict == "ended worse than guessing") == (
+        guessing is not None and best < guessing <= last
+    )
+    if not guesses and verdict != "ended worse than guessing":
+        assert (verdict == "no better than before") == (not gains)
+    if verdict == "still falling":
+        assert last < first
+        assert gains
+        assert guessing is None or last < guessing
+    assert verdict in str(sweep)
+    assert sweep.to_dict()["trials"][0]["verdict"] == verdict
+
+
+def test_losses_far_above_guessing_are_not_still_falling():
+    trials = (make_trial(0.01, [31.0, 13.7]), make_trial(0.1, [214.0, 69.7]))
+    sweep = Sweep(trials, None, math.log(5))
+    assert "falling" not in str(sweep)
+    assert str(sweep).count("no better than guessing") == 2
+    assert sweep.best is None
+    assert sweep.to_dict()["best_learning_rate"] is None
+
+
+def test_a_table_ends_with_the_losses_that_its_verdicts_compare_with():
+    trials = (make_trial(0.1, [0.5, 0.4]),)
+    both, one = Sweep(trials, 0.45, 1.0986), Sweep(trials, None, 1.0986)
+    assert str(both).endswith("val loss: 0.4500 before, 1.0986 by guessing")
+    assert str(one).endswith("val loss: 1.0986 by guessing")
 
 
 def test_a_sweep_is_plain_data():

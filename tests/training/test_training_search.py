@@ -9,7 +9,8 @@ from conftest import small_network
 
 from ktransfer import FineTuner, InputError
 from ktransfer.data.batches.rows import epoch_order
-from ktransfer.plan import Plan, Stage, last_blocks
+from ktransfer.plan import Plan, Stage, last_blocks, linear_probe
+from ktransfer.training import search
 from ktransfer.training.search import HIGHEST_RATE, LOWEST_RATE, range_test
 
 HEAD = Stage(name="head", unfreeze=0, epochs=3, learning_rate=0.01, optimizer="sgd", batch_size=8)
@@ -23,26 +24,86 @@ def training_of(pictures, plan, seed=3):
     return tuner_of(seed=seed)._training(pictures, {"plan": plan})
 
 
-def test_losses_of_a_range_test_are_those_of_plain_gradient_descent(pictures):
+def test_losses_of_a_range_test_are_the_held_out_ones_of_plain_gradient_descent(pictures):
     training = training_of(pictures, Plan("probe", (HEAD,)))
     found = range_test(training, num_steps=20)
-    values = training.source.rows("train", training.network.num_blocks).astype(np.float64)
-    values *= training.network.feature_scale
-    labels = training.source.splits.train.labels
-    kernel, bias = np.zeros((values.shape[1], 3)), np.zeros(3)
+    parts = {part.name: part for part in training.source.splits.parts}
+    rows = {
+        name: training.source.rows(name, training.network.num_blocks).astype(np.float64)
+        * training.network.feature_scale
+        for name in parts
+    }
+    labels = parts["train"].labels
+    kernel, bias = np.zeros((rows["train"].shape[1], 3)), np.zeros(3)
+
+    def shares_of(values):
+        logits = values @ kernel + bias
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
     orders = (epoch_order(len(labels), 3, epoch) for epoch in itertools.count())
     batches = (order[at : at + 8] for order in orders for at in range(0, len(labels), 8))
     losses = []
-    for rate, rows in zip(np.geomspace(LOWEST_RATE, HIGHEST_RATE, 20), batches, strict=False):
-        logits = values[rows] @ kernel + bias
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        losses.append(-np.log(shares[np.arange(len(rows)), labels[rows]]).mean())
-        error = shares - np.eye(3)[labels[rows]]
-        kernel -= rate * values[rows].T @ error / len(rows)
+    for rate, batch in zip(np.geomspace(LOWEST_RATE, HIGHEST_RATE, 20), batches, strict=False):
+        error = shares_of(rows["train"][batch]) - np.eye(3)[labels[batch]]
+        kernel -= rate * rows["train"][batch].T @ error / len(batch)
         bias -= rate * error.mean(axis=0)
-    np.testing.assert_allclose(found.losses, losses[: len(found.losses)], atol=1e-4)
+        held_out = parts["validation"].labels
+        right = shares_of(rows["validation"])[np.arange(len(held_out)), held_out]
+        losses.append(-np.log(right).mean())
+    np.testing.assert_allclose(found.losses, losses[: len(found.losses)], rtol=1e-3, atol=1e-4)
     assert len(found.losses) >= 10
+
+
+def test_a_range_test_begins_where_the_stages_before_are_a_tenth_done(pictures):
+    training = training_of(pictures, last_blocks(1, epochs=12, head_epochs=30))
+    found = range_test(training, num_steps=12)
+    assert [(each.name, len(each.history)) for each in training.results] == [("head", 3)]
+    (short,) = training_of(pictures, linear_probe(3)).run()
+    assert found.losses[0] == pytest.approx(short.val_loss, abs=1e-4), (
+        "the lowest rate moves little"
+    )
+
+
+@pytest.mark.parametrize("share", ["head", "blocks"])
+def test_all_held_out_images_judge_a_head_and_an_even_few_what_is_dearer(
+    pictures, monkeypatch, share
+):
+    monkeypatch.setattr(search, "MOST_HELD_OUT", 6)
+    plan = Plan("mine", (dataclasses.replace(HEAD, unfreeze=int(share == "blocks")),))
+    training = training_of(pictures, plan)
+    labels = training.source.splits.validation.labels
+    with search._trial(training) as trial:
+        held_out = search.HeldOut.of(trial.prepared, labels)
+        rows = training.source.rows("validation", trial.prepared.cut)
+        chosen = np.arange(12) if share == "head" else np.array([0, 3, 4, 7, 8, 11])
+        np.testing.assert_array_equal(np.bincount(labels[chosen]), np.bincount(held_out.labels))
+        assert len(held_out.rows) == (12 if share == "head" else 6)
+        for row in held_out.rows:
+            assert any(np.array_equal(row, each) for each in rows)
+        logits = np.asarray(trial.prepared.trainee(held_out.rows), np.float64)
+        losses = (
+            np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(logits)), held_out.labels]
+        )
+        assert held_out.loss() == pytest.approx(losses.mean(), abs=1e-5)
+
+
+def test_a_range_test_names_the_rate_of_the_plan_where_nothing_can_be_learned(tmp_path):
+    labels = np.arange(60) % 2
+    images = np.full((60, 16, 16, 3), 90, np.uint8)  # all alike
+    found = tuner_of().find_learning_rate((images, labels), plan=Plan("probe", (HEAD,)))
+    assert found.suggestion == HEAD.learning_rate
+    assert found.reason.endswith("the plan's own rate.")
+
+
+def test_a_sweep_knows_the_loss_before_it_and_that_of_guessing(pictures):
+    found = tuner_of().sweep_learning_rates(pictures, (1e-3,), plan=Plan("probe", (HEAD,)))
+    assert found.start_loss is None, "its head knows nothing"
+    assert found.guessing_loss == pytest.approx(np.log(3))
+    plan = last_blocks(1, epochs=1, head_epochs=4)
+    found = tuner_of().sweep_learning_rates(pictures, (1e-3,), plan=plan)
+    head = tuner_of().fit(pictures, plan=linear_probe(4)).stages[0]
+    assert found.start_loss == pytest.approx(head.val_loss, abs=1e-4)
 
 
 def test_range_test_leaves_the_network_as_it_was(pictures):
@@ -96,5 +157,5 @@ def test_options_that_a_search_does_not_have_are_refused(pictures):
         tuner_of().find_learning_rate(pictures, unfreze=2)
     with pytest.raises(InputError, match="unknown option 'out'"):
         tuner_of().sweep_learning_rates(pictures, out="run")
-    with pytest.raises(InputError, match="at least 10 steps, got 5"):
+    with pytest.raises(InputError, match="num_steps must be at least 10, got 5"):
         tuner_of().find_learning_rate(pictures, num_steps=5)

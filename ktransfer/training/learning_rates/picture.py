@@ -19,7 +19,7 @@ from ktransfer.show.charts import (
     whole_axis,
 )
 
-_RATE, _LOSS, _EPOCH = "learning rate", "training loss", "epoch"
+_RATE, _LOSS, _EPOCH = "learning rate", "loss", "epoch"
 _SMOOTHED, _EACH = "smoothed", "each step"
 _FIGURES = {"loss": "training loss", "val_loss": "validation loss"}
 

@@ -1,4 +1,4 @@
-"""A learning-rate range test: the training loss of each step while the rate rises."""
+"""A learning-rate range test: the loss of each step while the rate rises."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ LEAST_FALL = 0.01  # share of the loss
 
 @dataclass(frozen=True)
 class RangeTest(PrintedLines):
-    """A learning-rate range test: the training loss of each step while the rate rises.
+    """A learning-rate range test: the loss of each step while the rate rises.
 
-    Make one with `range_test_result`; print it for the answer in words.
+    Make one of held-out losses with `held_out_result`, of training losses with `range_test_result`;
+    print it for the answer in words.
 
     Attributes:
         rates: the learning rate of each step.
-        losses: the training loss of each step; not finite where training broke.
-        smoothed: Bias-corrected exponential average, up to the first loss that is not finite.
-        suggestion: the learning rate to train with; None if the curve shows none.
+        losses: the loss of each step; not finite where training broke.
+        smoothed: the same without the noise of single steps, up to the first loss that is not
+            finite: of training losses a bias-corrected exponential average, of held-out ones a
+            running median.
+        suggestion: the learning rate to train with; None if a curve of training losses shows none.
         diverged_at: the rate from which on the loss diverged; None if it never did.
         reason: why this rate is suggested, or why none.
     """
@@ -80,7 +83,7 @@ class RangeTest(PrintedLines):
 
 
 def range_test_result(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
-    """Read a learning rate off a range test.
+    """Read a learning rate off a range test by its training losses.
 
     The suggestion is the rate at which the loss falls fastest over the logarithm of the rate, and
     never more than a tenth of the rate at which it diverges. Fastest within the largest fall of the
@@ -112,7 +115,7 @@ def range_test_result(rates: Sequence[float], losses: Sequence[float]) -> RangeT
         fastai's lr_find. There the memory of the average is always 50 steps (0.98), which in a test
         of 100 steps moves a fall by decades; here it is a twentieth of the steps.
     """
-    rates, losses = _checked_steps(rates, losses)
+    rates, losses = checked_steps(rates, losses)
     finite = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
     smoothed = _smoothed(losses[:finite], memory=max(2.0, len(losses) / 20))
     stop = _divergence(smoothed)
@@ -121,9 +124,10 @@ def range_test_result(rates: Sequence[float], losses: Sequence[float]) -> RangeT
     return RangeTest(rates, losses, smoothed, suggestion, diverged_at, reason)
 
 
-def _checked_steps(
+def checked_steps(
     rates: Sequence[float], losses: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return rates and losses of steps; an `InputError` where they are none of a range test."""
     rates, losses = tuple(map(float, rates)), tuple(map(float, losses))
     if len(rates) != len(losses):
         raise InputError(

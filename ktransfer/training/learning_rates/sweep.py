@@ -71,6 +71,9 @@ class Sweep(PrintedLines):
 
     Attributes:
         trials: at least one, each at a rate of its own.
+        start_loss: the validation loss before each of them; None where the head knew nothing, or it
+            is not known.
+        guessing_loss: the loss of guessing among the classes; None: not known.
 
     Raises:
         InputError: There is no trial, or two have the same rate.
@@ -82,6 +85,8 @@ class Sweep(PrintedLines):
     """
 
     trials: tuple[SweepTrial, ...]
+    start_loss: float | None = None
+    guessing_loss: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "trials", tuple(self.trials))
@@ -91,29 +96,61 @@ class Sweep(PrintedLines):
 
     @property
     def best(self) -> SweepTrial | None:
-        """The trial with the lowest validation loss of those that did not diverge, if any."""
+        """The trial with the lowest validation loss of those that learned something, if any.
+
+        One that diverged has not, nor one whose lowest loss is no lower than that of guessing.
+        """
         whole = [
             (trial.best["val_loss"], trial)
             for trial in self.trials
-            if trial.best is not None and not trial.diverged
+            if trial.best is not None and not trial.diverged and not self._guesses(trial.best)
         ]
         return min(whole, key=lambda each: each[0], default=(math.inf, None))[1]
+
+    def verdict(self, trial: SweepTrial) -> str:
+        """Say in words what a trial did: not how good it is beside the others.
+
+        Returns:
+            `"diverged"`: a loss was not finite. `"no better than guessing"`, in every epoch.
+            `"ended worse than guessing"`: in the last epoch, and not in the best one.
+            `"no better than before"`: no epoch had a lower loss than the start. `"still falling"`:
+            the last of several epochs was the best one. `""`: none of these.
+        """
+        if trial.diverged or trial.best is None:
+            return "diverged"
+        if self._guesses(trial.best):
+            return "no better than guessing"
+        if self._guesses(trial.history[-1]):
+            return "ended worse than guessing"
+        if self.start_loss is not None and trial.best["val_loss"] >= self.start_loss:
+            return "no better than before"
+        return "still falling" if trial.still_falling else ""
+
+    def _guesses(self, row: Mapping[str, Any]) -> bool:
+        # Not below: NaN is no better, either.
+        return self.guessing_loss is not None and not row["val_loss"] < self.guessing_loss
 
     def __str__(self) -> str:
         titles = ["rate", "epochs", "best epoch", "train loss", "val loss", "val accuracy", ""]
         lines = [titles, *([*_cells(trial), self._remark(trial)] for trial in self.trials)]
-        return "\n".join(aligned(lines, left={len(titles) - 1}, ruled=True))
+        known = {"before": self.start_loss, "by guessing": self.guessing_loss}
+        beside = [f"{loss:.4f} {name}" for name, loss in known.items() if loss is not None]
+        said = [f"val loss: {', '.join(beside)}"] if beside else []
+        return "\n".join([*aligned(lines, left={len(titles) - 1}, ruled=True), *said])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as plain data, ready for JSON: None for what is not finite."""
         best = self.best
         return {
             "best_learning_rate": best.learning_rate if best else None,
+            "start_loss": finite_or_none(self.start_loss),
+            "guessing_loss": self.guessing_loss,
             "trials": [
                 {
                     "learning_rate": trial.learning_rate,
                     "best_epoch": trial.best_epoch,
                     "diverged": trial.diverged,
+                    "verdict": self.verdict(trial),
                     "history": [
                         {name: finite_or_none(value) for name, value in row.items()}
                         for row in trial.history
@@ -146,10 +183,8 @@ class Sweep(PrintedLines):
         return rate + (f" ({remark})" if remark else "")
 
     def _remark(self, trial: SweepTrial) -> str:
-        if trial.diverged:
-            return "diverged"
-        remarks = {"best": trial is self.best, "still falling": trial.still_falling}
-        return ", ".join(name for name, holds in remarks.items() if holds)
+        best = "best" if trial is self.best else ""
+        return ", ".join(each for each in (best, self.verdict(trial)) if each)
 
 
 def _cells(trial: SweepTrial) -> list[str]:
