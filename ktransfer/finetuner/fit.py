@@ -225,13 +225,14 @@ class Fit:
         tries = begun[1] if begun else advice.tries if seen else ()
         # Where blocks are tuned besides, the rate that the user gave is theirs, not the head's.
         own = {"learning_rate": None} if tries else {}
-        plan = self._resolved(begun[0] if begun else options.plan, advice, splits, **own)
+        chosen = self._chosen(begun[0] if begun else options.plan, advice, **own)
         # A try ends with its last epoch. At one rate, two that differed by it are one.
-        resolved = [self._resolved(each, advice, splits, patience=None) for each in tries]
-        tries = tuple(dict.fromkeys(resolved))
-        source = self._source(plan, splits, seen)
         per_class = counts[0] / counts[1]
-        source.notes.extend(augmentation_notes(plan, blocks, per_class))
+        same = [self._chosen(each, advice, patience=None) for each in tries]
+        tries = tuple(dict.fromkeys(each.resolve(blocks, per_class) for each in same))
+        plan = chosen.resolve(blocks, per_class)
+        source = self._source(plan, splits, seen)
+        source.notes.extend(augmentation_notes(chosen, blocks, per_class))
         balance = choose_balance(options.balance, splits.train.labels, splits.class_names)
         asked = {
             "seed": self.settings.seed,
@@ -245,8 +246,8 @@ class Fit:
         costs = seen.costs if seen else None
         return Decided(splits, advice, plan, tries, source, balance, request, costs)
 
-    def _resolved(self, plan: Plan | str, advice: Advice, splits: Splits, **changed: Any) -> Plan:
-        """Return a plan as it is carried out, with the settings that the user gave."""
+    def _chosen(self, plan: Plan | str, advice: Advice, **changed: Any) -> Plan:
+        """Return a plan with the settings that the user gave."""
         options, blocks = self.options.numbered(self.backbone), len(self.backbone.blocks)
         settings = {
             "unfreeze": options.unfreeze,
@@ -256,8 +257,7 @@ class Fit:
             "patience": options.patience,
             "augmentation": options.augmentation,
         }
-        chosen = choose_plan(plan, advice, blocks, **{**settings, **changed})
-        return chosen.resolve(blocks, len(splits.train) / len(splits.class_names))
+        return choose_plan(plan, advice, blocks, **{**settings, **changed})
 
     def training(self, decided: Decided, checkpoints: Checkpoints | None = None) -> Training:
         """Return the training before its first step; without checkpoints nothing of it is saved."""
