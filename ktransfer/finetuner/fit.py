@@ -32,7 +32,7 @@ from ktransfer.finetuner.judging import (
 )
 from ktransfer.finetuner.options import FitOptions
 from ktransfer.finetuner.pretrained import Pretrained
-from ktransfer.freezing import count_by_block, prefix_digest
+from ktransfer.freezing import prefix_digest
 from ktransfer.plan import Plan, augmentation_notes
 from ktransfer.runs.record import read_record
 from ktransfer.runs.seen import record_of
@@ -251,7 +251,7 @@ class Fit:
                 self.backbone.input_size,
                 dict(self.backbone.options),
             ),
-            blocks=count_by_block(self.backbone)[: network.num_blocks],
+            blocks=training.count_by_block(),
             pooling=self.pooling,
             dropout=self.settings.dropout,
             seed=self.settings.seed,

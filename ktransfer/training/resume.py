@@ -5,17 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ktransfer.errors import RunError
+from ktransfer.plan import Stage
 from ktransfer.training.caching import CacheDecision
 from ktransfer.training.checkpoint import Checkpoints
+from ktransfer.training.devices import FLOAT32, PrecisionDecision
 from ktransfer.training.stage_result import StageResult
 
 Request = dict[str, Any]
+
+_STAGE_DEFAULTS = {each.name: each.default for each in fields(Stage) if each.default is not MISSING}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ class Progress:
         feature_offset: what it adds to them.
         scaled: whether they were brought to one size.
         cores: those that the training ran on, one after the other.
+        precision: what the stage that is running computes in; None: it is not yet decided.
     """
 
     results: Sequence[StageResult]
@@ -53,6 +58,7 @@ class Progress:
     feature_offset: np.ndarray | float
     scaled: bool
     cores: Sequence[int]
+    precision: PrecisionDecision | None = None
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write it.
@@ -72,6 +78,7 @@ class Progress:
             "in_stage": state.plain,
             "decision": asdict(self.decision) if self.decision else None,
             "cores": list(self.cores),
+            "precision": asdict(self.precision) if self.precision else None,
         }
         checkpoints.save(network | state.arrays, plain)
 
@@ -99,7 +106,15 @@ class Progress:
             feature_offset=_array_or_number(plain["feature_offset"]),
             scaled=plain["scaled"],
             cores=plain.get("cores") or (),  # none: of an earlier version
+            precision=_precision(plain),
         )
+
+
+def _precision(plain: Mapping[str, Any]) -> PrecisionDecision | None:
+    if plain.get("precision"):
+        return PrecisionDecision(**plain["precision"])
+    # In the middle of a stage it is decided: an earlier version had no choice.
+    return PrecisionDecision(FLOAT32) if plain["in_stage"] else None
 
 
 def _array_or_number(value: list[float] | float) -> np.ndarray | float:
@@ -159,7 +174,9 @@ def _compared(name: str, then: Any, now: Any, sides: tuple[str, str]) -> Iterato
             yield from _compared(f"{name} {key}", then.get(key), now.get(key), sides)
     elif _are_stages(then) and _are_stages(now) and len(then) == len(now):
         for old, new in zip(then, now, strict=True):
-            yield from _compared(f"{name} {old['name']!r}", old, new, sides)
+            # A plan of an earlier version lacks what stages did not have: it means the default.
+            whole = {**_STAGE_DEFAULTS, **old}, {**_STAGE_DEFAULTS, **new}
+            yield from _compared(f"{name} {old['name']!r}", *whole, sides)
     elif _is_digest(then) and _is_digest(now):
         yield f"{name}: other contents than {sides[0]}"
     else:
