@@ -12,6 +12,7 @@ from ktransfer.plan.named import (
     last_blocks,
     linear_probe,
     lp_ft,
+    lp_ft_refit,
 )
 from ktransfer.plan.notes import augmentation_notes
 from ktransfer.plan.plan import Plan
@@ -36,6 +37,7 @@ __all__ = [
     "linear_probe",
     "low_rank",
     "lp_ft",
+    "lp_ft_refit",
     "named_plan",
 ]
 

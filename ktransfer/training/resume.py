@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ktransfer.errors import RunError
-from ktransfer.plan import Stage
+from ktransfer.errors import InputError, RunError
+from ktransfer.plan import Plan
 from ktransfer.training.caching import CacheDecision
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.devices import FLOAT32, PrecisionDecision
 from ktransfer.training.stage_result import StageResult
 
 Request = dict[str, Any]
-
-_STAGE_DEFAULTS = {each.name: each.default for each in fields(Stage) if each.default is not MISSING}
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +144,28 @@ def check_same(then: Request, now: Request, folder: str) -> None:
     Raises:
         RunError: they differ; the message names every difference.
     """
-    found = list(differences(then, now))
+    found = list(differences(_as_written_now(then), now))
     if found:
         raise RunError(
             f"cannot resume {folder}: it was started with something else ({'; '.join(found)}). "
             "Give what it was started with, or start anew in another folder"
         )
+
+
+def _as_written_now(request: Request) -> Request:
+    """Return a request whose plans say what earlier versions had no word for: the defaults."""
+    plan, tries = request.get("plan"), request.get("tries")
+    if not isinstance(plan, Mapping):
+        return request
+    with contextlib.suppress(InputError):  # then the difference is said
+        request = {**request, "plan": _plan_as_now(plan)}
+        if tries:
+            request["tries"] = [_plan_as_now(each) for each in tries]
+    return request
+
+
+def _plan_as_now(plan: Mapping[str, Any]) -> Any:
+    return json.loads(Plan.from_dict(dict(plan)).to_json())
 
 
 def differences(
@@ -174,9 +190,7 @@ def _compared(name: str, then: Any, now: Any, sides: tuple[str, str]) -> Iterato
             yield from _compared(f"{name} {key}", then.get(key), now.get(key), sides)
     elif _are_stages(then) and _are_stages(now) and len(then) == len(now):
         for old, new in zip(then, now, strict=True):
-            # A plan of an earlier version lacks what stages did not have: it means the default.
-            whole = {**_STAGE_DEFAULTS, **old}, {**_STAGE_DEFAULTS, **new}
-            yield from _compared(f"{name} {old['name']!r}", *whole, sides)
+            yield from _compared(f"{name} {old['name']!r}", old, new, sides)
     elif _is_digest(then) and _is_digest(now):
         yield f"{name}: other contents than {sides[0]}"
     else:

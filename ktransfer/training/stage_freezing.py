@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ktransfer.errors import InputError
 from ktransfer.features import Network
@@ -47,7 +47,7 @@ def widest(stages: Iterable[Stage], num_blocks: int) -> Stage:
 
 
 def counted(
-    stage: Stage, result: StageResult, network: Network
+    stage: Stage, results: Sequence[StageResult], network: Network
 ) -> tuple[tuple[str, int, int], ...]:
     """Say how many numbers of each block are frozen and trainable, as `count_by_block` does.
 
@@ -55,13 +55,14 @@ def counted(
 
     Args:
         stage: the network is frozen as it wants it.
-        result: of the stage.
+        results: its own among them.
         network: what it trained.
     """
     counts = count_by_block(network.backbone)[: network.num_blocks]
     if stage.trains != LOW_RANK:
         return counts
-    factors = {row["group"]: row["parameters"] for row in result.groups}
+    groups = (row for each in results if each.name == stage.name for row in each.groups)
+    factors = {row["group"]: row["parameters"] for row in groups}
     return tuple(
         (name, frozen + trainable - factors.get(name, 0), factors.get(name, 0))
         for name, frozen, trainable in counts

@@ -5,10 +5,10 @@ import re
 import pytest
 from training_networks import make_plan, make_stage
 
-from ktransfer import InputError, textbook_rule
+from ktransfer import InputError, RunError, textbook_rule
 from ktransfer.advisor import choose_plan
 from ktransfer.plan import Plan, Stage, affine, linear_probe, low_rank, named_plan
-from ktransfer.training.resume import differences
+from ktransfer.training.resume import check_same
 
 
 @pytest.mark.parametrize("k", ["all", 4])
@@ -52,10 +52,11 @@ def test_a_training_of_before_there_were_the_fields_can_be_resumed():
     now = {"plan": make_plan(make_stage(unfreeze=2)).to_dict()}
     (stage,) = now["plan"]["stages"]
     then = {name: value for name, value in stage.items() if name not in ("trains", "rank")}
-    assert not list(differences({"plan": {**now["plan"], "stages": [then]}}, now))
+    then = {"plan": {**now["plan"], "stages": [then]}}
+    check_same(then, now, "run")
     other = {"plan": make_plan(make_stage(unfreeze=2, trains="affine")).to_dict()}
-    (said,) = differences({"plan": {**now["plan"], "stages": [then]}}, other)
-    assert said == "plan stages 'one' trains: 'all' then, 'affine' now"
+    with pytest.raises(RunError, match="plan stages 'one' trains: 'all' then, 'affine' now"):
+        check_same(then, other, "run")
 
 
 @pytest.mark.parametrize(
