@@ -113,6 +113,7 @@ def images_per_second(prepared: Prepared, precision: str) -> float:
             prepared.trainee.fit(
                 prepared.data.train(prepared.batch_size, 0),
                 steps_per_epoch=_STEPS,
+                shuffle=False,
                 verbose=0,
                 callbacks=[clock],
             )
