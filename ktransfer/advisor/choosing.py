@@ -85,10 +85,12 @@ def _named(plan: Plan | str, advice: Advice, unfreeze: int | str | None) -> Plan
         return gradual_unfreeze(unfreeze)
     if plan == "classic":
         return classic(unfreeze)
+    if plan in ("affine", "low_rank"):
+        return named_plan(str(plan), k=unfreeze)
     name = plan.name if isinstance(plan, Plan) else plan
     raise InputError(
         f"plan {name!r} says itself what it unfreezes, got unfreeze={unfreeze}: leave one of them "
-        "out, or take last_blocks, gradual_unfreeze or classic"
+        "out, or take last_blocks, gradual_unfreeze, affine, low_rank or classic"
     )
 
 

@@ -54,8 +54,8 @@ class FineTuner:
         dropout: share of the features dropped at each training step, in [0, 1), in stages that do
             not say their own.
         seed: of the validation split, the order of the images and the dropout.
-        precision: what training computes in: `"float32"`, `"mixed_bfloat16"`, `"mixed_float16"`, or
-            `"auto"`: float32 on a CPU, mixed_bfloat16 on an accelerator. Weights are float32.
+        precision: what training computes in (weights are float32): `"float32"`, `"mixed_bfloat16"`,
+            `"mixed_float16"`; `"auto"`: bfloat16 on accelerators, and on CPUs that gain by it.
         jit_compile: whether XLA compiles the training steps; `"auto"`: on an accelerator only.
         gap_backbone: a backbone with batch norm that measures the domain gap where this one cannot
             (VGG, ConvNeXt, ViT); None: one whose ImageNet weights Keras has downloaded before.

@@ -28,7 +28,7 @@ from ktransfer.finetuner.judging import (
     movement_of,
 )
 from ktransfer.finetuner.tries import Outcome
-from ktransfer.freezing import count_by_block, prefix_digest
+from ktransfer.freezing import prefix_digest
 from ktransfer.plan import Plan
 from ktransfer.show.timing import timed
 from ktransfer.training import Settings, Training
@@ -170,7 +170,7 @@ class Circumstances:
                 self.backbone.input_size,
                 dict(self.backbone.options),
             ),
-            blocks=count_by_block(self.backbone)[: network.num_blocks],
+            blocks=training.count_by_block(),
             pooling=self.pooling,
             dropout=self.settings.dropout,
             seed=self.settings.seed,

@@ -32,6 +32,7 @@ from ktransfer.training import (
     check_cache_mode,
     choose_jit_compile,
     choose_precision,
+    measures_bfloat16,
 )
 
 
@@ -254,6 +255,7 @@ def settings_of(
         dropout=dropout,
         cache=options.cache,
         precision=choose_precision(precision),
+        measures_bfloat16=measures_bfloat16(precision),
         jit_compile=choose_jit_compile(jit_compile),
         callbacks=tuple(options.callbacks),
         verbose=verbose,

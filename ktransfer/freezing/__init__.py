@@ -3,7 +3,14 @@
 Compile after `freeze`, and freeze again after loading: `ktransfer.freezing.apply` says why.
 """
 
-from ktransfer.freezing.apply import BATCH_NORM, Freezing, count_by_block, freeze, frozen_prefix
+from ktransfer.freezing.apply import (
+    BATCH_NORM,
+    TRAINS,
+    Freezing,
+    count_by_block,
+    freeze,
+    frozen_prefix,
+)
 from ktransfer.freezing.layers import blocks_from
 from ktransfer.freezing.policies import Freeze
 from ktransfer.freezing.proof import (
@@ -19,6 +26,7 @@ from ktransfer.freezing.proof import (
 
 __all__ = [
     "BATCH_NORM",
+    "TRAINS",
     "Freeze",
     "Freezing",
     "FrozenMovedError",

@@ -13,7 +13,7 @@ build the optimizer, then `model.load_weights` of the same file: it brings the o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from ktransfer.freezing.layers import choose, layers_of, size, walk
 from ktransfer.freezing.policies import Freeze
 
 BATCH_NORM = ("frozen", "affine_only", "train")
+TRAINS = ("all", "affine", "low_rank")
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class Freezing:
         batch_norm: what batch norm does in what is not frozen.
         blocks: for each block its name, and how many of its numbers are frozen and trainable.
         frozen_prefix: how many first blocks are frozen whole.
+        trains: what of the layers that are not frozen trains, batch norm aside.
     """
 
     policy: str
     batch_norm: str
     blocks: tuple[tuple[str, int, int], ...]
     frozen_prefix: int
+    trains: str = "all"
 
     @property
     def frozen_parameters(self) -> int:
@@ -61,7 +64,8 @@ class Freezing:
         return (
             f"{self.policy}: the first {self.frozen_prefix} of {len(self.blocks)} blocks are "
             f"frozen; {self.frozen_parameters:,} numbers frozen, "
-            f"{self.trainable_parameters:,} trainable (batch norm: {self.batch_norm})"
+            f"{self.trainable_parameters:,} trainable (batch norm: {self.batch_norm}"
+            f"{'' if self.trains == 'all' else f'; trains: {self.trains}'})"
         )
 
 
@@ -70,6 +74,7 @@ def freeze(
     policy: Freeze | str = "all",
     *,
     batch_norm: str = "frozen",
+    trains: str = "all",
     require_trainable: bool = False,
 ) -> Freezing:
     """Freeze a part of a backbone, and unfreezes the rest, whatever was frozen before.
@@ -85,6 +90,10 @@ def freeze(
             data): it normalises by its moving statistics, and neither these nor gamma and beta
             move. "affine_only": it normalises by its moving statistics, and gamma and beta train.
             "train": it normalises by the batch, and everything moves.
+        trains: what of the layers that are not frozen trains, batch norm aside: "all" of it;
+            "affine": what is added to or multiplies each channel (biases, and the scale and shift
+            of other normalisations), while kernels and embeddings stay; "low_rank": nothing, since
+            factors beside the kernels train instead (`training.low_rank`).
         require_trainable: whether it is an error if nothing in the backbone is left to train.
 
     Returns:
@@ -93,7 +102,7 @@ def freeze(
     Raises:
         InputError: A block that is not there, more blocks than there are, a pattern or a predicate
             that selects nothing, a pattern that fits only a part of a layer, an unknown
-            `batch_norm`, or nothing to train. The backbone is then as it was.
+            `batch_norm` or `trains`, or nothing to train. The backbone is then as it was.
 
     Example:
         >>> from ktransfer.backbones import load_backbone
@@ -109,16 +118,19 @@ def freeze(
         raise InputError(f'policy must be a Freeze or its text ("first:3"); received {policy!r}')
     if batch_norm not in BATCH_NORM:
         raise unknown_name("batch_norm", str(batch_norm), BATCH_NORM)
+    if trains not in TRAINS:
+        raise unknown_name("trains", str(trains), TRAINS)
     frozen = choose(policy, backbone)
     flags = flags_of(backbone.model)
-    _apply(backbone, frozen, batch_norm)
+    _apply(backbone, frozen, batch_norm, trains)
     if require_trainable and not backbone.model.trainable_weights:
         set_flags(flags)
         raise InputError(
             f"policy {str(policy)!r} with batch_norm={batch_norm!r} leaves nothing in "
             f"{backbone.name} to train: freeze less"
         )
-    return Freezing(str(policy), batch_norm, count_by_block(backbone), frozen_prefix(backbone))
+    prefix = frozen_prefix(backbone)
+    return Freezing(str(policy), batch_norm, count_by_block(backbone), prefix, trains)
 
 
 def count_by_block(backbone: Backbone) -> tuple[tuple[str, int, int], ...]:
@@ -152,16 +164,38 @@ def frozen_prefix(backbone: Backbone) -> int:
 # --- setting the flags ------------------------------------------------------------------------
 
 
-def _apply(backbone: Backbone, frozen: Iterable[Any], batch_norm: str) -> None:
+def _apply(backbone: Backbone, frozen: Iterable[Any], batch_norm: str, trains: str) -> None:
     _set_trainable(backbone.model, True)
     in_blocks = layers_of(backbone.blocks)
     ids = {id(layer) for layer in in_blocks}
     preprocessing = [each for each in backbone.model.layers if each.weights and id(each) not in ids]
     for layer in (*preprocessing, *frozen):
         _set_trainable(layer, False)
-    for layer in (part for each in in_blocks for part in walk(each)):
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            _set_batch_norm(layer, batch_norm)
+    parts = (part for each in in_blocks for part in walk(each) if part.trainable)
+    norms = [part for part in parts if isinstance(part, keras.layers.BatchNormalization)]
+    if trains != "all":
+        _hold_kernels(in_blocks, norms, affine=trains == "affine")
+    for layer in norms:
+        _set_batch_norm(layer, batch_norm)
+
+
+def _hold_kernels(layers: Sequence[Any], norms: Iterable[Any], *, affine: bool) -> None:
+    """Freeze all layers but some, with or without what acts on each channel by itself."""
+    weights = [weight for layer in layers for weight in layer.weights]
+    kept = [each for each in weights if affine and each.trainable and _is_affine(each)]
+    # The layer's own flag, too, or its kernel would be left out of the proof: what is not trainable
+    # in a layer that is may be a statistic, which moves.
+    for layer in layers:
+        _set_trainable(layer, False)
+    for layer in norms:
+        _set_trainable(layer, True)
+    for weight in kept:
+        weight.trainable = True
+
+
+def _is_affine(weight: Any) -> bool:
+    """Tell biases, scales and shifts from kernels; those of attention have an axis of heads."""
+    return len(weight.shape) <= 1 or weight.name == "bias"
 
 
 def _set_batch_norm(layer: Any, batch_norm: str) -> None:

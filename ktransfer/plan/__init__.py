@@ -3,6 +3,7 @@
 from ktransfer._lazy import moved_names
 from ktransfer.plan.augmentation import AugmentationChoice, choose_augmentation
 from ktransfer.plan.by_name import PLAN_NAMES, named_plan
+from ktransfer.plan.cheap import affine, low_rank
 from ktransfer.plan.named import (
     classic,
     from_scratch,
@@ -25,6 +26,7 @@ __all__ = [
     "Plan",
     "Stage",
     "StageSpan",
+    "affine",
     "augmentation_notes",
     "choose_augmentation",
     "classic",
@@ -33,6 +35,7 @@ __all__ = [
     "gradual_unfreeze",
     "last_blocks",
     "linear_probe",
+    "low_rank",
     "lp_ft",
     "lp_ft_refit",
     "named_plan",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ktransfer.errors import InputError, unknown_name
+from ktransfer.plan.cheap import affine, low_rank
 from ktransfer.plan.fields import check_names
 from ktransfer.plan.named import (
     classic,
@@ -31,6 +32,8 @@ _PLANS: dict[str, Callable[..., Plan]] = {
         gradual_unfreeze,
         from_scratch,
         classic,
+        affine,
+        low_rank,
     )
 }
 PLAN_NAMES = tuple(_PLANS)

@@ -30,6 +30,8 @@ HEAD = "head"
 OPTIMIZERS = ("adam", "adamw", "adagrad", "adamax", "lion", "nadam", "rmsprop", "sgd")
 WITH_MOMENTUM = ("rmsprop", "sgd")
 BATCH_NORMS = ("frozen", "affine_only", "train")
+TRAINS = ("all", "affine", "low_rank")
+LOW_RANK = "low_rank"
 KEEPS = ("best", "end")
 AUTO = "auto"
 
@@ -63,6 +65,11 @@ class Stage:
         batch_norm: what batch norm does in the blocks that train. `"frozen"`: it stays as it is,
             statistics, scale and shift; `"affine_only"`: scale and shift train; `"train"`: these
             and the statistics, which come from each batch. Elsewhere it is always frozen.
+        trains: what of the blocks that `unfreeze` names trains, batch norm aside. `"all"`: every
+            weight; `"affine"`: biases and the scale and shift of other normalisations, while the
+            kernels stay; `"low_rank"`: two thin factors beside each kernel, whose product is added
+            to it when the stage ends (depthwise kernels, which have one input each, stay).
+        rank: how many columns the factors have, at least 1; of `trains="low_rank"` only.
         augmentation: `"none"`, `"light"` (mirrored), `"standard"` (a random part, mirrored),
             `"strong"` (that, a random operation, erasing, and MixUp or CutMix of each batch), or
             what imitates a domain: `"grey"`, `"blur"`, `"noise"`, `"colour_shift"`. `"auto"` lets
@@ -112,6 +119,8 @@ class Stage:
     keep: str = "best"
     dropout: float | None = None
     scale_features: bool = True
+    trains: str = "all"
+    rank: int | None = None
 
     def __post_init__(self) -> None:
         where = f"stage {text('a stage', 'name', self.name)!r}"
@@ -142,6 +151,11 @@ class Stage:
             raise InputError(
                 f"{where}: momentum={self.momentum} is an option of {' and '.join(WITH_MOMENTUM)}; "
                 f"{self.optimizer!r} has none: leave it out or take another optimizer"
+            )
+        if (self.rank is not None) != (self.trains == LOW_RANK):
+            raise InputError(
+                f"{where}: trains={self.trains!r} {'needs' if self.rank is None else 'has no'} "
+                f"rank, got rank={self.rank!r}"
             )
         for field in _PERIODIC_FIELDS:
             given = getattr(self, field) is not None
@@ -258,7 +272,7 @@ def check_unfreeze(where: str, value: Any) -> int | str:
     return text(where, "unfreeze", value)
 
 
-_WHOLE = ("epochs", "views", "batch_size", "patience")
+_WHOLE = ("epochs", "views", "batch_size", "patience", "rank")
 _PERIODIC_FIELDS = ("decay_every_epochs", "decay_factor")
 _OPTIONAL = (*_PERIODIC_FIELDS, "dropout")
 _NUMBERS = {
@@ -276,6 +290,7 @@ _NAMES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "batch_norm": BATCH_NORMS,
+    "trains": TRAINS,
     "keep": KEEPS,
     "augmentation": (*AUGMENTATIONS, AUTO),
 }

@@ -25,6 +25,7 @@ def _cells(stage: Stage, num_blocks: int | None) -> dict[str, str]:
     return {
         "stage": stage.name,
         "trains": _trains(stage.unfreeze, num_blocks),
+        "of them": _of_them(stage) if trains else "",
         "epochs": str(stage.epochs),
         "patience": str(stage.patience or ""),
         "keeps": "" if stage.keep == "best" else stage.keep,
@@ -52,6 +53,12 @@ def _trains(unfreeze: int | str, num_blocks: int | None) -> str:
     if unfreeze and unfreeze == num_blocks:
         return f"head, all {num_blocks}"
     return f"head, last {unfreeze}" if unfreeze else "head"
+
+
+def _of_them(stage: Stage) -> str:
+    """Say what of the blocks trains, where it is not all of it."""
+    rank = f", rank {stage.rank}" if stage.rank else ""
+    return "" if stage.trains == "all" else stage.trains + rank
 
 
 def _multipliers(stage: Stage) -> str:

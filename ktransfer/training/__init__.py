@@ -5,7 +5,7 @@ from ktransfer.training.caching import CACHE_MODES, CacheDecision, CacheMode, ch
 from ktransfer.training.calibration import best_temperature
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
-from ktransfer.training.devices import choose_jit_compile, choose_precision
+from ktransfer.training.devices import choose_jit_compile, choose_precision, measures_bfloat16
 from ktransfer.training.resume import check_same
 from ktransfer.training.search import range_test, sweep
 from ktransfer.training.settings import Settings
@@ -24,6 +24,7 @@ __all__ = [
     "check_same",
     "choose_jit_compile",
     "choose_precision",
+    "measures_bfloat16",
     "range_test",
     "sweep",
     "values_of",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +14,25 @@ import keras
 from ktransfer.errors import unknown_name
 from ktransfer.freezing.layers import walk
 
+#: Instructions that multiply bfloat16, as Linux names them; oneDNN uses them.
+_BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}
+_CPU_INFO = Path("/proc/cpuinfo")
+
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+FLOAT32, BFLOAT16 = "float32", "mixed_bfloat16"
+
+
+@dataclass(frozen=True)
+class PrecisionDecision:
+    """What a stage computes in.
+
+    Attributes:
+        precision: a dtype policy of Keras.
+        reason: in a sentence, where it was measured.
+    """
+
+    precision: str
+    reason: str = ""
 
 
 def on_accelerator() -> bool:
@@ -35,8 +56,9 @@ def choose_precision(precision: str) -> str:
     """Return the dtype policy to train with.
 
     Args:
-        precision: one of `PRECISIONS`. "auto" is float32 on a CPU and mixed_bfloat16 on an
-            accelerator: it has the range of float32, so that no loss needs scaling.
+        precision: one of `PRECISIONS`. "auto" is float32 on a CPU, unless `measures_bfloat16` and
+            a stage is faster without, and mixed_bfloat16 on an accelerator: it has the range of
+            float32, so that no loss needs scaling.
 
     Raises:
         InputError: it is none of them.
@@ -46,6 +68,38 @@ def choose_precision(precision: str) -> str:
     if precision != "auto":
         return precision
     return "mixed_bfloat16" if on_accelerator() else "float32"
+
+
+def measures_bfloat16(precision: str) -> bool:
+    """Tell whether a training measures for its stages whether bfloat16 pays.
+
+    Only on a CPU that multiplies it, and where TensorFlow computes: XLA, which JAX always uses, is
+    slow on a CPU in any format.
+
+    Args:
+        precision: one of `PRECISIONS`; only "auto" leaves it open.
+    """
+    return (
+        precision == "auto"
+        and keras.backend.backend() == "tensorflow"
+        and not on_accelerator()
+        and bool(_BFLOAT16_FLAGS & set(_cpu_info("flags").split()))
+    )
+
+
+def processor() -> str:
+    """Return the name of the processor, as far as the system tells it."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_info(field: str) -> str:
+    """Return what Linux says of the first processor; nothing on other systems."""
+    try:
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in found if name.strip() == field), "")
 
 
 def choose_jit_compile(jit_compile: bool | str) -> bool:

@@ -16,6 +16,7 @@ from ktransfer.errors import InputError, RunError
 from ktransfer.plan import Plan
 from ktransfer.training.caching import CacheDecision
 from ktransfer.training.checkpoint import Checkpoints
+from ktransfer.training.devices import FLOAT32, PrecisionDecision
 from ktransfer.training.stage_result import StageResult
 
 Request = dict[str, Any]
@@ -44,6 +45,7 @@ class Progress:
         feature_offset: what it adds to them.
         scaled: whether they were brought to one size.
         cores: those that the training ran on, one after the other.
+        precision: what the stage that is running computes in; None: it is not yet decided.
     """
 
     results: Sequence[StageResult]
@@ -56,6 +58,7 @@ class Progress:
     feature_offset: np.ndarray | float
     scaled: bool
     cores: Sequence[int]
+    precision: PrecisionDecision | None = None
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Write it.
@@ -75,6 +78,7 @@ class Progress:
             "in_stage": state.plain,
             "decision": asdict(self.decision) if self.decision else None,
             "cores": list(self.cores),
+            "precision": asdict(self.precision) if self.precision else None,
         }
         checkpoints.save(network | state.arrays, plain)
 
@@ -102,7 +106,15 @@ class Progress:
             feature_offset=_array_or_number(plain["feature_offset"]),
             scaled=plain["scaled"],
             cores=plain.get("cores") or (),  # none: of an earlier version
+            precision=_precision(plain),
         )
+
+
+def _precision(plain: Mapping[str, Any]) -> PrecisionDecision | None:
+    if plain.get("precision"):
+        return PrecisionDecision(**plain["precision"])
+    # In the middle of a stage it is decided: an earlier version had no choice.
+    return PrecisionDecision(FLOAT32) if plain["in_stage"] else None
 
 
 def _array_or_number(value: list[float] | float) -> np.ndarray | float:

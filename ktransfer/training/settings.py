@@ -19,6 +19,8 @@ class Settings:
         dropout: for stages that do not say their own.
         cache: as in `training.caching.decide`.
         precision: a dtype policy of Keras.
+        measures_bfloat16: whether stages in which blocks train may take bfloat16 instead, where it
+            is measured to be faster.
         jit_compile: whether XLA compiles the steps.
         balance: "none", "class_weights" or "sampling", as in `data.batches.balance`.
         callbacks: Keras callbacks, given to every stage.
@@ -31,6 +33,7 @@ class Settings:
     dropout: float = 0.0
     cache: CacheMode = "auto"
     precision: str = "float32"
+    measures_bfloat16: bool = False
     jit_compile: bool = False
     balance: str = "none"
     callbacks: Sequence[keras.callbacks.Callback] = ()

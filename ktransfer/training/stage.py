@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from ktransfer.backbones import Block
 from ktransfer.errors import InputError
 from ktransfer.features import Network
 from ktransfer.optimizers import LearningRateMultiplier, by_block
@@ -106,7 +108,7 @@ def compile_trainee(prepared: Prepared) -> keras.optimizers.Optimizer:
     Returns:
         The optimizer: a `LearningRateMultiplier` with a group for each block that trains.
     """
-    optimizer = build_optimizer(prepared.stage, prepared.network, prepared.steps)
+    optimizer = build_optimizer(prepared.stage, prepared.network, prepared.steps, prepared.blocks)
     trainee = prepared.trainee
     trainee.compile(
         optimizer,
@@ -126,9 +128,17 @@ def _cross_entropy(data: StageData) -> keras.losses.Loss:
 
 
 def build_optimizer(
-    stage: Stage, network: Network, steps_per_epoch: int
+    stage: Stage, network: Network, steps_per_epoch: int, blocks: Sequence[Block] | None = None
 ) -> keras.optimizers.Optimizer:
-    """Return the optimizer of a stage, with every learning rate as the plan says it."""
+    """Return the optimizer of a stage, with every learning rate as the plan says it.
+
+    Args:
+        stage: resolved.
+        network: frozen as the stage wants it.
+        steps_per_epoch: steps in an epoch.
+        blocks: as in `Prepared.blocks`; None: those of the network.
+    """
+    blocks = network.blocks if blocks is None else blocks
     config: dict[str, Any] = {"learning_rate": _learning_rate(stage, steps_per_epoch)}
     if stage.weight_decay:
         config["weight_decay"] = stage.weight_decay
@@ -140,12 +150,19 @@ def build_optimizer(
     scales = stage.multipliers(network.num_blocks)
     multipliers = {
         block.name: scales[f"block -{depth}"]
-        for depth, block in enumerate(reversed(network.blocks), 1)
+        for depth, block in enumerate(reversed(blocks), 1)
         if f"block -{depth}" in scales and trainable_paths(block)
     }
     if not multipliers:
         return inner
-    return LearningRateMultiplier(inner, by_block(network.backbone, multipliers))
+    return LearningRateMultiplier(inner, by_block(_Row(blocks), multipliers))
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """Blocks as the recipes of `optimizers` read them."""
+
+    blocks: Sequence[Block]
 
 
 @keras.saving.register_keras_serializable(package="ktransfer")
@@ -257,7 +274,7 @@ class StageRun:
         self.prepared = prepared
         self._start = start
         network, patience = prepared.network, prepared.stage.patience
-        self._weights = network.variables_from(prepared.cut)
+        self._weights = prepared.variables
         # Each stage begins them anew: what was trained before it, or tried until memory ran out, is
         # not known after a resume, and Keras draws the seeds of a backbone's own dropout by chance.
         # Numbered from the head on: in front of what trains there are more where nothing is cached.

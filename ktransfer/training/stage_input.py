@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ktransfer.backbones import Block
 from ktransfer.data.batches.balance import class_weights
 from ktransfer.data.batches.rows import Rows, num_batches, ordered_batches, shuffled_batches
 from ktransfer.features import Network, RowSource, Views
@@ -16,6 +17,7 @@ from ktransfer.features.views import mix_classes, render_views, with_shares
 from ktransfer.plan import Stage
 from ktransfer.training.caching import CacheDecision
 from ktransfer.training.devices import prefix_in_pipeline
+from ktransfer.training.low_rank import low_rank_of, with_factors, with_their_factors
 from ktransfer.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,6 +79,18 @@ class Prepared:
         return cut_of(self.stage, self.network)
 
     @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks of the network, with the factors that train beside their kernels."""
+        return with_their_factors(self.trainee, self.network.blocks)
+
+    @property
+    def variables(self) -> list[Any]:
+        """Every weight that the stage may move, and what is frozen in its blocks."""
+        found = low_rank_of(self.trainee)
+        factors = [weight for each in found.factors for weight in each.weights] if found else []
+        return [*self.network.variables_from(self.cut), *factors]
+
+    @property
     def steps(self) -> int:
         """Steps in an epoch."""
         return num_batches(self.data.num_train, self.batch_size)
@@ -106,12 +120,16 @@ def stage_model(
         decision: whether the stage reads rows at its cut.
         dropout: where the stage does not say its own.
     """
-    return network.trainee(
-        cut_of(stage, network),
+    cut = cut_of(stage, network)
+    trainee = network.trainee(
+        cut,
         dropout=dropout if stage.dropout is None else stage.dropout,
         cached=decision.cached or prefix_in_pipeline(),
         start=decision.start,
     )
+    if stage.rank is None or cut == network.num_blocks:
+        return trainee
+    return with_factors(trainee, network.blocks[cut:], stage.rank, seed=network.seed)
 
 
 def stage_data(

@@ -12,20 +12,22 @@ import numpy as np
 
 from ktransfer.data.batches.parallel import num_cores
 from ktransfer.data.batches.rows import in_pieces
-from ktransfer.errors import InputError
 from ktransfer.features import FORWARD_BATCH_SIZE, Forward, Network, RowSource, compile_forward
-from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
+from ktransfer.freezing import frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
 from ktransfer.show.progress import say
 from ktransfer.training.batch_norm import quick_statistics
 from ktransfer.training.caching import CacheDecision, decide
 from ktransfer.training.callbacks import assign, values_of
 from ktransfer.training.checkpoint import Checkpoints
-from ktransfer.training.devices import computing_in, is_out_of_memory
+from ktransfer.training.devices import PrecisionDecision, computing_in, is_out_of_memory
 from ktransfer.training.head_start import deviations, scale_to_one, solve_head, some_features
+from ktransfer.training.low_rank import merge_factors
+from ktransfer.training.precision import decide_precision
 from ktransfer.training.resume import Progress, StageState, damage_named
 from ktransfer.training.settings import Settings
 from ktransfer.training.stage import check_callbacks, run_stage
+from ktransfer.training.stage_freezing import counted, freeze_for, widest
 from ktransfer.training.stage_input import (
     Prepared,
     cut_of,
@@ -75,10 +77,12 @@ class Training:
         self._begun = False
         self._cores = [num_cores()]  # those of the trainings that this one goes on from before it
         self._resumed: Progress | None = None  # in the middle of a stage, until that goes on
-        self._decision: CacheDecision | None = None  # of the stage that is running
+        # Of the stage that is running.
+        self._decision: CacheDecision | None = None
+        self._precision: PrecisionDecision | None = None
         for stage in plan.stages:
             check_callbacks(stage, settings.callbacks)
-            self._freeze(stage)
+            freeze_for(stage, self.network)
 
     def begin_behind(self, other: Training) -> None:
         """Go on from the first stage of another training, which trained the same head alone."""
@@ -170,12 +174,17 @@ class Training:
 
     def freeze_as_trained(self) -> None:
         """Leave trainable what the widest stage that was kept has trained, and freeze the rest."""
+        freeze_for(self._widest, self.network)
+
+    def count_by_block(self) -> tuple[tuple[str, int, int], ...]:
+        """Say how many numbers of each block were frozen and trainable in that stage."""
+        return counted(self._widest, self.results, self.network)
+
+    @property
+    def _widest(self) -> Stage:
         kept = {each.name for each in self.kept}
-        stages = [stage for stage in self.plan.stages if stage.name in kept] or [
-            self.plan.stages[0]
-        ]
-        blocks = self.network.num_blocks
-        self._freeze(max(stages, key=lambda stage: stage.num_trainable_blocks(blocks)))
+        stages = [stage for stage in self.plan.stages if stage.name in kept]
+        return widest(stages or self.plan.stages[:1], self.network.num_blocks)
 
     @contextmanager
     def before_last_stage(self, changed: Callable[[Stage], Stage]) -> Iterator[Prepared]:
@@ -190,7 +199,7 @@ class Training:
         for stage in self.plan.stages[:-1]:
             self.results.append(self._run_stage(stage))
         stage = changed(self.plan.stages[-1])
-        self._freeze(stage)
+        freeze_for(stage, self.network)
         decision = decide(stage, self.network, self.source, self.settings.cache)
         prepared = self._prepare(stage, decision)
         with self._as_trained(), self.source.faults_named():
@@ -200,7 +209,7 @@ class Training:
 
     def _run_stage(self, stage: Stage) -> StageResult:
         started = time.perf_counter()
-        self._freeze(stage)
+        freeze_for(stage, self.network)
         frozen = frozen_variables(self.network.backbone)
         watch = watch_frozen(self.network.backbone, keep_values=False) if frozen else None
         # The rows are those of the very weights that the proof begins with.
@@ -211,11 +220,13 @@ class Training:
             decision = self._decide(stage)
             self._say(f"stage {stage.name!r}: {decision.reason}")
             prepared = self._prepare(stage, decision, may_solve=True)
-        with self._as_trained():
+        prepared = self._in_precision(prepared)
+        with self._as_trained(self._precision):
             result = self._with_memory(prepared)
-        self._decision = None
+        self._decision = self._precision = None
         self._say(f"stage {stage.name!r}: {result}")
         proof = watch.prove().verify() if watch else None
+        merge_factors(prepared.trainee)  # until here the kernels beside them were frozen
         self._say(f"stage {stage.name!r}: {proof or 'nothing was frozen'}")
         return dataclasses.replace(result, proof=proof, seconds=time.perf_counter() - started)
 
@@ -243,14 +254,25 @@ class Training:
         )
 
     @contextmanager
-    def _as_trained(self) -> Iterator[None]:
+    def _as_trained(self, decided: PrecisionDecision | None = None) -> Iterator[None]:
         """Put the backbone into the precision of the training, with statistics that follow it."""
         backbone = self.network.backbone
-        with (
-            computing_in(backbone.model, self.settings.precision),
-            quick_statistics(backbone),
-        ):
+        precision = decided.precision if decided else self.settings.precision
+        with computing_in(backbone.model, precision), quick_statistics(backbone):
             yield
+
+    def _in_precision(self, prepared: Prepared) -> Prepared:
+        """Decide what a stage computes in, where that is open; as `_decide`, once and for all."""
+        if not self.settings.measures_bfloat16:
+            return prepared
+        if self._precision is None:
+            with self.source.faults_named():
+                self._precision = decide_precision(prepared, self.source)
+            self._save()
+        if not self._precision.reason:
+            return prepared
+        self._say(self._precision.reason)
+        return dataclasses.replace(prepared, notes=(*prepared.notes, self._precision.reason))
 
     def _decide(self, stage: Stage) -> CacheDecision:
         # Once and for all, also for a resume: the estimate is of times, and may come out otherwise.
@@ -262,20 +284,6 @@ class Training:
     def _say(self, sentence: str) -> None:
         if self.settings.verbose > 1:
             say(sentence)
-
-    def _freeze(self, stage: Stage) -> None:
-        """Freeze what the stage leaves frozen; an error where its blocks hold nothing to train."""
-        backbone, kept = self.network.backbone, self.network.num_blocks
-        unfreeze = stage.num_trainable_blocks(kept)
-        behind = len(backbone.blocks) - kept  # blocks that the model does not have
-        policy = f"all_but_last:{behind + unfreeze}" if unfreeze else "all"
-        freeze(backbone, policy, batch_norm=stage.batch_norm)
-        trainable = count_by_block(backbone)[kept - unfreeze : kept]
-        if unfreeze and not any(numbers for _, _, numbers in trainable):
-            raise InputError(
-                f"stage {stage.name!r} unfreezes the last {unfreeze} of {kept} blocks, and with "
-                f"batch_norm={stage.batch_norm!r} there is nothing to train in them: unfreeze more"
-            )
 
     def _solve_head(self, stage: Stage) -> bool:
         """Tell whether the head begins as a ridge regression, which it then is."""
@@ -309,7 +317,7 @@ class Training:
         if self._resumed:
             prepared = dataclasses.replace(prepared, batch_size=self._resumed.batch_size)
             state, self._resumed = self._resumed.stage, None
-        variables = self.network.variables_from(prepared.cut)
+        variables = prepared.variables
         before = values_of(variables)
         while True:
             try:
@@ -352,6 +360,7 @@ class Training:
             feature_offset=self.network.feature_offset,
             scaled=self._scaled,
             cores=self._cores,
+            precision=self._precision,
         )
         progress.save(self._checkpoints)
 
@@ -366,7 +375,7 @@ class Training:
             self._scaled = progress.scaled
             self.results = list(progress.results)
             self._resumed = progress if progress.stage else None
-            self._decision = progress.decision
+            self._decision, self._precision = progress.decision, progress.precision
             self._note_cores(list(progress.cores) or self._cores)
 
     def _note_cores(self, before: list[int]) -> None:

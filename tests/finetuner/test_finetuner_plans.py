@@ -260,7 +260,7 @@ def test_a_plan_without_stages_is_refused():
 def test_a_block_that_is_not_there_is_named_with_near_ones():
     backbone = tuner_of().backbone
     name = backbone.blocks[1].name
-    with pytest.raises(InputError, match=rf"unknown block or layer '{name}x': did you mean .*{name}"):
+    with pytest.raises(InputError, match=rf"unknown .* '{name}x': did you mean .*{name}"):
         freeze(backbone, f"up_to:{name}x")
 
 
