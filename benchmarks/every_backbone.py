@@ -5,7 +5,8 @@
 Each constructor of keras.applications and each image backbone of KerasHub is built as small as it
 can be, with random weights (`small_backbones.py`). A probe and its last 2 blocks are trained on
 12 noisy images, each model is saved, and read back by another process, which must predict the same
-and write an ONNX file that predicts the same. The slow tests run the same, in pieces. It takes
+and write an ONNX file that predicts the same. The slow tests run the same, in pieces, of one
+network of every module of keras.applications and of all of KerasHub. It takes
 about 20 minutes on 2 cores and writes benchmarks/results/every_backbone.json and docs/backbones.md;
 with `--only NAME` a part of it, what was measured before stays.
 """

@@ -11,7 +11,7 @@ from ktransfer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktransfer.advisor.advice import Advice, Candidate, head_name
-    from ktransfer.advisor.afterwards import Tried, hindsight
+    from ktransfer.advisor.afterwards import Found, Tried, hindsight
     from ktransfer.advisor.choosing import ADVISED, choose_plan, plan_for
     from ktransfer.advisor.costs import Costs
     from ktransfer.advisor.deciding import decide
@@ -31,6 +31,7 @@ __all__ = [
     "Advice",
     "Candidate",
     "Costs",
+    "Found",
     "Situation",
     "Tried",
     "check_fine_tuning",
@@ -51,6 +52,7 @@ _HOME = {
     "Costs": "costs",
     "FINE_TUNING": "trying",
     "MOBILENETV2_BLOCK_PARAMETERS": "rule",
+    "Found": "afterwards",
     "Situation": "situation",
     "Tried": "afterwards",
     "check_fine_tuning": "trying",

@@ -37,13 +37,17 @@ class Candidate:
             `"all_blocks_and_inner_probe"`, `"last_blocks"`, `"lp_ft"` or `"from_scratch"`.
         accuracy: estimated, in [0, 1], of a head on the training images, each predicted by the head
             of the others. None: not measured, as of all that would be fine-tuned; what came of that
-            on the validation images, `FitResult.hindsight` says.
+            on the validation images, `FitResult.tries` says.
         interval: its 95 % interval.
-        seconds: about how long it takes here, extraction and training, on this machine.
+        seconds: about how long it takes here, extraction and training, on this machine; of
+            fine-tuning all that is tried of it.
         memory_mb: about how much memory it takes beside the network itself.
         trainable_parameters: how many numbers it trains.
         scores: `logme` and `h_score` of its features; empty where it has none.
         note: a remark, such as why it is not tried.
+        gain: what it is expected to add to the accuracy of the head, in [-1, 1], by sets on which
+            that was measured; None: not known, or it is a head.
+        gain_interval: one standard deviation to each side.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Candidate:
     trainable_parameters: int
     scores: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    gain: float | None = None
+    gain_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,17 +73,19 @@ class Advice(Printed):
             `"between"`.
         strategy: the plan's name: `"linear_probe"`, `"earlier_linear_probe"`, `"last_blocks"`,
             `"full_fine_tune"`, `"from_scratch"`, and where features were measured also
-            `"all_blocks_probe"`, `"all_blocks_and_inner_probe"` and `"lp_ft"`.
+            `"all_blocks_probe"` and `"all_blocks_and_inner_probe"`.
         reasons: why, in sentences.
         trainable_parameters: how many numbers the strategy trains, head included.
         num_blocks: how many blocks of the backbone the model keeps.
-        num_trainable_blocks: how many of these, counted from the last, train.
+        num_trainable_blocks: how many of these, counted from the last, train or are tried.
         overfitting_risk: a sentence that begins with `"low"`, `"moderate"` or `"high"`.
         size: `"small"`, `"between"` or `"large"`.
         similar: whether the images are like the backbone's own; None: nobody knows.
         gap: the domain gap; None where it was not measured.
         candidates: what could be done, from simple to costly; empty where nothing was measured.
-        plan: what carries the advice out, resolved for the backbone.
+        plan: what carries the advice out, resolved for the backbone: the head, where features were
+            measured.
+        tries: what is tried besides, each by itself, and kept where it is better.
         more_data: whether more images would help; None where that cannot be told.
         depths: heads on each block by itself, where they were asked for.
         seconds: wall time of measuring and deciding.
@@ -98,6 +106,7 @@ class Advice(Printed):
     more_data: LearningCurve | None = None
     depths: tuple[Depth, ...] = ()
     seconds: float = 0.0
+    tries: tuple[Plan, ...] = ()
 
     @property
     def expected(self) -> Candidate | None:
@@ -124,13 +133,15 @@ class Advice(Printed):
         """
         yield from self.decision()
         if self.plan:
-            depth = f"the last {self.num_trainable_blocks} of {self.num_blocks} blocks"
-            what = f"tries {depth}" if self.num_trainable_blocks else "trains the head only"
-            stages = " then ".join(each.name for each in self.plan.stages)
             on = f" on {backbone}" if backbone else ""
-            yield Row("Plan", (f"{self.strategy}{on}: {stages}; {what}",))
+            stages = " then ".join(each.name for each in self.plan.stages)
+            yield Row("Plan", (f"{self.strategy}{on}: {stages}",))
+        if self.tries:
+            yield Row("Then tried", tuple(map(_in_words, self.tries)))
         if self.candidates:
             said = "* is the head that is advised; seconds and memory are estimates"
+            if any(each.gain is not None for each in self.candidates):
+                said += "; + and - is what fine-tuning is expected to add, in points"
             yield Row("Candidates", (said,))
             yield Row("", tuple(self.table().splitlines()), verbatim=True, wide=True)
         if self.depths:
@@ -157,6 +168,7 @@ class Advice(Printed):
             "gap": self.gap.to_dict() if self.gap else None,
             "candidates": [asdict(each) for each in self.candidates],
             "plan": self.plan.to_dict() if self.plan else None,
+            "tries": [each.to_dict() for each in self.tries],
             "more_data": asdict(self.more_data) if self.more_data else None,
             "depths": [asdict(each) for each in self.depths],
         }
@@ -172,6 +184,7 @@ class Advice(Printed):
         own["reasons"] = tuple(own["reasons"])
         own["depths"] = tuple(Depth(**with_tuples(each)) for each in own.get("depths", ()))
         own["candidates"] = tuple(_candidate(each) for each in own.get("candidates", ()))
+        own["tries"] = tuple(Plan.from_dict(each) for each in own.get("tries", ()))
         for name, kind in (("gap", DomainGap), ("plan", Plan)):
             own[name] = kind.from_dict(own[name]) if own.get(name) else None
         if own.get("more_data"):
@@ -198,15 +211,31 @@ _COLUMNS = (
 
 
 def _cells(candidate: Candidate, *, chosen: bool) -> list[str]:
-    accuracy, interval = candidate.accuracy, candidate.interval
+    accuracy, interval = _figures(candidate)
     return [
         f"{'*' if chosen else ' '}{candidate.name}",
-        "-" if accuracy is None else f"{accuracy:.1%}",
-        "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
+        accuracy,
+        interval,
         f"{candidate.seconds:,.0f}",
         f"{candidate.memory_mb:,.0f} MB",
         f"{candidate.trainable_parameters:,}",
     ]
+
+
+def _figures(candidate: Candidate) -> tuple[str, str]:
+    """Return the accuracy of a head, or what fine-tuning is expected to add to it."""
+    if candidate.accuracy is not None and candidate.interval is not None:
+        low, high = candidate.interval
+        return f"{candidate.accuracy:.1%}", f"{low:.1%} to {high:.1%}"
+    if candidate.gain is not None and candidate.gain_interval is not None:
+        low, high = (100 * each for each in candidate.gain_interval)
+        return f"{100 * candidate.gain:+.1f}", f"{low:+.1f} to {high:+.1f}"
+    return "-", "-"
+
+
+def _in_words(plan: Plan) -> str:
+    first = plan.stages[1]
+    return f"{first.name} at {first.learning_rate:g}, from the head by itself"
 
 
 def _depth_line(depth: Depth) -> str:

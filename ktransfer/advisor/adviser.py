@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from dataclasses import dataclass
 
@@ -16,9 +17,12 @@ from ktransfer.advisor.situation import Situation
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.data import Splits
+from ktransfer.errors import InputError
 from ktransfer.features import Network, RowSource
 from ktransfer.profile import WIDEST, Columns, Profile, columns_of, gap_or_reason, probe_depths
+from ktransfer.profile.measuring import QUICK_IMAGES
 from ktransfer.profile.probes import MOST_IMAGES, even_sample
+from ktransfer.show.progress import progress_bar, working
 
 #: Up to so many training and validation images, and so many megabytes, the features of all blocks
 #: are computed of all images, and training goes on from them. Beyond, as many training images as a
@@ -35,11 +39,13 @@ class Seen:
         profile: of the training images, or of an even sample.
         source: the rows that it came from; None where they are those of a sample.
         advice: what follows from it.
+        costs: of the backbone.
     """
 
     profile: Profile
     source: RowSource | None
     advice: Advice
+    costs: Costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,7 @@ class Adviser:
         kept: as in `RowSource`.
         gap_backbone: measures the domain gap where the backbone cannot.
         verbose: show progress.
+        deadline: when the training must end, as `time.perf_counter` counts; None: it need not.
     """
 
     backbone: Backbone
@@ -67,6 +74,7 @@ class Adviser:
     kept: tuple[int, ...] = ()
     gap_backbone: Backbone | None = None
     verbose: bool = True
+    deadline: float | None = None
 
     def profile_images(
         self,
@@ -87,6 +95,7 @@ class Adviser:
         started = time.perf_counter()
         whole = self._takes_all(len(splits.train) + len(splits.validation))
         source = self.source(splits if whole else _sampled(splits), WIDEST, sampled=not whole)
+        self.check_time(source)
         profile = self._profile(source)
         if whole:  # while the same program is at hand
             source.rows("validation", len(self.backbone.blocks))
@@ -97,11 +106,12 @@ class Adviser:
             fine_tuning=fine_tuning,
             costs=Costs.of(self.backbone, source.seconds_per_image(len(self.backbone.blocks))),
         )
-        advice = decide(profile, situation, seed=self.seed)
-        found = probe_depths(profile) if depths else ()
+        with working("judging heads", shown=self.verbose):
+            advice = decide(profile, situation, seed=self.seed)
+            found = probe_depths(profile) if depths else ()
         seconds = time.perf_counter() - started
         advice = dataclasses.replace(advice, depths=found, seconds=seconds)
-        return Seen(profile, source if whole else None, advice)
+        return Seen(profile, source if whole else None, advice, situation.costs)
 
     def source(
         self,
@@ -125,6 +135,24 @@ class Adviser:
             sampled=sampled,
             verbose=self.verbose,
         )
+
+    def check_time(self, source: RowSource) -> None:
+        """Refuse to begin where not even one pass over the images fits into the time.
+
+        Raises:
+            InputError: the deadline comes too early; it says how long a pass takes.
+        """
+        blocks = source.network.num_blocks
+        if self.deadline is None or source.has("train", blocks):
+            return
+        number = sum(len(part) for part in source.splits.parts if part.name != "test")
+        needed = number * source.seconds_per_image(blocks)
+        if time.perf_counter() + needed > self.deadline:
+            raise InputError(
+                f"the time budget is too short: one pass over {number:,} images takes about "
+                f"{math.ceil(needed)} s here, besides what was needed to begin; give more time, or "
+                "take a smaller backbone or fewer images"
+            )
 
     def network(self, splits: Splits, features: str, num_blocks: int | None = None) -> Network:
         """Return the backbone with a new head."""
@@ -151,13 +179,16 @@ class Adviser:
         rows = source.rows("train", len(self.backbone.blocks))
         assert isinstance(rows, np.ndarray)  # only images are streamed
         train = source.splits.train
-        gap, measured_with = gap_or_reason(
-            self.backbone,
-            train,
-            seed=self.seed,
-            reference=self.gap_backbone,
-            store=self.store,
-        )
+        images = min(QUICK_IMAGES, len(train))
+        with progress_bar("measuring the domain gap", images, shown=self.verbose) as show:
+            gap, measured_with = gap_or_reason(
+                self.backbone,
+                train,
+                seed=self.seed,
+                reference=self.gap_backbone,
+                store=self.store,
+                on_progress=show,
+            )
         columns, widths = self._columns
         sample = even_sample(train.labels, MOST_IMAGES)
         return Profile(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from ktransfer.advisor.advice import Candidate, head_name
 from ktransfer.advisor.rule import earlier_block
 from ktransfer.advisor.situation import Situation
-from ktransfer.advisor.trying import every_stage
+from ktransfer.advisor.trying import Tries, every_try, seconds_of
 from ktransfer.errors import InputError
 from ktransfer.features import FEATURE_SETS
-from ktransfer.plan import Stage, from_scratch
+from ktransfer.plan import Plan, from_scratch
 from ktransfer.profile import Profile
 from ktransfer.profile.probes import Probe, evidence_scores, probe
 
@@ -21,8 +21,7 @@ def candidates_of(
     profile: Profile,
     probes: Mapping[str, Probe],
     situation: Situation,
-    tries: Sequence[Stage],
-    why: str,
+    tries: Tries,
 ) -> tuple[Candidate, ...]:
     """Return all of them, from simple to costly.
 
@@ -30,8 +29,7 @@ def candidates_of(
         profile: of the training images.
         probes: of the feature sets; empty where none can be judged.
         situation: what else is known.
-        tries: the stages that are tried.
-        why: these and no others are.
+        tries: what is tried besides the head.
     """
     heads = [
         _head(
@@ -40,9 +38,10 @@ def candidates_of(
         for name in FEATURE_SETS
     ]
     earlier = _earlier(profile, situation, judged=bool(probes))
-    tuned = [
-        _tuned(stage, situation, why, tried=stage in tries) for stage in every_stage(situation)
-    ]
+    depths: dict[int, list[Plan]] = {}
+    for each in every_try(situation.num_blocks):
+        depths.setdefault(int(each.stages[1].unfreeze), []).append(each)
+    tuned = [_tuned(unfreeze, plans, situation, tries) for unfreeze, plans in depths.items()]
     return (*heads[:1], *earlier, *heads[1:], *tuned, _scratch(situation))
 
 
@@ -79,13 +78,23 @@ def _earlier(profile: Profile, situation: Situation, *, judged: bool) -> list[Ca
     return [_head("earlier_linear_probe", features, profile.labels, found, situation, note)]
 
 
-def _tuned(stage: Stage, situation: Situation, why: str, *, tried: bool) -> Candidate:
-    unfreeze = int(stage.unfreeze)
-    seconds, memory_mb = situation.costs.tuning(situation.num_images, unfreeze, stage.epochs)
+def _tuned(unfreeze: int, plans: Iterable[Plan], situation: Situation, tries: Tries) -> Candidate:
+    """Return training of so many last blocks: the first stage of each rate, the best goes on."""
+    first = [seconds_of(each, situation, 2) for each in plans]
+    rest = max(seconds_of(each, situation) for each in plans) - max(first)
     parameters = sum(situation.costs.parameters[situation.num_blocks - unfreeze :])
-    name = "lp_ft" if unfreeze == situation.num_blocks else "last_blocks"
-    note = "tried by `fit` on the validation images" if tried else why
-    return Candidate(name, None, None, seconds, memory_mb, parameters, note=note)
+    tried = any(each in tries.plans for each in plans)
+    return Candidate(
+        name="lp_ft" if unfreeze == situation.num_blocks else "last_blocks",
+        accuracy=None,
+        interval=None,
+        seconds=sum(first) + rest,
+        memory_mb=situation.costs.tuning(situation.num_images, unfreeze, 1)[1],
+        trainable_parameters=parameters,
+        note="tried by `fit` on the validation images" if tried else tries.why,
+        gain=tries.gain.mean if tries.gain else None,
+        gain_interval=tries.gain.interval if tries.gain else None,
+    )
 
 
 def _scratch(situation: Situation) -> Candidate:

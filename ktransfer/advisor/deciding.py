@@ -11,10 +11,10 @@ from ktransfer.advisor.advice import Advice, head_name
 from ktransfer.advisor.candidates import candidates_of
 from ktransfer.advisor.rule import cell_of, overfitting_risk, rule_alone, size_reason
 from ktransfer.advisor.situation import Situation
-from ktransfer.advisor.trying import stages_to_try
+from ktransfer.advisor.trying import tries_of
 from ktransfer.errors import InputError
 from ktransfer.features import FEATURE_SETS
-from ktransfer.plan import Plan, Stage, linear_probe
+from ktransfer.plan import linear_probe
 from ktransfer.profile import SIMILAR_BELOW, Profile
 from ktransfer.profile.learning_curve import LearningCurve, learning_curve
 from ktransfer.profile.probes import Probe, choose_simplest, probe
@@ -22,15 +22,18 @@ from ktransfer.profile.probes import Probe, choose_simplest, probe
 #: Classes with a single image cannot be judged by leaving it out.
 _LEAST_OF_A_CLASS = 2
 
+#: With fewer training images the simplest head within one standard error is taken on any domain.
+FEW_IMAGES = 100
+
 
 def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
     """Decide what the head reads and whether fine-tuning is worth a try.
 
     Heads on three fixed feature sets are judged by leaving out one training image after the other.
-    Where the images are like the backbone's own, or nobody knows, the simplest within one standard
-    error of the best is taken; where they differ, the best: there the wider sets are what the 2x2
-    rule hopes to find in earlier blocks. Fine-tuning is tried by `fit` on the validation images,
-    and kept only where it is better.
+    Where the images are like the backbone's own, nobody knows, or there are few of them, the
+    simplest within one standard error of the best is taken; where they differ, the best: there the
+    wider sets are what the 2x2 rule hopes to find in earlier blocks. Fine-tuning is tried by `fit`
+    where sets like this one gained by it, and kept only where it is better by more than chance.
 
     Args:
         profile: of the training images, or of as many of them, evenly by class.
@@ -43,24 +46,25 @@ def decide(profile: Profile, situation: Situation, *, seed: int = 0) -> Advice:
     """
     rule = _prior(profile, situation)
     probes, excuse = _probes(profile)
-    chosen = _chosen(probes, rule.similar)
+    chosen = _chosen(probes, rule.similar, len(profile))
     mistakes = 1.0 - probes[chosen].accuracy if probes else None
-    tries, why_tried = stages_to_try(situation, mistakes)
-    plan = _plan(chosen, tries, situation.num_blocks)
-    unfreeze = max(int(stage.unfreeze) for stage in plan.stages)
+    tries = tries_of(situation, mistakes, profile.gap.value if profile.gap else None)
+    plan = replace(linear_probe(features=chosen), name=head_name(chosen))
+    unfreeze = max((int(each.stages[-1].unfreeze) for each in tries.plans), default=0)
     head = (profile.widths[chosen] + 1) * situation.num_classes
     trainable = head + sum(situation.costs.parameters[situation.num_blocks - unfreeze :])
     risk = overfitting_risk(trainable, situation.num_images, head_only=unfreeze == 0)
     return replace(
         rule,
         strategy=plan.name,
-        reasons=(*rule.reasons, *_head_reasons(probes, chosen, rule, excuse), why_tried),
+        reasons=(*rule.reasons, *_head_reasons(probes, chosen, rule, excuse), tries.why),
         trainable_parameters=trainable,
         num_blocks=situation.num_blocks,
         num_trainable_blocks=unfreeze,
         overfitting_risk=risk,
-        candidates=candidates_of(profile, probes, situation, tries, why_tried),
-        plan=plan,
+        candidates=candidates_of(profile, probes, situation, tries),
+        plan=plan.resolve(situation.num_blocks),
+        tries=tries.plans,
         more_data=_more_data(profile, chosen, seed),
     )
 
@@ -127,22 +131,14 @@ def _probes(profile: Profile) -> tuple[dict[str, Probe], str]:
     return found, excuse
 
 
-def _chosen(probes: Mapping[str, Probe], similar: bool | None) -> str:
+def _chosen(probes: Mapping[str, Probe], similar: bool | None, num_images: int) -> str:
     if not probes:
         return "last"
     names = list(probes)
     # On domains that differ, the simplest within one standard error cost 1 to 3 points; on photos
-    # the widest sets did.
-    tolerance = 0.0 if similar is False else 1.0
+    # the widest sets did. Of few images the smallest error is too often luck.
+    tolerance = 0.0 if similar is False and num_images >= FEW_IMAGES else 1.0
     return names[choose_simplest(list(probes.values()), tolerance)]
-
-
-def _plan(features: str, tries: Sequence[Stage], num_blocks: int) -> Plan:
-    head = linear_probe(features=features)
-    everything = any(stage.unfreeze == num_blocks for stage in tries)
-    tuned = "lp_ft" if everything else "last_blocks"
-    name = tuned if tries else head_name(features)
-    return replace(head, name=name, stages=(*head.stages, *tries), num_blocks=num_blocks)
 
 
 def _head_reasons(

@@ -33,7 +33,7 @@ from ktransfer.processes.keras_settings import own_settings
 from ktransfer.runs.saving import read_side, write_run
 from ktransfer.runs.seen import held_back, range_of
 from ktransfer.serving import Predictions
-from ktransfer.show.progress import progress_bar
+from ktransfer.show.progress import progress_bar, working
 
 #: What a run says the version of, each under its name.
 _VERSIONED = ("ktransfer", "keras")
@@ -196,7 +196,8 @@ class Classifier:
         }
         known = {"learnt": self.learnt, "familiar": self.familiarity}
         sides = {name: each.to_bytes() for name, each in known.items() if each is not None}
-        write_run(path, self.model, record, sides, overwrite=overwrite)
+        with working("saving the model", shown=self.verbose):
+            write_run(path, self.model, record, sides, overwrite=overwrite)
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ktransfer.advisor import Advice, overfitting_risk
+from ktransfer.advisor.afterwards import INTERRUPTED, Tried
 from ktransfer.classifier.mistakes import Mistake
 from ktransfer.classifier.screen import (
     accuracy_row,
@@ -58,6 +59,7 @@ class FitResult(Printed):
         total_parameters: how many numbers the model has.
         findings: what is wrong with the images, the most severe first, as `ktransfer doctor` says.
         hindsight: whether the advice was right, in sentences; empty where nothing was measured.
+        tries: what came of each way of fine-tuning that was tried besides; empty where none was.
         mistakes: images that the model is wrong about, the surest first: of the test part, or of
             the validation part where there is no test part. At most 10.
         seconds: wall time by phase: `scan`, `check`, `prepare` (reading the bytes of the files for
@@ -83,6 +85,7 @@ class FitResult(Printed):
     findings: tuple[Finding, ...] = ()
     hindsight: tuple[str, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
+    tries: tuple[Tried, ...] = ()
 
     @property
     def overfitting_risk(self) -> str:
@@ -119,7 +122,8 @@ class FitResult(Printed):
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the training early."""
-        return any(stage.interrupted for stage in self.stages)
+        stopped = any(each.note == INTERRUPTED for each in self.tries)
+        return stopped or any(stage.interrupted for stage in self.stages)
 
     def history_table(self, *, every: bool = False) -> str:
         """Write the history as text, the kept epoch marked.
@@ -148,7 +152,7 @@ class FitResult(Printed):
         share = self.trainable_parameters / self.total_parameters
         yield Row("Done", (f"{trained} ({share:.1%} of parameters), {seconds:.1f} s",))
         yield reason_row(self.advice, self.plan, self.part_sizes["train"])
-        yield from tuning_row(self.stages, self.plan.num_blocks or 0)
+        yield from tuning_row(self.stages, self.tries, self.plan.num_blocks or 0)
         yield from diagnosis_row(self.diagnosis)
         yield from remarks_row(self.skipped, self.findings, self.notes)
         if self.interrupted:
@@ -168,6 +172,7 @@ class FitResult(Printed):
         if self.diagnosis:
             yield Row("Diagnosis", self.diagnosis.sentences)
         yield Row("Overfitting", (self.overfitting_risk,))
+        yield Row("Tried", tuple(map(str, self.tries)), True)
         yield Row("Afterwards", self.hindsight, True)
         sizes = ", ".join(f"{size:,} {name}" for name, size in self.part_sizes.items())
         yield Row("Images", (f"{sum(self.part_sizes.values()):,} used: {sizes}",))
@@ -216,6 +221,7 @@ class FitResult(Printed):
             "overfitting_risk": self.overfitting_risk,
             "hindsight": list(self.hindsight),
             "mistakes": [each.to_dict() for each in self.mistakes],
+            "tries": [each.to_dict() for each in self.tries],
             "carried_out": self.carried_out,
             "plan": self.plan.to_dict(),
             "stages": [stage.to_dict() for stage in self.stages],
@@ -257,6 +263,7 @@ class FitResult(Printed):
             findings=tuple(map(Finding.from_dict, data.get("findings", ()))),
             hindsight=tuple(data.get("hindsight", ())),
             mistakes=tuple(map(Mistake.from_dict, data.get("mistakes", ()))),
+            tries=tuple(map(Tried.from_dict, data.get("tries", ()))),
         )
         check_typed(result, "result")
         for each in (result.validation, *([result.test] if result.test else [])):

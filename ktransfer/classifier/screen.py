@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ktransfer.advisor import Advice
+from ktransfer.advisor.afterwards import NO_BETTER, UNFINISHED, Tried
 from ktransfer.classifier.mistakes import Mistake
 from ktransfer.data import Skipped
 from ktransfer.doctor import Finding
@@ -93,13 +94,20 @@ def reason_row(advice: Advice, plan: Plan, num_train: int) -> Row:
     )
 
 
-def tuning_row(stages: Sequence[StageResult], num_blocks: int) -> Iterator[Row]:
+def tuning_row(
+    stages: Sequence[StageResult], tries: Sequence[Tried], num_blocks: int
+) -> Iterator[Row]:
     """Say what came of fine-tuning, where it was tried after a head alone."""
+    if tries:
+        yield Row("Fine-tuning", (_of_tries(tries, num_blocks),))
+        return
     if not stages or stages[0].unfreeze:
         return
     before, said = stages[0].val_accuracy, []
     for each in stages[1:]:
-        what = "all blocks" if each.unfreeze >= num_blocks else f"last {each.unfreeze} blocks"
+        if not each.unfreeze:
+            continue  # the head, solved anew
+        what = _blocks(each.unfreeze, num_blocks)
         if each.kept and each.val_accuracy is not None:
             was = "" if before is None else f"{before:.1%} to "
             lower = before is not None and each.val_accuracy <= before
@@ -113,6 +121,26 @@ def tuning_row(stages: Sequence[StageResult], num_blocks: int) -> Iterator[Row]:
         line = f"{len(said)} stages, {sum(each.kept for each in stages[1:])} kept (-v has each)"
     if line:
         yield Row("Fine-tuning", (line,))
+
+
+def _blocks(unfreeze: int, num_blocks: int) -> str:
+    if unfreeze >= num_blocks:
+        return "all blocks"
+    return "last block" if unfreeze == 1 else f"last {unfreeze} blocks"
+
+
+def _of_tries(tries: Sequence[Tried], num_blocks: int) -> str:
+    kept = [each for each in tries if each.kept]
+    if kept:
+        what, rate = _blocks(kept[0].unfreeze, num_blocks), kept[0].learning_rate
+        return f"{what} at {rate:g} kept for the lower loss, of {len(tries)} tried"
+    done = [each for each in tries if each.outcome == NO_BETTER]
+    if len(done) < len(tries):
+        why = next(each.note for each in tries if each.outcome == UNFINISHED)
+        return f"{len(done)} of {len(tries)} ways tried to an end, none kept ({why})"
+    if len(tries) == 1:
+        return f"{_blocks(tries[0].unfreeze, num_blocks)} no better by more than chance, dropped"
+    return f"{len(tries)} ways tried, none better by more than chance (-v has each)"
 
 
 def diagnosis_row(diagnosis: Diagnosis | None) -> Iterator[Row]:

@@ -41,6 +41,8 @@ def demo(out: str | None, as_json: bool) -> None:
             if out:
                 with timed(seconds, "save"):
                     done.tuner.save(folder / "run")
+            else:
+                done = done.named_within(folder)
     seconds["total"] = elapsed()
     if as_json:
         terminal.print_json({**done.to_dict(), "out": out, "seconds": seconds})

@@ -72,9 +72,10 @@ def classifier_of(
     """Load a saved run, for commands that do not train it."""
     with at_work(seconds, "ktransfer.classifier.classifier", quiet=quiet):
         from ktransfer.classifier import Classifier
+        from ktransfer.show.progress import working
         from ktransfer.show.timing import timed
 
-        with timed(seconds, "load"):
+        with timed(seconds, "load"), working("loading the model", shown=not quiet):
             classifier = Classifier.load(run, verbose=not quiet)
         yield classifier
 

@@ -45,6 +45,8 @@ _FIT_OPTIONS = (
     "balance",
     "similarity",
     "fine_tuning",
+    "refit",
+    "time_budget",
     "augmentation",
     "check",
     "class_names",
@@ -97,6 +99,17 @@ _FIT_OPTIONS = (
     "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
 )
 @fine_tuning_option
+@click.option(
+    "--time-budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Keep the best so far when so much time is over.",
+)
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="At the end, let the chosen head learn from the validation images as well.",
+)
 @auto_option("--cache", "Whether what frozen blocks say is computed once.")
 @click.option(
     "--balance",

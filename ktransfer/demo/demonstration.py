@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from ktransfer.show.timing import timed
 
 if TYPE_CHECKING:
     from ktransfer.classifier import Evaluation, FitResult
+    from ktransfer.classifier.mistakes import Mistake
     from ktransfer.finetuner import FineTuner
     from ktransfer.serving import Predictions
 
@@ -47,6 +48,25 @@ class Demo:
     evaluation: Evaluation
     examples: Predictions
     seconds: dict[str, float]
+
+    def named_within(self, folder: Path) -> Demo:
+        """Return the same with the pictures named as they lie in a folder.
+
+        The path of a folder that is gone tells nobody anything.
+        """
+
+        def within(path: str) -> str:
+            return Path(path).relative_to(folder).as_posix()
+
+        def renamed(mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
+            return tuple(replace(each, image=within(each.image)) for each in mistakes)
+
+        return replace(
+            self,
+            result=replace(self.result, mistakes=renamed(self.result.mistakes)),
+            evaluation=replace(self.evaluation, mistakes=renamed(self.evaluation.mistakes)),
+            examples=replace(self.examples, paths=tuple(map(within, self.examples.paths))),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as plain data, ready for JSON.

@@ -253,7 +253,9 @@ def _training(classifier: Classifier) -> list[str]:
         "that the probabilities suit the validation images",
     ]
     reasons = ["", "Why so:", "", *bullets(text(each) for each in result.advice.reasons)]
-    return [*bullets(facts), "", *_stages(result), *reasons]
+    tried = [] if not result.tries else ["", "Tried besides the head:", ""]
+    tried += bullets(text(str(each)) for each in result.tries)
+    return [*bullets(facts), "", *_stages(result), *tried, *reasons]
 
 
 def _stages(result: FitResult) -> list[str]:

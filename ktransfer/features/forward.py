@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ _MOST_PASSES = 3
 
 Forward = Callable[[Any], np.ndarray]
 OnProgress = Callable[[int, int], None]
+
+#: Images in the trial of `seconds_per_row`: few, for it must cost little beside what it may save.
+_TRIED = 8
 
 
 class NoSpaceError(InputError):
@@ -279,3 +283,17 @@ def _reserve(descriptor: int, num_bytes: int) -> None:
         os.posix_fallocate(descriptor, 0, num_bytes)
     else:  # macOS has no such call; there a file can only be made long, not sure of its space
         os.truncate(descriptor, num_bytes)
+
+
+def seconds_per_row(forward: Forward, shape: tuple[int, ...]) -> float:
+    """Say how long a forward pass takes for an image; black ones do.
+
+    Args:
+        forward: compiled.
+        shape: of an image, uint8.
+    """
+    images = np.zeros((_TRIED, *shape), np.uint8)
+    forward(images)
+    started = time.perf_counter()
+    forward(images)
+    return (time.perf_counter() - started) / _TRIED

@@ -69,6 +69,13 @@ class Network:
         self._trainees: dict[tuple[Any, ...], keras.Model] = {}
         self._prefixes: dict[int, tuple[keras.Model, str]] = {}
 
+    def with_new_head(self, features: str) -> Network:
+        """Return the same blocks under another head, which reads a feature set."""
+        classes = self.head.units
+        return Network(
+            self.backbone, self.num_blocks, classes, self.pooling, self.seed, features=features
+        )
+
     @property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks that are kept."""
@@ -116,10 +123,15 @@ class Network:
             self._trainees[key] = through
         return self._trainees[key]
 
-    def joined(self) -> keras.Model:
-        """Images to class probabilities, as one ordinary model that shares the body's layers."""
+    def joined(self, temperature: float = 1.0) -> keras.Model:
+        """Images to class probabilities, as one ordinary model that shares the body's layers.
+
+        Args:
+            temperature: what its logits are divided by: the same classes with another certainty.
+        """
         classifier = build_classifier(self._pooled.shape[-1], self.head.units)
-        classifier.get_layer("head").set_weights(self._weights_on_features())
+        weights = [each / np.float32(temperature) for each in self._weights_on_features()]
+        classifier.get_layer("head").set_weights(weights)
         return attach(self.body, classifier, pooling=self.pooling)
 
     def scale_features(self, scale: np.ndarray | float, offset: np.ndarray | float = 0.0) -> None:
@@ -139,9 +151,10 @@ class Network:
         kernel, bias = self.head.get_weights()
         return [kernel * _column(self.feature_scale), bias + _sum_of(self.feature_offset, kernel)]
 
-    def divide_logits(self, temperature: float) -> None:
-        """Have the head say the same classes with another certainty."""
-        self.head.set_weights([each / np.float32(temperature) for each in self.head.get_weights()])
+    def take_head_of(self, other: Network) -> None:
+        """Take over the weights of a head on the same features, and how it reads them."""
+        self.head.set_weights(other.head.get_weights())
+        self.feature_scale, self.feature_offset = other.feature_scale, other.feature_offset
 
     def variables_from(self, cut: int) -> list[Any]:
         """Return the weights of the blocks behind a cut, then those of the head."""

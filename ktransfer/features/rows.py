@@ -34,6 +34,7 @@ from ktransfer.features.forward import (
     extract,
     extract_images,
     forward_on_the_way,
+    seconds_per_row,
 )
 from ktransfer.features.network import Network
 from ktransfer.features.readable import ReadableParts
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 CACHE_DTYPES = ("float32", "float16")
-
-#: Images in the trial of `seconds_per_image`: few, for it must cost little beside what it may save.
-_TRIED = 8
 
 #: Raised when images come out of `crop_and_resize` or of the decoders differently than before, or
 #: when entries of before are not to be trusted: those of 1 might hold files changed meanwhile.
@@ -161,37 +159,39 @@ class RowSource:
         return self._holds(asked, key) or (self._store is not None and self._store.has(key))
 
     def narrowed(self, network: Network) -> RowSource:
-        """Give the same images to a network whose head reads the first of these features.
+        """Give the same images to a network whose features are the first columns of these."""
+        source = self._like(network, self._store)
+        source._wider, source.seconds, source.notes = self, self.seconds, list(self.notes)
+        return source
 
-        Rows behind all blocks are the first columns of the rows here, and not computed again.
+    def beside(self, network: Network, *, trained: bool = False) -> RowSource:
+        """Give the same images to another network; if its blocks were trained, cache nothing."""
+        source = self._like(network, None if trained else self._store)
+        source._parts, source._wider = self._parts, None if trained else self._wider
+        source._held = {asked: held for asked, held in self._held.items() if asked[1] == 0}
+        return source
 
-        Args:
-            network: of the same backbone, with all of its blocks.
-        """
-        source = RowSource(
+    def hold(self, part_name: str, cut: int, rows: Rows) -> None:
+        """Take rows that are known already."""
+        self._held[part_name, cut, PLAIN] = self._key(part_name, cut, PLAIN), rows
+
+    def _like(self, network: Network, store: Store | None) -> RowSource:
+        return RowSource(
             network,
             self._parts.all,
-            store=self._store,
+            store=store,
             budget_mb=self._budget_mb,
             dtype=self._dtype,
             verbose=self._verbose,
             contents=self.contents,
             kept=self._kept_cuts,
         )
-        source._wider, source.seconds = self, self.seconds
-        source.notes = list(self.notes)
-        return source
 
     def seconds_per_image(self, cut: int) -> float:
         """Say how long the blocks before a cut take for an image; black ones do."""
         if self._wider and cut == self.network.num_blocks:
             return self._wider.seconds_per_image(cut)
-        forward = self.forward(0, cut)
-        images = np.zeros((_TRIED, *self.network.row_shape(0)), np.uint8)
-        forward(images)
-        started = time.perf_counter()
-        forward(images)
-        return (time.perf_counter() - started) / _TRIED
+        return seconds_per_row(self.forward(0, cut), self.network.row_shape(0))
 
     def sources(self, part_name: str, augmentation: str) -> Rows:
         """Return the images that an augmentation begins with, uint8; larger ones where it crops."""
@@ -308,8 +308,8 @@ class RowSource:
         part = self._parts.part(part_name)
         dataset, forward = self._work(part, cut, views)
         shape = (views.count * len(part), *self._stored_shape(cut, views))
-        title = f"decoding {part_name}" if cut == 0 else f"running {cut} frozen blocks, {part_name}"
-        dtype = "uint8" if cut == 0 else self._dtype
+        title = f"running {cut} frozen blocks, {part_name}" if cut else f"decoding {part_name}"
+        dtype = self._dtype if cut else "uint8"
         with progress_bar(title, shape[0], shown=self._verbose) as show, ExitStack() as stack:
             budget_mb, draft = self.memory_left_mb(), self._draft(stack, key, shape, dtype)
             target = RowTarget.of(draft, shape, dtype, budget_mb=budget_mb)

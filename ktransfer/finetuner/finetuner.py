@@ -104,13 +104,13 @@ class FineTuner:
         self.verbose = verbose
         self._classifier: Classifier | None = None
         load = functools.partial(load_backbone, backbone, weights, input_size, **backbone_options)
-        self._pretrained = Pretrained(load, pooling)
+        self._pretrained = Pretrained(load, pooling, bool(verbose))
         if isinstance(backbone, Backbone):
             self.backbone = backbone
         elif isinstance(backbone, str) and weights == "imagenet":
             check_named(backbone, input_size, **backbone_options)
         else:
-            self.backbone = load()
+            _ = self._pretrained.backbone  # what is wrong with it is said now
 
     @property
     def backbone(self) -> Backbone:

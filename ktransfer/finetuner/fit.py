@@ -4,68 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from ktransfer.advisor import Advice, choose_plan, textbook_rule
 from ktransfer.advisor.adviser import Adviser, Seen
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
-from ktransfer.classifier import BackboneRecord, Classifier, FitResult, versions_here
+from ktransfer.classifier import Classifier
 from ktransfer.data import Splits, read_data
-from ktransfer.data.batches.balance import Balance, choose_balance
-from ktransfer.data.learnt import Learnt
+from ktransfer.data.batches.balance import choose_balance
 from ktransfer.doctor import preflight
 from ktransfer.errors import InputError, RunError
 from ktransfer.features import RowSource, randomize
-from ktransfer.finetuner.judging import (
-    diagnosis_of,
-    familiarity_learnt,
-    hindsight_of,
-    judge,
-    movement_of,
-    values_by_variable,
-)
+from ktransfer.finetuner.judging import values_by_variable
+from ktransfer.finetuner.made import Circumstances, Decided, request_of, with_tries
 from ktransfer.finetuner.options import FitOptions
 from ktransfer.finetuner.pretrained import Pretrained
-from ktransfer.freezing import count_by_block, prefix_digest
+from ktransfer.finetuner.tries import Outcome, Tries
 from ktransfer.plan import Plan, augmentation_notes
 from ktransfer.runs.record import read_record
 from ktransfer.runs.seen import record_of
+from ktransfer.show.progress import say
 from ktransfer.show.timing import timed
-from ktransfer.training import (
-    Checkpoints,
-    Settings,
-    Training,
-    check_same,
-)
+from ktransfer.training import Checkpoints, Settings, Training, check_same
 
 Similarity = float | str | None
-
-
-@dataclass(frozen=True, eq=False)
-class Decided:
-    """A training before its first step.
-
-    Attributes:
-        splits: the images, as they were read.
-        advice: what was measured and decided, or what the 2x2 rule says by itself.
-        plan: resolved for the backbone.
-        source: of the images and of what the network says of them.
-        balance: what is done about classes of unequal size.
-        request: what the training is made of, as plain data.
-    """
-
-    splits: Splits
-    advice: Advice
-    plan: Plan
-    source: RowSource
-    balance: Balance
-    request: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +44,7 @@ class Fit:
         options: the arguments of the user.
         gap_backbone: measures the domain gap where the backbone cannot; None: what is at hand.
         verbose: show progress.
+        deadline: as `Settings.deadline`: the time budget counts from here.
     """
 
     pretrained: Pretrained
@@ -87,6 +53,12 @@ class Fit:
     options: FitOptions
     gap_backbone: Backbone | None = None
     verbose: int = True
+    deadline: float | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        budget = self.options.time_budget
+        deadline = None if budget is None else time.perf_counter() + budget
+        object.__setattr__(self, "deadline", deadline)
 
     def run(self, data: Any) -> Classifier:
         """Read the images, examine them, decide, train and judge; `keep` saves what was made.
@@ -111,32 +83,91 @@ class Fit:
         seconds["prepare"] -= decided.source.seconds
         if options.complete:
             return self._taken_over(decided)
-        training, before = self._trained(decided, seconds)
-        with timed(seconds, "score"):
-            scores, temperature, mistakes = judge(training)
-            familiarity = familiarity_learnt(training)
-        classifier = self._classifier(decided, training, record_of(data, splits), temperature)
-        result = FitResult(
-            validation=scores["validation"],
-            test=scores.get("test"),
-            classes=classifier.class_names,
-            part_sizes={part.name: len(part) for part in decided.source.splits.parts},
-            skipped=decided.source.splits.skipped,
-            notes=(*self._notes(decided, training), *unkept),
-            advice=decided.advice,
-            hindsight=hindsight_of(decided.advice, training),
-            plan=decided.plan,
-            stages=tuple(training.results),
-            movement=movement_of(decided.source.network, before, classifier.blocks),
-            diagnosis=diagnosis_of(training),
-            temperature=temperature,
-            trainable_parameters=classifier.summary().trainable_parameters,
-            total_parameters=int(classifier.model.count_params()),
-            seconds=seconds,
-            findings=findings,
-            mistakes=mistakes,
+        told = Circumstances(
+            decided,
+            self.backbone,
+            self.pooling,
+            self.settings,
+            record_of(data, splits),
+            self.pretrained.learnt,
+            values_by_variable(self.backbone),
+            findings,
+            unkept,
+            self._store,
+            self.options.refit,
+            seconds,
         )
-        return dataclasses.replace(classifier, result=result, familiarity=familiarity)
+        head = Outcome.of(self._trained(decided, seconds))
+        if not decided.tries or head.training.interrupted:
+            return told.classifier(head)
+        first = self._head_first(told, head)
+        with timed(seconds, "tries"):
+            best, tried = self._tries(decided, head).run(decided.tries)
+        best.put_back()
+        if best is not head or first is None or first.result is None:
+            return told.classifier(best, tried, head.accuracy)
+        head.training.freeze_as_trained()
+        result = with_tries(first.result, head.training, tried, head.accuracy)
+        return dataclasses.replace(first, result=result)
+
+    def _head_first(self, told: Circumstances, head: Outcome) -> Classifier | None:
+        """Save the head before anything is tried, so that no kill takes it away, and say so."""
+        classifier = None
+        if self.options.out is not None:
+            classifier = told.classifier(head)
+            classifier.save(self.options.out, overwrite=True)
+        saved = f", saved in {self.options.out}" if classifier else ""
+        self._say(
+            f"the head alone: {head.accuracy:.1%} of {len(head.losses):,} validation images "
+            f"right{saved}; Ctrl-C from here on keeps the best so far"
+        )
+        return classifier
+
+    def _tries(self, decided: Decided, head: Outcome) -> Tries:
+        """Return what carries out the tries of a training."""
+        behind = self._head_on_last(decided, head.training)
+        sources = [behind.source]
+
+        def begin(plan: Plan, number: int) -> Training:
+            self.pretrained.begin()
+            network = behind.network.with_new_head(plan.features)
+            sources.append(sources[-1].beside(network))
+            checkpoints = None
+            if self.options.out is not None:
+                checkpoints = Checkpoints(self.options.out, number + 1)
+            settings = self._settings_of(decided, self.deadline)
+            training = Training(plan, network, sources[-1], settings, checkpoints)
+            training.begin_behind(behind)
+            return training
+
+        def seconds_of(plan: Plan, first: int, last: int) -> float:
+            costs, number = decided.costs, len(decided.splits.train)
+            stages = plan.stages[first:last] if costs else ()
+            return sum(
+                costs.tuning(number, int(stage.unfreeze), stage.epochs)[0]
+                for stage in stages
+                if costs
+            )
+
+        return Tries(head, begin, seconds_of, self.deadline, self._say)
+
+    def _head_on_last(self, decided: Decided, done: Training) -> Training:
+        """Return a head on the last features, trained: tuning begins under none other."""
+        stage = decided.tries[0].stages[0]
+        if done.plan.features == "last" and done.plan.stages[0] == stage:
+            return done
+        self.pretrained.begin()
+        plan = dataclasses.replace(decided.tries[0], stages=(stage,), refit=None)
+        network = done.network.with_new_head("last")
+        training = Training(
+            plan, network, decided.source.beside(network), self._settings_of(decided)
+        )
+        training.run()
+        return training
+
+    def _say(self, sentence: str) -> None:
+        if self.verbose:
+            say(sentence)
 
     def keep(self, classifier: Classifier) -> None:
         """Save what `run` made where the options say so, unless it lies there already.
@@ -188,82 +219,63 @@ class Fit:
         options, blocks = self.options, len(self.backbone.blocks)
         self.pretrained.begin()
         seen = self.profile_images(splits) if options.decides else None
-        if seen:
-            advice = seen.advice
-        else:
-            counts = len(splits.train), len(splits.class_names)
-            advice = self.rule(*counts, options.similarity)
-        plan = choose_plan(
-            self._begun_with() or options.plan,
-            advice,
-            blocks,
-            unfreeze=options.unfreeze,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            patience=options.patience,
-            augmentation=options.augmentation,
-        )
-        per_class = len(splits.train) / len(splits.class_names)
-        notes = augmentation_notes(plan, blocks, per_class)
-        plan = plan.resolve(blocks, per_class)
+        counts = len(splits.train), len(splits.class_names)
+        advice = seen.advice if seen else self.rule(*counts, options.similarity)
+        begun = self._begun_with()
+        plan = self._resolved(begun[0] if begun else options.plan, advice, splits)
+        tries = begun[1] if begun else advice.tries if seen else ()
+        # A try ends with its last epoch.
+        tries = tuple(self._resolved(each, advice, splits, patience=None) for each in tries)
         source = self._source(plan, splits, seen)
-        source.notes.extend(notes)
+        per_class = counts[0] / counts[1]
+        source.notes.extend(augmentation_notes(plan, blocks, per_class))
         balance = choose_balance(options.balance, splits.train.labels, splits.class_names)
-        request = self._request(plan, source, balance)
-        return Decided(splits, advice, plan, source, balance, request)
+        asked = {
+            "seed": self.settings.seed,
+            "dropout": self.settings.dropout,
+            "pooling": self.pooling,
+            "precision": self.settings.precision,
+            "jit_compile": self.settings.jit_compile,
+            "cache_dtype": options.cache_dtype,
+        }
+        request = request_of(plan, tries, source, balance, self.backbone, asked)
+        costs = seen.costs if seen else None
+        return Decided(splits, advice, plan, tries, source, balance, request, costs)
+
+    def _resolved(self, plan: Plan | str, advice: Advice, splits: Splits, **changed: Any) -> Plan:
+        """Return a plan as it is carried out, with the settings that the user gave."""
+        options, blocks = self.options, len(self.backbone.blocks)
+        settings = {
+            "unfreeze": options.unfreeze,
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+            "patience": options.patience,
+            "augmentation": options.augmentation,
+        }
+        chosen = choose_plan(plan, advice, blocks, **{**settings, **changed})
+        return chosen.resolve(blocks, len(splits.train) / len(splits.class_names))
 
     def training(self, decided: Decided, checkpoints: Checkpoints | None = None) -> Training:
         """Return the training before its first step; without checkpoints nothing of it is saved."""
         if not decided.plan.pretrained:
             randomize(self.backbone, self.settings.seed)
-        settings = dataclasses.replace(self.settings, balance=decided.balance.method)
-        source = decided.source
+        # A head that was decided on trains to its end: without it there is no model.
+        deadline = None if self.options.decides else self.deadline
+        source, settings = decided.source, self._settings_of(decided, deadline)
         return Training(decided.plan, source.network, source, settings, checkpoints)
 
-    def _trained(
-        self, decided: Decided, seconds: dict[str, float]
-    ) -> tuple[Training, dict[int, np.ndarray]]:
-        """Return the training, carried out, and the weights of before."""
+    def _settings_of(self, decided: Decided, deadline: float | None = None) -> Settings:
+        return dataclasses.replace(self.settings, balance=decided.balance.method, deadline=deadline)
+
+    def _trained(self, decided: Decided, seconds: dict[str, float]) -> Training:
+        """Return the training, carried out."""
         started, source = time.perf_counter(), decided.source
         looked_s = source.seconds
         training = self.training(decided, self._checkpoints(decided))
-        before = values_by_variable(self.backbone)
         training.run()
         seconds["decode_and_extract"] = source.seconds
         seconds["train"] = time.perf_counter() - started - (source.seconds - looked_s)
-        return training, before
-
-    def _classifier(
-        self, decided: Decided, training: Training, data: dict[str, Any], temperature: float
-    ) -> Classifier:
-        """Return the model at a temperature, and all that is known of it but for the result."""
-        network, splits = decided.source.network, decided.splits
-        network.divide_logits(temperature)
-        model = network.joined()
-        training.freeze_as_trained()
-        return Classifier(
-            model=model,
-            class_names=splits.class_names,
-            backbone=BackboneRecord(
-                self.backbone.name,
-                self.backbone.blocks[network.num_blocks - 1].name,
-                self.backbone.weights,
-                self.backbone.input_size,
-                dict(self.backbone.options),
-            ),
-            blocks=count_by_block(self.backbone)[: network.num_blocks],
-            pooling=self.pooling,
-            dropout=self.settings.dropout,
-            seed=self.settings.seed,
-            data=data,
-            learnt=Learnt.of(splits).joined(self.pretrained.learnt),
-            request=decided.request,
-            train=splits.train,
-            validation=splits.validation,
-            verbose=bool(self.verbose),
-            test=splits.test,
-            versions=versions_here(),
-        )
+        return training
 
     def _taken_over(self, decided: Decided) -> Classifier:
         """Say what lies in a run that was complete when it was to be resumed."""
@@ -288,16 +300,6 @@ class Fit:
             return (str(error),)
         return ()
 
-    def _notes(self, decided: Decided, training: Training) -> tuple[str, ...]:
-        return (
-            *self.backbone.notes,
-            *decided.source.splits.notes,
-            *([decided.balance.reason] if decided.balance.reason else []),
-            *decided.source.notes,
-            *(self._store.remarks if self._store else ()),
-            *(note for result in training.results for note in result.notes),
-        )
-
     @property
     def backbone(self) -> Backbone:
         """The backbone of the training."""
@@ -319,6 +321,7 @@ class Fit:
             kept=() if isinstance(self.options.cache, str) else tuple(self.options.cache),
             gap_backbone=self.gap_backbone,
             verbose=bool(self.verbose),
+            deadline=self.deadline,
         )
 
     def _source(self, plan: Plan, splits: Splits, seen: Seen | None) -> RowSource:
@@ -328,8 +331,8 @@ class Fit:
             return seen.source.narrowed(adviser.network(splits, plan.features))
         return adviser.source(splits, plan.features, plan.num_blocks)
 
-    def _begun_with(self) -> Plan | None:
-        """Return the plan of the training to resume, complete or not.
+    def _begun_with(self) -> tuple[Plan, tuple[Plan, ...]] | None:
+        """Return the plan of the training to resume, complete or not, and what it tries.
 
         A decision rests on estimates of time, which may come out otherwise.
         """
@@ -341,7 +344,8 @@ class Fit:
         if request is None:
             return None
         try:
-            return Plan.from_dict(request.get("plan"))
+            tries = tuple(map(Plan.from_dict, request.get("tries", ())))
+            return Plan.from_dict(request.get("plan")), tries
         except InputError as error:
             raise RunError(f"cannot resume {self.options.out}: its request says {error}") from error
 
@@ -357,33 +361,3 @@ class Fit:
         else:
             check_same(then, decided.request, str(self.options.out))
         return checkpoints
-
-    def _request(self, plan: Plan, source: RowSource, balance: Balance) -> dict[str, Any]:
-        request = {
-            "data": {
-                part.name: {"images": len(part), "contents": source.contents[part.name]}
-                for part in source.splits.parts
-            },
-            "classes": list(source.splits.class_names),
-            "backbone": {
-                "name": self.backbone.name,
-                "input_size": list(self.backbone.input_size),
-                "options": dict(self.backbone.options),
-                "weights": prefix_digest(self.backbone, len(self.backbone.blocks)),
-            },
-            "plan": plan.to_dict(),
-            # None in a run of before there was such a choice: what it means is the same.
-            "value_range": source.splits.value_range,
-            "settings": {
-                "seed": self.settings.seed,
-                "dropout": self.settings.dropout,
-                "pooling": self.pooling,
-                "precision": self.settings.precision,
-                "jit_compile": self.settings.jit_compile,
-                "cache_dtype": self.options.cache_dtype,
-                "balance": balance.method,
-            },
-        }
-        # As it will be read back: JSON knows no tuples.
-        as_json: dict[str, Any] = json.loads(json.dumps(request, default=str))
-        return as_json

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 from scipy.special import softmax
 
-from ktransfer.advisor import Advice, Tried, hindsight
+from ktransfer.advisor.afterwards import NO_BETTER, Tried
 from ktransfer.backbones import Backbone
 from ktransfer.classifier.mistakes import Mistake, surest_mistakes
 from ktransfer.features import Network
 from ktransfer.features.familiarity import MOST_IMAGES, Familiarity, familiarity_of
 from ktransfer.metrics import Score, score
 from ktransfer.optimizers.report import movement
+from ktransfer.show.progress import working
 from ktransfer.training import Training, best_temperature, values_of
 from ktransfer.training.diagnosis import Diagnosis, diagnose
 from ktransfer.training.stage_result import StageResult
+
+#: Whether what trainings make is kept.
+_kept: ContextVar[bool] = ContextVar("kept", default=True)
+
+
+@contextmanager
+def figures_only() -> Iterator[None]:
+    """Leave out what only a model that is kept needs, for the time of a `with` block.
+
+    The trials of a search are judged by their figures.
+    """
+    token = _kept.set(False)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
 
 
 def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, ...]]:
@@ -29,7 +48,8 @@ def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, .
     """
     splits = training.source.splits
     names = [part.name for part in splits.parts if part.name != "train"]
-    logits = {name: training.logits(name) for name in names}
+    with working("judging the model", shown=bool(training.settings.verbose)):
+        logits = {name: training.logits(name) for name in names}
     # The splits anew: what cannot be decoded in the test part is known only now.
     parts = {part.name: part for part in training.source.splits.parts}
     scores = {
@@ -45,16 +65,15 @@ def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, .
 
 
 def familiarity_learnt(training: Training) -> Familiarity | None:
-    """Learn what the features of the training images look like, and which are far from them."""
-    features, labels = training.features("train", MOST_IMAGES)
-    held_back, _ = training.features("validation", MOST_IMAGES)
-    return familiarity_of(features, labels, held_back)
+    """Learn what the features of the training images look like, and which are far from them.
 
-
-def hindsight_of(advice: Advice, training: Training) -> tuple[str, ...]:
-    """Tell whether the advice was right, in sentences."""
-    stages = [Tried(each.unfreeze, each.val_accuracy, each.kept) for each in training.results]
-    return hindsight(advice, stages, len(training.source.splits.validation))
+    None where they say nothing, or where the model is not kept.
+    """
+    if not _kept.get():
+        return None
+    with working("learning what the images look like", shown=bool(training.settings.verbose)):
+        learnt, (held_back, _) = training.features(("train", "validation"), MOST_IMAGES)
+        return familiarity_of(*learnt, held_back)
 
 
 def _best_epoch(stage: StageResult) -> int | None:
@@ -65,8 +84,13 @@ def _best_epoch(stage: StageResult) -> int | None:
     return int(min(finite, key=lambda row: row["val_calibrated_loss"])["epoch"])
 
 
-def diagnosis_of(training: Training) -> Diagnosis | None:
-    """Of the last stage that was kept: what it ended with is what the model is."""
+def diagnosis_of(training: Training, tried: Sequence[Tried]) -> Diagnosis | None:
+    """Of the last stage that was kept: what it ended with is what the model is.
+
+    A head in closed form has no epochs, and those of before it say nothing of it.
+    """
+    if training.kept[-1].solved and not training.kept[-1].best_epoch:
+        return None
     done = [result for result in training.kept if result.history]
     if not done:
         return None
@@ -83,15 +107,20 @@ def diagnosis_of(training: Training) -> Diagnosis | None:
         trained=trained,
         learning_rate=stage.learning_rate,
         majority_share=float(np.bincount(splits.train.labels).max() / len(splits.train)),
-        tuning=_tuning(training.results),
+        tuning=_tuning(training.results, tried),
     )
 
 
-def _tuning(stages: Sequence[StageResult]) -> str:
-    """Tell what became of training blocks after a head alone."""
-    if len(stages) < 2 or stages[0].unfreeze:
+def _tuning(stages: Sequence[StageResult], tried: Sequence[Tried]) -> str:
+    """Tell what became of training blocks after a head alone, in the same plan or as tries."""
+    if any(each.kept for each in tried):
+        return "kept"
+    if tried:
+        return "dropped" if any(each.outcome == NO_BETTER for each in tried) else "untried"
+    tuned = [each for each in stages[1:] if each.unfreeze]
+    if not tuned or stages[0].unfreeze:
         return "untried"
-    return "kept" if any(each.kept for each in stages[1:]) else "dropped"
+    return "kept" if any(each.kept for each in tuned) else "dropped"
 
 
 def values_by_variable(backbone: Backbone) -> dict[int, np.ndarray]:

@@ -12,6 +12,7 @@ from ktransfer.classifier import Classifier, Summary, summary_of
 from ktransfer.data.learnt import Learnt
 from ktransfer.errors import InputError, RunError
 from ktransfer.features import body, check_pooling, pool
+from ktransfer.show.progress import loading
 from ktransfer.training import assign, values_of
 
 
@@ -21,11 +22,13 @@ class Pretrained:
     Args:
         load: loads it.
         pooling: as in `features.pool`.
+        verbose: show that it is loaded.
     """
 
-    def __init__(self, load: Callable[[], Backbone], pooling: str) -> None:
+    def __init__(self, load: Callable[[], Backbone], pooling: str, verbose: bool = False) -> None:
         self._load = load
         self._pooling = pooling
+        self._verbose = verbose
         self._backbone: Backbone | None = None
         self._weights: list[np.ndarray] | None = None
         #: What the weights that a training begins with have learnt from before.
@@ -35,7 +38,8 @@ class Pretrained:
     def backbone(self) -> Backbone:
         """The backbone; with the weights of the last training, until `begin`."""
         if self._backbone is None:
-            self.use(self._load())
+            with loading("loading the backbone", shown=self._verbose):
+                self.use(self._load())
         assert self._backbone is not None
         return self._backbone
 

@@ -11,6 +11,7 @@ from ktransfer.plan.named import (
     last_blocks,
     linear_probe,
     lp_ft,
+    lp_ft_refit,
 )
 from ktransfer.plan.notes import augmentation_notes
 from ktransfer.plan.plan import Plan
@@ -33,6 +34,7 @@ __all__ = [
     "last_blocks",
     "linear_probe",
     "lp_ft",
+    "lp_ft_refit",
     "named_plan",
 ]
 

@@ -16,6 +16,7 @@ from ktransfer.plan.named import (
     last_blocks,
     linear_probe,
     lp_ft,
+    lp_ft_refit,
 )
 from ktransfer.plan.plan import SETTINGS, Plan
 
@@ -24,6 +25,7 @@ _PLANS: dict[str, Callable[..., Plan]] = {
     for each in (
         linear_probe,
         lp_ft,
+        lp_ft_refit,
         last_blocks,
         full_fine_tune,
         gradual_unfreeze,

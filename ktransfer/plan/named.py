@@ -9,8 +9,10 @@ Each function raises an `InputError` that names the field if a value is out of r
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from ktransfer.features import FEATURE_SETS
 from ktransfer.plan.fields import whole
 from ktransfer.plan.plan import Plan
 from ktransfer.plan.stage import ALL, Stage
@@ -133,6 +135,49 @@ def last_blocks(
         patience=patience,
     )
     return Plan("last_blocks", (_head_stage(head_epochs), last), features=features)
+
+
+def lp_ft_refit(
+    unfreeze: int | str = ALL,
+    learning_rate: float = 5e-4,
+    *,
+    epochs: tuple[int, int] = (4, 8),
+    head_epochs: int = 30,
+    refit: str = FEATURE_SETS[-1],
+) -> Plan:
+    """Return the head on the last features, then blocks, then a wide head on the tuned blocks.
+
+    What `FineTuner.fit` tries. Blocks are tuned under a head on the last features: a wide one that
+    was solved in closed form fits the training images already, and leaves nothing to learn. Few
+    epochs come first, so that a rate that ruins the network shows early; each stage ends with its
+    last epoch, where its rate has come to rest.
+
+    Args:
+        unfreeze: how many last blocks train; `"all"` of them see the images flipped, fewer are
+            trained from what the others say once.
+        learning_rate: of the head and the blocks.
+        epochs: of the first stage of blocks, and of the second, which goes on.
+        head_epochs: most epochs of the head's stage.
+        refit: what the head reads that is solved at the end, as `Plan.refit`.
+
+    Source: `lp_ft`, then the heads of Evci et al. 2021, Head2Toe (arXiv 2201.03529), on blocks that
+        were tuned.
+    """
+    first, further = (whole("lp_ft_refit", "epochs", each, 1) for each in epochs)
+    light = "light" if unfreeze == ALL else "none"
+    stages = [
+        dataclasses.replace(
+            _tuning_stage(unfreeze, number, learning_rate, warmup_epochs=min(1, number - 1)),
+            name=name,
+            augmentation=light,
+            keep="end",
+        )
+        for name, number in (
+            (_stage_name(unfreeze), first),
+            (f"{_stage_name(unfreeze)}, further", further),
+        )
+    ]
+    return Plan("lp_ft_refit", (_head_stage(head_epochs), *stages), refit=refit)
 
 
 def full_fine_tune(

@@ -39,6 +39,9 @@ class Plan:
             of them say, side by side; or `"all_blocks_and_inner"`, with the wider activations
             inside of them as well. The latter two are for a model that keeps all blocks; of those
             that a stage unfreezes, the head reads what they say as they train.
+        refit: what a head reads that is solved anew after the last stage, in closed form, on the
+            blocks as they were trained, of the names of `features`; it is dropped where its
+            validation loss is higher by more than chance. None: the head stays as it was trained.
 
     Raises:
         InputError: There is no stage, two have the same name, one unfreezes more blocks than the
@@ -60,6 +63,7 @@ class Plan:
     pretrained: bool = True
     num_blocks: int | None = None
     features: str = "last"
+    refit: str | None = None
 
     def __post_init__(self) -> None:
         where = f"plan {text('a plan', 'name', self.name)!r}"
@@ -72,6 +76,8 @@ class Plan:
                 _check_blocks(stage, kept, f"{where} keeps")
         if self.features not in FEATURE_SETS:
             raise unknown_name(f"features of {where}", str(self.features), FEATURE_SETS)
+        if self.refit not in (None, *FEATURE_SETS):
+            raise unknown_name(f"refit of {where}", str(self.refit), FEATURE_SETS)
         if not self.pretrained:
             _check_from_scratch(where, self.stages[0], self.num_blocks)
 
@@ -87,11 +93,13 @@ class Plan:
             InputError: The plan keeps, or a stage unfreezes, more blocks than there are.
         """
         whole("check", "num_blocks", num_blocks, 1)
-        if self.features != "last" and self.num_blocks not in (None, num_blocks):
-            raise InputError(
-                f"plan {self.name!r}: features={self.features!r} are those of all {num_blocks} "
-                f"blocks, got num_blocks={self.num_blocks}: leave one of them out"
-            )
+        for name in ("features", "refit"):
+            read = getattr(self, name)
+            if read not in (None, "last") and self.num_blocks not in (None, num_blocks):
+                raise InputError(
+                    f"plan {self.name!r}: {name}={read!r} are those of all {num_blocks} "
+                    f"blocks, got num_blocks={self.num_blocks}: leave one of them out"
+                )
         if self.num_blocks is not None and self.num_blocks > num_blocks:
             raise InputError(
                 f"plan {self.name!r} keeps {self.num_blocks} blocks, got a backbone of {num_blocks}"
@@ -235,6 +243,7 @@ class Plan:
     def __str__(self) -> str:
         kept = f", {self.num_blocks} blocks" if self.num_blocks else ""
         kept += f", a head on {self.features}" if self.features != "last" else ""
+        kept += f", then one solved on {self.refit}" if self.refit else ""
         start = "pretrained" if self.pretrained else "random"
         title = f"{self.name}: from {start} weights{kept}, at most {self.epochs} epochs"
         return f"{title}\n\n{table(self.stages, self.num_blocks)}"

@@ -30,6 +30,7 @@ HEAD = "head"
 OPTIMIZERS = ("adam", "adamw", "adagrad", "adamax", "lion", "nadam", "rmsprop", "sgd")
 WITH_MOMENTUM = ("rmsprop", "sgd")
 BATCH_NORMS = ("frozen", "affine_only", "train")
+KEEPS = ("best", "end")
 AUTO = "auto"
 
 
@@ -70,6 +71,9 @@ class Stage:
         batch_size: images in a step; None lets the training choose.
         patience: epochs without a better one after which the stage ends; None: never. Better is a
             lower validation loss at its best temperature.
+        keep: which weights the stage ends with: `"best"`, those of its best epoch, or `"end"`,
+            those of its last one, whose schedule has come to rest. Of many epochs on a few dozen
+            validation images the best is in part the luckiest.
         dropout: share of the features dropped before the head, in [0, 1); None: as much as the
             `FineTuner` says.
         scale_features: whether the head reads the features divided by their root mean square over
@@ -104,6 +108,7 @@ class Stage:
     views: int | None = None
     batch_size: int | None = None
     patience: int | None = None
+    keep: str = "best"
     dropout: float | None = None
     scale_features: bool = True
 
@@ -146,6 +151,11 @@ class Stage:
                     f"{where}: the schedule {self.schedule!r} {verb} {field}, "
                     f"got {getattr(self, field)!r}"
                 )
+        if self.patience is not None and self.keep == "end":
+            raise InputError(
+                f"{where}: keep='end' takes the last epoch, got patience={self.patience}, which "
+                "ends before it: leave one of them out"
+            )
         if self.views is not None and self.augmentation == "none":
             raise InputError(
                 f"{where}: views={self.views} needs an augmentation, got augmentation='none'"
@@ -259,5 +269,6 @@ _NAMES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "batch_norm": BATCH_NORMS,
+    "keep": KEEPS,
     "augmentation": (*AUGMENTATIONS, AUTO),
 }

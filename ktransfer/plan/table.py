@@ -27,6 +27,7 @@ def _cells(stage: Stage, num_blocks: int | None) -> dict[str, str]:
         "trains": _trains(stage.unfreeze, num_blocks),
         "epochs": str(stage.epochs),
         "patience": str(stage.patience or ""),
+        "keeps": "" if stage.keep == "best" else stage.keep,
         "learning_rate": f"{stage.learning_rate:g}",
         "blocks' rates": _multipliers(stage) if trains else "",
         "schedule": _schedule(stage),

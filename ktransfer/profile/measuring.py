@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from ktransfer.cache import CacheUnavailable, Store, content_key
 from ktransfer.data import Part
 from ktransfer.data.images.files import ChangedError
 from ktransfer.errors import InputError
-from ktransfer.features import FORWARD_BATCH_SIZE
+from ktransfer.features import FORWARD_BATCH_SIZE, OnProgress
 from ktransfer.freezing import digest
 from ktransfer.processes.keras_settings import own_settings
 from ktransfer.profile.batch_norm import (
@@ -39,6 +40,16 @@ _MEASURING_VERSION = 2
 QUICK_IMAGES = 64
 
 
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """The images of a part in an order by a seed, up to a number of them."""
+
+    part: Part
+    seed: int
+    most_images: int
+    on_progress: OnProgress | None
+
+
 @own_settings()
 def measure_gap(
     backbone: Backbone,
@@ -47,6 +58,7 @@ def measure_gap(
     seed: int = 0,
     most_images: int = MOST_IMAGES,
     store: Store | None = None,
+    on_progress: OnProgress | None = None,
 ) -> DomainGap:
     """Say how far the images of a part are from those that a backbone was trained on.
 
@@ -59,6 +71,7 @@ def measure_gap(
         seed: of the images and of the interval.
         most_images: at least `LEAST_IMAGES`.
         store: where what was measured is kept for later runs; None: nowhere.
+        on_progress: called with (images read, images in all) after each image.
 
     Raises:
         InputError: the backbone remembers nothing of its own images, or fewer than `LEAST_IMAGES`
@@ -71,7 +84,8 @@ def measure_gap(
             f"{len(layers)} batch-norm layers with statistics. Measure with a backbone that has "
             "them, or say similarity= yourself"
         )
-    moments = _moments(backbone, layers, part, seed, most_images, store)
+    draw = _Draw(part, seed, most_images, on_progress)
+    moments = _moments(backbone, layers, draw, store)
     if len(moments) < LEAST_IMAGES:
         raise InputError(
             f"a domain gap needs at least {LEAST_IMAGES} images that can be decoded, got "
@@ -93,6 +107,7 @@ def gap_or_reason(
     seed: int = 0,
     reference: Backbone | None = None,
     store: Store | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[DomainGap | None, str]:
     """Measure the gap of a part quickly; also say with what, or why it is unknown.
 
@@ -105,6 +120,7 @@ def gap_or_reason(
         seed: as in `measure_gap`.
         reference: measures in place of a backbone that cannot; None: `reference_backbone()`.
         store: as in `measure_gap`.
+        on_progress: as in `measure_gap`.
     """
     measuring: Backbone | None = backbone
     if not remembers_photos(backbone):
@@ -116,7 +132,14 @@ def gap_or_reason(
             "measure with. Say similarity='similar' or 'different'."
         )
     try:
-        gap = measure_gap(measuring, part, seed=seed, most_images=QUICK_IMAGES, store=store)
+        gap = measure_gap(
+            measuring,
+            part,
+            seed=seed,
+            most_images=QUICK_IMAGES,
+            store=store,
+            on_progress=on_progress,
+        )
     except InputError as error:
         return None, f"The domain gap is unknown: {error}."
     with_what = "its own batch norm" if measuring is backbone else f"that of {measuring.name}"
@@ -124,37 +147,32 @@ def gap_or_reason(
 
 
 def _moments(
-    backbone: Backbone,
-    layers: Sequence[NormLayer],
-    part: Part,
-    seed: int,
-    most_images: int,
-    store: Store | None,
+    backbone: Backbone, layers: Sequence[NormLayer], draw: _Draw, store: Store | None
 ) -> Moments:
     """Measured, or found in the store."""
-    key = _key(backbone, part, seed, most_images) if store else ""
+    key = _key(backbone, draw) if store else ""
     entry = store.load(key, budget_mb=1_024) if store else None
     if entry is not None:
         half = entry.values.shape[1] // 2
         return Moments(entry.values[:, :half], entry.values[:, half:])
     failed: list[int] = []
-    batches = _batches(backbone, part, seed, most_images, failed)
+    batches = _batches(draw, backbone.input_size, failed)
     moments = measure_moments(compile_moments(backbone, layers), batches)
     # What failed and can be read now would be missing in every later run.
-    if store and all(part.images.fault(row) for row in failed):
+    if store and all(draw.part.images.fault(row) for row in failed):
         _keep(store, key, moments)
     return moments
 
 
-def _key(backbone: Backbone, part: Part, seed: int, most_images: int) -> str:
+def _key(backbone: Backbone, draw: _Draw) -> str:
     return content_key(
         moments=_MEASURING_VERSION,
-        files=part.content_digest(),
+        files=draw.part.content_digest(),
         backbone=backbone.name,
         options={name: str(value) for name, value in backbone.options.items()},
         weights=list(digest(backbone.model.weights).values()),
         input_size=list(backbone.input_size),
-        draw=[seed, most_images],
+        draw=[draw.seed, draw.most_images],
         versions=[keras.__version__],
     )
 
@@ -169,12 +187,20 @@ def _keep(store: Store, key: str, moments: Moments) -> None:
         return  # measured anew next time; where features are kept nowhere, that is said there
 
 
-def _batches(
-    backbone: Backbone, part: Part, seed: int, most_images: int, failed: list[int]
-) -> Iterator[np.ndarray]:
-    images = itertools.islice(_whole_images(part, backbone.input_size, seed, failed), most_images)
+def _batches(draw: _Draw, input_size: tuple[int, int], failed: list[int]) -> Iterator[np.ndarray]:
+    whole = _whole_images(draw.part, input_size, draw.seed, failed)
+    images = _counted(itertools.islice(whole, draw.most_images), draw)
     while batch := list(itertools.islice(images, FORWARD_BATCH_SIZE)):
         yield np.stack(batch)
+
+
+def _counted(images: Iterator[np.ndarray], draw: _Draw) -> Iterator[np.ndarray]:
+    """Yield the images, and tell how many there were."""
+    of = min(draw.most_images, len(draw.part))
+    for done, image in enumerate(images, 1):
+        if draw.on_progress:
+            draw.on_progress(done, of)
+        yield image
 
 
 def _whole_images(

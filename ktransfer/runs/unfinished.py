@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,7 @@ from ktransfer.runs.record import FORMAT, MODEL_NAME, SIDE_NAME, SIDES
 
 CHECKPOINT_FOLDER = "training"
 COMMAND_NAME, REQUEST_NAME = "command.json", "request.json"
-STATE_NAME, PREVIOUS_NAME = "state.npz", "state.previous.npz"
-_WRITTEN = (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME, COMMAND_NAME)
-#: All that may lie in the training folder. The request comes first: without it there is nothing to
-#: resume, whatever else is left.
-TRAINING_NAMES = (*_WRITTEN, *(f".{name}.partial" for name in _WRITTEN))
+_STATE = re.compile(r"state(-\d{1,4})?(\.previous)?\.npz")
 #: What a run is written to, until it is complete.
 PARTIAL_NAMES = (
     ".partial.keras",
@@ -35,7 +32,7 @@ def is_of_unfinished(path: Path) -> bool:
     """Tell whether a file or folder is that of a training before it is complete."""
     if path.name == CHECKPOINT_FOLDER:
         # "training" may as well be a folder of photos.
-        return path.is_dir() and all(each.name in TRAINING_NAMES for each in path.iterdir())
+        return path.is_dir() and all(is_of_training(each.name) for each in path.iterdir())
     # A kill while the run was being saved leaves these.
     if path.name in PARTIAL_NAMES or is_scratch(path):
         return True
@@ -43,6 +40,22 @@ def is_of_unfinished(path: Path) -> bool:
         return False
     # And a moment later its model without a record.
     return any(each.fullmatch(path.name) for each in (MODEL_NAME, SIDE_NAME))
+
+
+def state_names(number: int) -> tuple[str, str]:
+    """Return what the state of a training is called, and the one before it.
+
+    Args:
+        number: of the training among several of one run, from 1; 0: the only or the first one.
+    """
+    name = f"state-{number}" if number else "state"
+    return f"{name}.npz", f"{name}.previous.npz"
+
+
+def is_of_training(name: str) -> bool:
+    """Tell whether a file of that name may lie in the folder of an unfinished training."""
+    whole = name.removeprefix(".").removesuffix(".partial") if name.endswith(".partial") else name
+    return whole in (REQUEST_NAME, COMMAND_NAME) or bool(_STATE.fullmatch(whole))
 
 
 def write_command(folder: str | os.PathLike[str], command: dict[str, Any]) -> None:
@@ -102,7 +115,11 @@ def forget_command(folder: str | os.PathLike[str]) -> None:
 def clear_training(folder: str | os.PathLike[str]) -> None:
     """Delete what a training keeps until it is complete, and nothing that is not its own."""
     path = Path(folder) / CHECKPOINT_FOLDER
-    for name in TRAINING_NAMES:
-        (path / name).unlink(missing_ok=True)
-    if path.is_dir() and not any(path.iterdir()):
+    if not path.is_dir():
+        return
+    # The request first: without it there is nothing to resume, whatever else is left.
+    for name in (REQUEST_NAME, *(each.name for each in path.iterdir())):
+        if is_of_training(name):
+            (path / name).unlink(missing_ok=True)
+    if not any(path.iterdir()):
         path.rmdir()

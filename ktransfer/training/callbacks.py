@@ -47,9 +47,9 @@ class KeepBest(keras.callbacks.Callback):
 
     Better is a lower validation loss at the best temperature (`CalibratedLoss`): of a few dozen
     images the accuracy has ties and lucky jumps, and the plain loss rises as soon as a network is
-    more certain than it should be, also where it gets more images right. But an epoch with fewer
-    right images than the stage began with is not kept, whatever its loss. Nor is one in which the
-    training loss flew up to many times that of guessing, which the best temperature would hide.
+    more certain than it should be, also where it gets more images right. An epoch in which the
+    training loss flew up to many times that of guessing is not kept, which the best temperature
+    would hide.
 
     Args:
         variables: what is kept.
@@ -58,6 +58,7 @@ class KeepBest(keras.callbacks.Callback):
         chance: the accuracy of guessing. A stage that loses most of what the model was better than
             that, and has not won it back after `COLLAPSE_EPOCHS` epochs, has collapsed and ends.
         guessing_loss: the cross entropy of guessing.
+        keep: as in `Stage`: `"end"` keeps the last epoch, whatever its loss, if that is finite.
     """
 
     def __init__(
@@ -67,17 +68,18 @@ class KeepBest(keras.callbacks.Callback):
         start: ValidationMetrics | None,
         chance: float = 0.0,
         guessing_loss: float = math.inf,
+        keep: str = "best",
     ) -> None:
         super().__init__()
         self.variables = tuple(variables)
         self.patience = patience
+        self.keep = keep
         self.collapsed_below = (
             chance + COLLAPSE_SHARE * (start.accuracy - chance) if start else -math.inf
         )
         # What knows nothing yet has nothing to lose.
         self.exploded_above = EXPLODED_TIMES * max(guessing_loss, start.loss) if start else math.inf
         self.lowest_loss = start.calibrated_loss if start else math.inf
-        self.accuracy_to_hold = start.accuracy if start else 0.0
         self.best_epoch = 0
         self.waited = 0
         self.collapsed = False
@@ -87,8 +89,8 @@ class KeepBest(keras.callbacks.Callback):
         """Compare the epoch with the best one so far."""
         now = ValidationMetrics.from_logs(logs or {}, "val_")
         exploded = float((logs or {}).get("loss", 0.0)) > self.exploded_above
-        better = now.calibrated_loss < self.lowest_loss and now.accuracy >= self.accuracy_to_hold
         # NaN is not below anything.
+        better = now.calibrated_loss < (math.inf if self.keep == "end" else self.lowest_loss)
         if better and not exploded:
             self.lowest_loss, self.best_epoch, self.waited = now.calibrated_loss, epoch + 1, 0
             self.weights = values_of(self.variables)
@@ -107,7 +109,6 @@ class KeepBest(keras.callbacks.Callback):
         """Say what a checkpoint keeps of it, without the weights."""
         names = (
             "lowest_loss",
-            "accuracy_to_hold",
             "collapsed_below",
             "exploded_above",
             "collapsed",
@@ -130,6 +131,24 @@ class StopAtNaN(keras.callbacks.Callback):
         """Look at the mean loss of the epoch until now."""
         if not math.isfinite(float((logs or {})["loss"])):
             self.model.stop_training = True
+
+
+class StopInTime(keras.callbacks.Callback):
+    """Ends a training at a time, in the middle of an epoch where it must.
+
+    Args:
+        deadline: as `time.perf_counter` counts; None: never.
+    """
+
+    def __init__(self, deadline: float | None) -> None:
+        super().__init__()
+        self._deadline = math.inf if deadline is None else deadline
+        self.over = False
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Look at the clock; the part of the epoch that is done is validated as if it were all."""
+        if time.perf_counter() > self._deadline:
+            self.over = self.model.stop_training = True
 
 
 class EpochRecord(keras.callbacks.Callback):

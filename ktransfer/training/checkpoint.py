@@ -4,6 +4,7 @@
     RUN/training/request.json        what was asked for: data, classes, backbone, plan, settings
     RUN/training/state.npz           the newest state
     RUN/training/state.previous.npz  the one before, should the newest be damaged
+    RUN/training/state-2.npz         that of the second try of fine-tuning, and so on
 
 A state is written aside and renamed, so that a kill at any moment leaves a whole one. Nothing in it
 is pickled; its bytes are checked (CRC-32, by zip) when it is read.
@@ -27,10 +28,10 @@ from ktransfer.files.reading import open_plain, parse_json, read_json
 from ktransfer.files.writing import replacing, write_whole
 from ktransfer.runs.unfinished import (
     CHECKPOINT_FOLDER,
-    PREVIOUS_NAME,
     REQUEST_NAME,
-    STATE_NAME,
     clear_training,
+    is_of_training,
+    state_names,
 )
 
 FORMAT = 1
@@ -46,10 +47,12 @@ class Checkpoints:
 
     Args:
         run: the folder of the run; made with the first thing that is written.
+        number: of a training among several of one run, from 1; 0: the only or the first one.
     """
 
-    def __init__(self, run: str | os.PathLike[str]) -> None:
+    def __init__(self, run: str | os.PathLike[str], number: int = 0) -> None:
         self.folder = Path(run) / CHECKPOINT_FOLDER
+        self._state, self._previous = state_names(number)
         self._next_save = 0.0
 
     def write_request(self, request: dict[str, Any]) -> None:
@@ -58,7 +61,7 @@ class Checkpoints:
         Raises:
             RunError: the folder cannot be written to.
         """
-        with _as_run_error(self.folder):
+        with _as_run_error(self.folder / self._state):
             self.folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"format": FORMAT, **request}, indent=1)
             write_whole(self.folder / REQUEST_NAME, text.encode("utf-8", "backslashreplace"))
@@ -94,11 +97,11 @@ class Checkpoints:
         started = time.perf_counter()
         described = {"format": FORMAT, "arrays": list(arrays), **plain}
         text = np.frombuffer(json.dumps(described).encode(), np.uint8)
-        with _as_run_error(self.folder):
+        with _as_run_error(self.folder / self._state):
             self.folder.mkdir(parents=True, exist_ok=True)
-            previous = self.folder / PREVIOUS_NAME
+            previous = self.folder / self._previous
             with (
-                replacing(self.folder / STATE_NAME, kept_as=previous) as partial,
+                replacing(self.folder / self._state, kept_as=previous) as partial,
                 partial.open("wb") as file,
             ):
                 np.savez(file, allow_pickle=False, **{_PLAIN_DATA: text, **arrays})
@@ -112,7 +115,7 @@ class Checkpoints:
             RunError: there are states, and none of them can be read.
         """
         faults = []
-        for path in (self.folder / STATE_NAME, self.folder / PREVIOUS_NAME):
+        for path in (self.folder / self._state, self.folder / self._previous):
             if os.path.lexists(path):
                 try:
                     return _read(path)
@@ -127,8 +130,10 @@ class Checkpoints:
 
     def forget(self) -> None:
         """Delete the request and the states that an earlier training left here."""
-        for name in (REQUEST_NAME, STATE_NAME, PREVIOUS_NAME):
-            (self.folder / name).unlink(missing_ok=True)
+        (self.folder / REQUEST_NAME).unlink(missing_ok=True)
+        for path in self.folder.glob("state*.npz"):
+            if is_of_training(path.name):
+                path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete all of it, when the run itself is complete."""
@@ -148,13 +153,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _as_run_error(folder: Path) -> Iterator[None]:
+def _as_run_error(state: Path) -> Iterator[None]:
     """Turn errors of the file system into a `RunError` that says what is safe."""
     try:
         yield
     except OSError as error:
-        kept = "; the one before is whole" if (folder / STATE_NAME).exists() else ""
+        kept = "; the one before is whole" if state.exists() else ""
         raise RunError(
-            f"the checkpoint could not be written to {folder}: {error.strerror or error}{kept}. "
-            "Free some space and resume"
+            f"the checkpoint could not be written to {state.parent}: {error.strerror or error}"
+            f"{kept}. Free some space and resume"
         ) from error

@@ -11,15 +11,11 @@ from ktransfer.data.batches.rows import Rows, in_pieces
 from ktransfer.errors import InputError
 from ktransfer.features import FORWARD_BATCH_SIZE, Network, RowSource
 from ktransfer.plan import Stage
-from ktransfer.profile.probes import even_sample, ridge_head
+from ktransfer.profile.probes import LEAST_DEVIATION, even_sample, ridge_head
 from ktransfer.training.stage_input import cut_of
 
 #: The learning rates of the plans are those of heads of so many features.
 USUAL_WIDTH = 1_280
-
-#: A feature that hardly varies is magnified as if it had this share of the usual deviation, and no
-#: further: it may wake up, most of all where blocks train.
-_LEAST_DEVIATION = 1e-3
 
 #: A head is solved in closed form for at most so many images: it takes (images)^3, and of more of
 #: them an epoch has steps enough.
@@ -48,8 +44,21 @@ def solve_head(stage: Stage, source: RowSource, *, weighted: bool) -> bool:
     usual = network.features == "last" and network.num_blocks == len(network.backbone.blocks)
     if usual or stage.augmentation != "none" or cut_of(stage, network) != network.num_blocks:
         return False
+    if np.any(network.head.get_weights()[0]):
+        return False
+    return solve(network, source, weighted=weighted)
+
+
+def solve(network: Network, source: RowSource, *, weighted: bool) -> bool:
+    """Make the head a ridge regression on what it reads; tells whether there are few enough images.
+
+    Args:
+        network: with the head.
+        source: of the images, as this network reads them.
+        weighted: as in `solve_head`.
+    """
     rows, labels = source.rows("train", network.num_blocks), source.splits.train.labels
-    if len(rows) > MOST_SOLVED_IMAGES or np.any(network.head.get_weights()[0]):
+    if len(rows) > MOST_SOLVED_IMAGES:
         return False
     assert isinstance(rows, np.ndarray)  # only images are streamed
     weights = class_weights(labels) if weighted else None
@@ -110,7 +119,7 @@ def standardizing(values: np.ndarray, rows_at_once: int = 4_096) -> tuple[np.nda
     """
     root_mean_square(values)  # an error where they are not finite
     deviation, alive, mean = deviations(values, rows_at_once)
-    least = _LEAST_DEVIATION * np.median(deviation[alive]) if alive.any() else 1.0
+    least = LEAST_DEVIATION * np.median(deviation[alive]) if alive.any() else 1.0
     scale = min(1.0, USUAL_WIDTH / len(mean)) / np.where(alive, np.maximum(deviation, least), 1.0)
     return scale.astype(np.float32), (-mean * scale).astype(np.float32)
 

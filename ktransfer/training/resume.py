@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ktransfer.errors import RunError
+from ktransfer.errors import InputError, RunError
+from ktransfer.plan import Plan
 from ktransfer.training.caching import CacheDecision
 from ktransfer.training.checkpoint import Checkpoints
 from ktransfer.training.stage_result import StageResult
@@ -129,12 +132,28 @@ def check_same(then: Request, now: Request, folder: str) -> None:
     Raises:
         RunError: they differ; the message names every difference.
     """
-    found = list(differences(then, now))
+    found = list(differences(_as_written_now(then), now))
     if found:
         raise RunError(
             f"cannot resume {folder}: it was started with something else ({'; '.join(found)}). "
             "Give what it was started with, or start anew in another folder"
         )
+
+
+def _as_written_now(request: Request) -> Request:
+    """Return a request whose plans say what earlier versions had no word for: the defaults."""
+    plan, tries = request.get("plan"), request.get("tries")
+    if not isinstance(plan, Mapping):
+        return request
+    with contextlib.suppress(InputError):  # then the difference is said
+        request = {**request, "plan": _plan_as_now(plan)}
+        if tries:
+            request["tries"] = [_plan_as_now(each) for each in tries]
+    return request
+
+
+def _plan_as_now(plan: Mapping[str, Any]) -> Any:
+    return json.loads(Plan.from_dict(dict(plan)).to_json())
 
 
 def differences(

@@ -22,6 +22,8 @@ class Settings:
         jit_compile: whether XLA compiles the steps.
         balance: "none", "class_weights" or "sampling", as in `data.batches.balance`.
         callbacks: Keras callbacks, given to every stage.
+        deadline: when the training ends, wherever it is, as `time.perf_counter` counts; None:
+            never.
         verbose: whether to say on standard error what is decided, and to show progress.
     """
 
@@ -32,4 +34,5 @@ class Settings:
     jit_compile: bool = False
     balance: str = "none"
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    deadline: float | None = None
     verbose: int = False

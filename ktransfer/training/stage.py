@@ -24,6 +24,7 @@ from ktransfer.training.callbacks import (
     KeepBest,
     ShowSteps,
     StopAtNaN,
+    StopInTime,
     ValidationMetrics,
     assign,
     callback_state,
@@ -84,6 +85,7 @@ def _result(run: StageRun, groups: tuple[dict[str, Any], ...], interrupted: bool
         interrupted=interrupted,
         seconds=0.0,
         solved=prepared.solved,
+        out_of_time=run.clock.over,
     )
     guessing_loss, collapsed = math.log(network.head.units), run.best.collapsed
     said = remarks(prepared.stage, result, guessing_loss, collapsed=collapsed)
@@ -262,12 +264,14 @@ class StageRun:
         for at, generator in enumerate(reversed(self._groups["generators"])):
             generator.assign([network.seed + at, 0])
         chance, guessing_loss = prepared.data.majority_share, math.log(network.head.units)
-        self.best = KeepBest(self._weights, patience, start, chance, guessing_loss)
+        keep = prepared.stage.keep
+        self.best = KeepBest(self._weights, patience, start, chance, guessing_loss, keep)
         self.record = EpochRecord()
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         last = AtEpochEnd(lambda epoch: on_epoch(self.state), self._resume_callbacks)
         self._users = prepared.settings.callbacks
-        self.callbacks = [StopAtNaN(), self.best, self.record, *self._users, last]
+        self.clock = StopInTime(prepared.settings.deadline)
+        self.callbacks = [StopAtNaN(), self.best, self.record, *self._users, last, self.clock]
 
     @property
     def _groups(self) -> dict[str, list[Any]]:

@@ -40,6 +40,7 @@ class StageResult:
         seconds: wall time, in this process.
         solved: whether the head began as a ridge regression in closed form, which counts as
             trained.
+        out_of_time: whether the time budget ended the training in this stage.
     """
 
     name: str
@@ -59,6 +60,35 @@ class StageResult:
     interrupted: bool
     seconds: float
     solved: bool = False
+    out_of_time: bool = False
+
+    @classmethod
+    def solved_head(cls, name: str, seconds: float) -> StageResult:
+        """Return that of a head solved in closed form, without an epoch."""
+        return cls(
+            name=name,
+            unfreeze=0,
+            cached=True,
+            cache_reason="solved in closed form from what all blocks say",
+            batch_size=0,
+            history=(),
+            best_epoch=0,
+            val_loss=None,
+            val_calibrated_loss=None,
+            val_accuracy=None,
+            groups=(),
+            proof=None,
+            notes=(),
+            diverged=False,
+            interrupted=False,
+            seconds=seconds,
+            solved=True,
+        )
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the stages behind it were not begun."""
+        return self.interrupted or self.diverged or self.out_of_time
 
     @property
     def kept(self) -> bool:
@@ -66,11 +96,13 @@ class StageResult:
         return bool(self.best_epoch) or self.solved
 
     @property
-    def sentences(self) -> tuple[str, str]:
+    def sentences(self) -> tuple[str, ...]:
         """How it went, and the proof that what was frozen stayed."""
         right = f", {self.val_accuracy:.1%} right" if self.val_accuracy is not None else ""
         before = "the ridge regression" if self.solved else "the weights of before"
         kept = f"epoch {self.best_epoch}" if self.best_epoch else before
+        if not self.history and self.solved:
+            return (f"{self.name}: in closed form in {self.seconds:.1f} s{right}",)
         return (
             f"{self.name}: {len(self.history)} epochs of batch {self.batch_size} in "
             f"{self.seconds:.1f} s{'' if self.cached else ' (not cached)'}; kept {kept}{right}",
@@ -119,6 +151,11 @@ def remarks(
             f"training stopped and {kept} are kept: lower learning_rate from "
             f"{stage.learning_rate:g} to {stage.learning_rate / 10:g}{blocks}"
         )
+    elif result.out_of_time:
+        yield (
+            f"the time budget ended stage {stage.name!r} after {len(result.history)} of "
+            f"{stage.epochs} epochs; {kept} are kept"
+        )
     elif result.history and (loss := result.history[-1]["loss"]) > EXPLODED_TIMES * guessing_loss:
         yield (
             f"stage {stage.name!r} diverged: after epoch {len(result.history)} its loss was "
@@ -138,6 +175,6 @@ def remarks(
         )
     elif not result.best_epoch and result.val_loss is not None:
         yield (
-            f"no epoch of stage {stage.name!r} was better on the validation images, by their loss "
-            "and with as many of them right, so the weights of before are kept"
+            f"no epoch of stage {stage.name!r} was better on the validation images, by their loss, "
+            "so the weights of before are kept"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ktransfer.data.batches.parallel import num_cores
 from ktransfer.data.batches.rows import in_pieces
 from ktransfer.errors import InputError
-from ktransfer.features import FORWARD_BATCH_SIZE, Network, RowSource, compile_forward
+from ktransfer.features import FORWARD_BATCH_SIZE, Forward, Network, RowSource, compile_forward
 from ktransfer.freezing import count_by_block, freeze, frozen_variables, watch_frozen
 from ktransfer.plan import Plan, Stage
 from ktransfer.show.progress import say
@@ -72,6 +72,7 @@ class Training:
         self.results: list[StageResult] = []
         self._checkpoints = checkpoints
         self._scaled = False
+        self._begun = False
         self._cores = [num_cores()]  # those of the trainings that this one goes on from before it
         self._resumed: Progress | None = None  # in the middle of a stage, until that goes on
         self._decision: CacheDecision | None = None  # of the stage that is running
@@ -79,13 +80,22 @@ class Training:
             check_callbacks(stage, settings.callbacks)
             self._freeze(stage)
 
+    def begin_behind(self, other: Training) -> None:
+        """Go on from the first stage of another training, which trained the same head alone."""
+        self.network.take_head_of(other.network)
+        self.results, self._scaled = other.results[:1], other._scaled
+
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the training."""
         return any(result.interrupted for result in self.results)
 
-    def run(self) -> list[StageResult]:
-        """Carry out all stages that are left.
+    def run(self, stages: int | None = None) -> list[StageResult]:
+        """Carry out the stages that are left.
+
+        Args:
+            stages: how many of the plan, counted from the first; None: all. Called again, it goes
+                on from there.
 
         Returns:
             What came of each stage, those before a resume among them.
@@ -94,10 +104,11 @@ class Training:
             FrozenMovedError: what was frozen has moved.
             RunError: an image that is decoded in every epoch can no longer be read.
         """
-        if self._checkpoints:
+        if self._checkpoints and not self._begun:
             self._resume(self._checkpoints)
-        for stage in self.plan.stages[len(self.results) :]:
-            if any(result.interrupted or result.diverged for result in self.results):
+        self._begun = True
+        for stage in self.plan.stages[len(self.results) : stages]:
+            if any(result.ended_early for result in self.results):
                 break
             with self.source.faults_named():
                 self.results.append(self._run_stage(stage))
@@ -107,36 +118,50 @@ class Training:
 
     def logits(self, part_name: str) -> np.ndarray:
         """Say what the network says of each image of a part, float32 `(images, classes)`."""
-        last = self.results[-1]
-        cut = self.network.cut_of(last.unfreeze) if last.cached else 0
+        cut = self._cut_read
         rows = self.source.rows(part_name, cut)
         forward = compile_forward(self.network.trainee(cut, dropout=0.0, cached=True))
         with self.source.faults_named():
             pieces = [forward(piece) for piece in in_pieces(rows, FORWARD_BATCH_SIZE)]
         return np.concatenate(pieces)
 
-    def features(self, part_name: str, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the head reads of images of a part, spread evenly over it, and their labels.
+    def features(self, part_names: Sequence[str], most: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return what the head reads of images of parts, spread evenly over them, and their labels.
 
         Args:
-            part_name: "train", "validation" or "test".
-            most: images.
+            part_names: of "train", "validation" and "test".
+            most: images of each.
 
         Returns:
-            float32 `(images, features)` and int `(images,)`.
+            float32 `(images, features)` and int `(images,)` of each part.
         """
-        last, blocks = self.results[-1], self.network.num_blocks
-        cut = self.network.cut_of(last.unfreeze) if last.cached else 0
+        cut, blocks = self._cut_read, self.network.num_blocks
+        # Once for all parts: to compile it takes longer than to run it on a few hundred images.
+        forward = compile_forward(self.network.between(cut, blocks)) if cut < blocks else None
+        return [self._features(each, cut, forward, most) for each in part_names]
+
+    def _features(
+        self, part_name: str, cut: int, forward: Forward | None, most: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         rows = self.source.rows(part_name, cut)
         chosen = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
-        forward = compile_forward(self.network.between(cut, blocks)) if cut < blocks else None
         pieces = []
         with self.source.faults_named():
             for start in range(0, len(chosen), FORWARD_BATCH_SIZE):
                 piece = rows[chosen[start : start + FORWARD_BATCH_SIZE]]
                 pieces.append(forward(piece) if forward else np.asarray(piece, np.float32))
+        return np.concatenate(pieces), self.labels(part_name)[chosen]
+
+    @property
+    def _cut_read(self) -> int:
+        """The cut of the rows that the last stage read, which are at hand."""
+        last = self.results[-1]
+        return self.network.cut_of(last.unfreeze) if last.cached else 0
+
+    def labels(self, part_name: str) -> np.ndarray:
+        """Return the class of each image of `logits`, int `(images,)`."""
         (part,) = [each for each in self.source.splits.parts if each.name == part_name]
-        return np.concatenate(pieces), part.labels[chosen]
+        return part.labels
 
     @property
     def kept(self) -> list[StageResult]:
@@ -146,7 +171,9 @@ class Training:
     def freeze_as_trained(self) -> None:
         """Leave trainable what the widest stage that was kept has trained, and freeze the rest."""
         kept = {each.name for each in self.kept}
-        stages = [stage for stage in self.plan.stages if stage.name in kept]
+        stages = [stage for stage in self.plan.stages if stage.name in kept] or [
+            self.plan.stages[0]
+        ]
         blocks = self.network.num_blocks
         self._freeze(max(stages, key=lambda stage: stage.num_trainable_blocks(blocks)))
 

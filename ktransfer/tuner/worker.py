@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -93,6 +94,7 @@ def carry_out(
         run that cannot be saved is still `"running"`.
     """
     from ktransfer.data.reading.dividing import in_fold
+    from ktransfer.finetuner.judging import figures_only
     from ktransfer.plan import Plan
     from ktransfer.training.devices import is_out_of_memory
     from ktransfer.tuner.median import MedianRule
@@ -103,13 +105,14 @@ def carry_out(
     try:
         if job.fold:
             splits = in_fold(splits, *job.fold)
-        result = tuner.fit(
-            splits if job.test else replace(splits, test=None),
-            plan=Plan.from_dict(job.plan),
-            callbacks=[rule],
-            cache=cuts,
-            check="off",
-        )
+        with nullcontext() if job.save else figures_only():
+            result = tuner.fit(
+                splits if job.test else replace(splits, test=None),
+                plan=Plan.from_dict(job.plan),
+                callbacks=[rule],
+                cache=cuts,
+                check="off",
+            )
     except Exception as error:
         what = "memory ran out: " if is_out_of_memory(error) else ""
         reason = f"{what}{type(error).__name__}: {error}"[:2_000]

@@ -18,6 +18,7 @@ from training_networks import three_blocks
 
 from ktransfer import Advice, FineTuner, InputError, RunError, load_backbone
 from ktransfer.advisor import adviser as adviser_module
+from ktransfer.advisor.trying import Tries
 from ktransfer.cache import Store
 from ktransfer.cli import main
 from ktransfer.data import ImageFiles, image_dataset, read_data, read_folder
@@ -194,12 +195,17 @@ def test_a_rare_class_is_in_the_sample_and_need_not_be_readable_there(
 def test_auto_tries_and_tells_afterwards(folder, tmp_path):
     tuner = tuner_of()
     result = tuner.fit(folder, fine_tuning="on", epochs=2, out=tmp_path / "run")
-    assert result.carried_out == result.advice.strategy == "lp_ft"
-    assert [each.unfreeze for each in result.stages] == [0, 1, 3]
+    assert [each.unfreeze for each in result.tries] == [1, 3, 3]
+    assert {each.learning_rate for each in result.tries} == {3e-4, 5e-4, 1e-3}
+    kept = [each for each in result.tries if each.kept]
+    assert result.carried_out == ("lp_ft_refit" if kept else result.advice.strategy)
+    assert result.unfrozen == (kept[0].unfreeze if kept else 0)
     assert "were expected of the head" in result.hindsight[0]
-    assert len(result.hindsight) == 4
+    assert "worth the try" in result.hindsight[-1] or "cost only time" in result.hindsight[-1]
     loaded = FineTuner.load(tmp_path / "run", verbose=False).result
     assert loaded.hindsight == result.hindsight
+    assert loaded.tries == result.tries
+    assert not (tmp_path / "run" / "training").exists()
     assert loaded.advice == result.advice
     assert str(result.trainable_parameters) in result.overfitting_risk.replace(",", "")
 
@@ -228,12 +234,12 @@ def test_a_resumed_training_keeps_the_plan_that_it_began_with(folder, tmp_path, 
     with pytest.raises(Killed):
         tuner_of().fit(folder, out=tmp_path / "run", callbacks=[KillAt(epoch=1)], **how)
     # On a machine where everything seems to take days, now.
-    none = (), "everything would take days"
-    monkeypatch.setattr("ktransfer.advisor.deciding.stages_to_try", lambda *known: none)
-    assert len(tuner_of().advise(folder, fine_tuning="on").plan.stages) == 1
+    none = Tries((), "everything would take days", None)
+    monkeypatch.setattr("ktransfer.advisor.deciding.tries_of", lambda *known: none)
+    assert tuner_of().advise(folder, fine_tuning="on").tries == ()
     found = tuner_of()
     result = found.fit(folder, out=tmp_path / "run", resume=True, **how)
-    assert [each.unfreeze for each in result.stages] == [0, 1, 3]
+    assert [each.unfreeze for each in result.tries] == [1, 3, 3]
     for one, other in zip(expected.model.get_weights(), found.model.get_weights(), strict=True):
         assert one.tobytes() == other.tobytes()
     # Complete it is, too: the plan is compared, and not decided on anew.

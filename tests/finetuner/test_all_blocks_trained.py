@@ -19,6 +19,7 @@ from training_networks import (
 from ktransfer import FineTuner, load_backbone
 from ktransfer.features import Network
 from ktransfer.plan import full_fine_tune, last_blocks, lp_ft
+from ktransfer.profile.probes import LEAST_DEVIATION
 from ktransfer.training import stage_input as input_module
 
 layers = keras.layers
@@ -243,6 +244,7 @@ def test_later_stages_go_on_with_the_scale_that_was_measured_before_the_first(fo
     more = make_stage(name="more", unfreeze=2, epochs=1)
     features = source_of(folder, network_of(three_blocks())).rows("train", 3)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation = np.maximum(deviation, LEAST_DEVIATION * np.median(deviation))
     for stages, cache in (((last, more), "on"), ((last,), "off")):
         plan = make_plan(*stages, features=WIDEST)
         network = trained(plan, folder, three_blocks(), cache=cache).network

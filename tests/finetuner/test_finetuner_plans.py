@@ -15,11 +15,13 @@ from ktransfer.classifier.results import FitResult
 from ktransfer.finetuner.options import FitArguments, FitOptions, SearchArguments
 from ktransfer.freezing import freeze
 from ktransfer.plan import PLAN_NAMES, Plan, gradual_unfreeze, named_plan
+from ktransfer.training.refit import REFIT
 
 #: For each named plan: how many last blocks of three train in each stage.
 DEPTHS = {
     "linear_probe": [0],
     "lp_ft": [0, 3],
+    "lp_ft_refit": [0, 3, 3],
     "last_blocks": [0, 2],
     "full_fine_tune": [3],
     "gradual_unfreeze": [0, 1, 2],
@@ -81,7 +83,10 @@ def test_a_named_plan_is_carried_out(folder, name):
     before = values_of_blocks(tuner.backbone)
     result = tuner.fit(folder, plan=name, unfreeze=OPEN.get(name), epochs=1, batch_size=8)
     after = values_of_blocks(tuner.backbone)
-    plan, stages = named_plan(name, **({"k": 2} if name == "last_blocks" else {})), result.stages
+    plan = named_plan(name, **({"k": 2} if name == "last_blocks" else {}))
+    # A head that is solved anew at the end is no stage of the plan.
+    stages = [stage for stage in result.stages if stage.name != REFIT]
+    assert plan.refit or len(stages) == len(result.stages)
     assert (result.carried_out, result.plan.pretrained) == (name, plan.pretrained)
     assert [stage.unfreeze for stage in stages] == DEPTHS[name]
     assert [stage.name for stage in stages] == [stage.name for stage in result.plan.stages]
@@ -113,7 +118,9 @@ def test_a_named_plan_is_carried_out(folder, name):
             expected = np.linalg.norm(two - one) / np.linalg.norm(one)
             assert found == pytest.approx(expected, rel=1e-6)
             assert (found > 0) == (block >= 3 - moved)
-    trainable = sum(sum(each.size for each in block) for block in before[3 - deepest :]) + 7 * 3
+    head = tuner.model.layers[-2].count_params()
+    assert head == 7 * 3 or plan.refit
+    trainable = sum(sum(each.size for each in block) for block in before[3 - deepest :]) + head
     assert 0 < result.trainable_parameters <= trainable
     assert tuner.summary().trainable_parameters == result.trainable_parameters
     assert result.total_parameters == tuner.model.count_params()
@@ -329,7 +336,7 @@ def test_a_similarity_that_is_none_is_refused_before_the_images_are_looked_at(fo
 
 def test_searches_show_no_option_that_they_refuse():
     only = set(FitArguments.__annotations__) - set(SearchArguments.__annotations__)
-    assert only == {"out", "resume", "overwrite", "check"}
+    assert only == {"out", "resume", "overwrite", "refit", "time_budget", "check"}
     for method in (FineTuner.find_learning_rate, FineTuner.sweep_learning_rates):
         assert not only & set(inspect.signature(method).parameters)
 

@@ -219,7 +219,9 @@ def test_every_named_plan_can_be_drawn(name):
     chart = plan.resolve(60).chart()
     assert len(lines(chart)) >= len(plan.stages)
     texts = words(chart)
-    assert {stage.name for stage in plan.stages} <= set(texts)
+    for stage in plan.stages:
+        # Cut off where a stage is too short for its name.
+        assert any(each and stage.name.startswith(each.rstrip("…")) for each in texts), stage.name
     assert len(texts) < 60, "the legend of sixty blocks is short"
 
 

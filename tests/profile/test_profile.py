@@ -203,7 +203,10 @@ def test_gap_of_a_part_is_that_of_its_whole_images(tmp_path):
     pixels = np.stack([part.images.full_size(row) for row in rows])
     assert pixels.shape[1:] == (12, 12, 3)
     expected = domain_gap(*measured(backbone, pixels))
-    assert measure_gap(backbone, part).value == pytest.approx(expected.value, rel=1e-4)
+    said = []
+    found = measure_gap(backbone, part, on_progress=lambda *done: said.append(done))
+    assert found.value == pytest.approx(expected.value, rel=1e-4)
+    assert said == [(done, len(part)) for done in range(1, len(part) + 1)]
     with pytest.raises(InputError, match="at least 32 images that can be decoded, got 10"):
         measure_gap(backbone, part.select(range(10)))
 

@@ -26,7 +26,6 @@ from ktransfer.freezing import FrozenMovedError
 from ktransfer.training import stage as stage_module
 from ktransfer.training import stage_input as input_module
 from ktransfer.training import training as training_module
-from ktransfer.training.callbacks import KeepBest, ValidationMetrics
 from ktransfer.training.devices import is_out_of_memory
 from ktransfer.training.head_start import root_mean_square
 
@@ -470,14 +469,3 @@ def test_what_was_decided_is_said(folder, mode, capfd):
     assert "unchanged (sha256" in said
     trained(make_plan(), folder, cache=mode, verbose=1)
     assert capfd.readouterr().err == ""  # the screen of a training has a dozen lines
-
-
-def test_an_epoch_with_fewer_images_right_than_before_the_stage_is_not_kept():
-    weights = [keras.Variable([1.0])]
-    best = KeepBest(weights, None, ValidationMetrics(loss=0.1, calibrated_loss=1.0, accuracy=0.8))
-    for epoch, (loss, accuracy, value) in enumerate([(0.5, 0.7, 2.0), (0.9, 0.8, 3.0)]):
-        weights[0].assign([value])
-        logs = {"val_loss": 9.0, "val_calibrated_loss": loss, "val_accuracy": accuracy}
-        best.on_epoch_end(epoch, logs)
-    best.restore()
-    assert (best.best_epoch, float(weights[0].numpy()[0])) == (2, 3.0)

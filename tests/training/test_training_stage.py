@@ -269,21 +269,21 @@ def test_a_stage_that_goes_on_from_a_saved_state_ends_as_if_it_never_stopped():
 # What is kept.
 
 
-def kept_of(epochs, *, patience=None, start=None):
+def kept_of(epochs, *, patience=None, start=None, keep="best"):
     """Which epoch's weights are kept of `(calibrated loss, accuracy)`, and when it would end."""
     variable = keras.Variable(np.zeros(2, np.float32))
-    keep = KeepBest([variable], patience, start)
-    keep.set_model(keras.Sequential())
-    keep.model.stop_training = False
+    callback = KeepBest([variable], patience, start, keep=keep)
+    callback.set_model(keras.Sequential())
+    callback.model.stop_training = False
     ended = None
     for number, (loss, accuracy) in enumerate(epochs):
         variable.assign([number + 1.0, number + 1.0])
         logs = {"val_loss": 9.0, "val_calibrated_loss": loss, "val_accuracy": accuracy}
-        keep.on_epoch_end(number, logs)
-        ended = ended or (keep.model.stop_training and number + 1) or None
-    keep.restore()
-    np.testing.assert_array_equal(np.array(variable), np.full(2, keep.best_epoch))
-    return keep.best_epoch, ended
+        callback.on_epoch_end(number, logs)
+        ended = ended or (callback.model.stop_training and number + 1) or None
+    callback.restore()
+    np.testing.assert_array_equal(np.array(variable), np.full(2, callback.best_epoch))
+    return callback.best_epoch, ended
 
 
 def test_the_lowest_loss_is_kept_and_the_first_of_equal_ones():
@@ -292,13 +292,19 @@ def test_the_lowest_loss_is_kept_and_the_first_of_equal_ones():
     assert kept_of([(np.nan, 0.9), (5, 0.0)]) == (2, None)
 
 
-def test_no_epoch_is_kept_that_has_fewer_images_right_than_the_start():
+def test_a_lower_loss_is_kept_whatever_a_handful_of_images_says():
     start = ValidationMetrics(0.1, 2.0, 0.5)
-    assert kept_of([(1.0, 0.4), (1.5, 0.5), (0.5, 0.49)], start=start) == (2, None)
-    assert kept_of([(0.1, 0.0), (0.2, 0.3)], start=start) == (0, None)
+    assert kept_of([(1.0, 0.4), (1.5, 0.5), (0.5, 0.49)], start=start) == (3, None)
     assert kept_of([(2.0, 0.9), (2.1, 1.0)], start=start) == (0, None)
-    # Without a start, no accuracy is too low.
     assert kept_of([(1.0, 0.0)]) == (1, None)
+
+
+def test_the_end_is_kept_where_a_stage_asks_for_it_if_it_is_finite():
+    assert kept_of([(1, 0.9), (2, 0.2), (3, 0.1)], keep="end") == (3, None)
+    assert kept_of([(1, 0.9), (2, 0.2), (np.nan, 0.1)], keep="end") == (2, None)
+    assert kept_of([(np.inf, 0.9)], keep="end") == (0, None)
+    start = ValidationMetrics(0.1, 0.5, 0.9)
+    assert kept_of([(1, 0.9), (2, 0.8)], keep="end", start=start) == (2, None)
 
 
 def test_patience_counts_from_the_best_epoch():
@@ -307,11 +313,6 @@ def test_patience_counts_from_the_best_epoch():
     assert kept_of(falling, patience=3) == (5, None)
     # A better epoch begins the count anew.
     assert kept_of([(3, 0.1), (4, 0.1), (2, 0.1), (4, 0.1), (1, 0.1)], patience=2) == (5, None)
-    # Epochs that lower the loss but miss the accuracy are no better ones.
-    assert kept_of([(1, 0.1), (0.9, 0.1)], patience=2, start=ValidationMetrics(0.1, 2.0, 0.5)) == (
-        0,
-        2,
-    )
 
 
 # Rates.

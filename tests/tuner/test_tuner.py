@@ -15,7 +15,7 @@ import pytest
 from conftest import write_pictures
 from training_networks import three_blocks
 
-from ktransfer import FineTuner, InputError, RunError
+from ktransfer import Classifier, FineTuner, InputError, RunError
 from ktransfer.data import read_data
 from ktransfer.data.reading.dividing import in_fold, with_test
 from ktransfer.plan import last_blocks, linear_probe
@@ -393,6 +393,16 @@ def test_what_a_training_raises_is_the_reason(setup, error, reason):
     assert (outcome["status"], outcome["reason"]) == (FAILED, reason)
     assert tuner.seed == 5
     assert tuner.seen.test is None, "the test part is for the last training alone"
+
+
+def test_only_what_is_kept_learns_what_its_images_look_like(setup, tmp_path):
+    tuner = FineTuner(three_blocks(), None, verbose=False, **OPTIONS)
+    plan = linear_probe(1).resolve(3).to_dict()
+    assert carry_out(tuner, setup.splits, Job(plan, 0))["status"] == DONE
+    assert tuner.classifier.familiarity is None
+    carry_out(tuner, setup.splits, Job(plan, 0, save=str(tmp_path / "run")))
+    kept = Classifier.load(tmp_path / "run", verbose=False).familiarity
+    assert kept.means.shape[0] == len(tuner.class_names)
 
 
 def test_a_bad_trial_ends_early_by_the_median_rule(setup):

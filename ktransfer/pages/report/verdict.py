@@ -93,6 +93,8 @@ def decided(classifier: Classifier) -> Section:
     parts: list[Part] = [Facts(tuple(facts)), Points(result.advice.reasons, "Why")]
     if result.diagnosis:
         parts.append(Points(result.diagnosis.reasons, "What the training shows"))
+    if result.tries:
+        parts.append(Points(tuple(map(str, result.tries)), "Tried besides the head"))
     if result.hindsight:
         parts.append(Points(result.hindsight, "In hindsight"))
     return Section("decided", title, tuple(parts))
