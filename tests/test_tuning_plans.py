@@ -1,4 +1,4 @@
-"""The benchmarks of fine-tuning's gain and against fastai: what they count, that they go on."""
+"""The benchmarks of plans of fine-tuning, and against fastai: what they count, that they go on."""
 
 import json
 import os
@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import against_fastai as fastai
-import fine_tuning_gain as gain
 import pytest
+import tuning_plans as gain
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,15 +86,15 @@ def start(script, folder, *arguments):
 
 @pytest.mark.slow
 def test_gain_is_measured_once_and_goes_on_where_it_ended(tmp_path):
-    assert "No set and seed is complete" in start("fine_tuning_gain.py", tmp_path, "--minutes", "0")
+    assert "No set and seed is complete" in start("tuning_plans.py", tmp_path, "--minutes", "0")
     plans = ("last", "widest", "everything at 5e-4", "everything at 5e-4, refitted")
-    said = start("fine_tuning_gain.py", tmp_path, "--plans", *plans)
+    said = start("tuning_plans.py", tmp_path, "--plans", *plans)
     assert "1 draws of 1 sets" in said
     lines = (tmp_path / "runs.jsonl").read_text().splitlines()
     assert Counter(json.loads(line)["plan"] for line in lines) == dict.fromkeys(plans, 1)
     # The refitted head stands on the tuned backbone: measured alone, it is the same.
     (tmp_path / "runs.jsonl").write_text("\n".join(lines[:-1]) + "\n")
-    start("fine_tuning_gain.py", tmp_path, "--plans", *plans)
+    start("tuning_plans.py", tmp_path, "--plans", *plans)
     again = (tmp_path / "runs.jsonl").read_text().splitlines()
     assert again[:-1] == lines[:-1]
     for figure in ("test_accuracy", "val_calibrated_loss"):

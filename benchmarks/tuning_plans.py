@@ -1,10 +1,11 @@
-"""What fine-tuning gains over the best head, and what of it can be known beforehand.
+"""What each plan of fine-tuning gains over the best head, and whether validation ranks them.
 
-    python benchmarks/fine_tuning_gain.py [--half choosing] [--seeds 2] [--runs FILE] [--minutes M]
+    python benchmarks/tuning_plans.py [--half choosing] [--seeds 2] [--runs FILE] [--minutes M]
 
 Of each set of `regret_sets.py` 300 images are drawn by seed, of which `fit` holds 60 back to
 validate on; up to 300 others test, and nothing chooses by them. Every plan starts from the head on
-the last features; *refitted* is the widest head, solved anew on the backbone as the plan tuned it.
+the last features and ends with its last epoch; *refitted* is the widest head, solved anew on the
+backbone as the plan tuned it.
 
 - the head: of the last features and of all blocks with the inner ones, the one with the fewer
   mistakes when each training image is left out in turn (`FineTuner.advise`).
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +61,9 @@ def plan_of(name: str) -> Plan:
         "everything at 5e-4": lambda: lp_ft(learning_rate=5e-4),
         "everything at 1e-3": lambda: lp_ft(learning_rate=1e-3),
     }
-    return makers.get(name, lambda: linear_probe(features="all_blocks_and_inner"))()
+    plan = makers.get(name, lambda: linear_probe(features="all_blocks_and_inner"))()
+    stages = [replace(each, keep="end") if each.unfreeze else each for each in plan.stages]
+    return replace(plan, stages=tuple(stages))
 
 
 def measure_run(task: dict[str, Any]) -> int:
@@ -261,7 +265,7 @@ def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
             if arguments.smoke:
                 folder = write_digits(scratch / name, 90)
             else:
-                folder = write_set(name, shared_folder(), scratch)
+                folder = write_set(name, shared_folder(), arguments.scratch or scratch)
             number = 50 if arguments.smoke else NUM_IMAGES
             task = {
                 "run": run,
@@ -285,6 +289,7 @@ def main() -> None:
     parser.add_argument("--plans", nargs="+", choices=PLANS, default=PLANS)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--runs", type=Path, help="JSON lines; what is in there is not run again")
+    parser.add_argument("--scratch", type=Path, help="where sets are made, or lie already")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end in time")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--smoke", action="store_true", help='few digits, weights "mini"')
@@ -293,13 +298,13 @@ def main() -> None:
     if arguments.task:
         print(json.dumps({"measured": measure_run(arguments.task)}))
         return
-    with tempfile.TemporaryDirectory(prefix="ktransfer-gain-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="ktransfer-plans-") as scratch:
         file = arguments.runs or Path(scratch) / "runs.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         measure(arguments, file, Path(scratch))
         runs = read_runs(file)
     folder = results_folder(arguments.out, smoke=arguments.smoke)
-    write_results(folder, "fine_tuning_gain", report(runs), runs)
+    write_results(folder, "tuning_plans", report(runs), runs)
 
 
 if __name__ == "__main__":
