@@ -191,7 +191,7 @@ def _complete(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
 
 def _asked(behind: dict[str, float], shares: Sequence[float]) -> str:
     if not behind:
-        return "fastai was not measured.\n"
+        return f"{REFERENCE} was not measured.\n"
     mean, worst = statistics.mean(behind.values()), max(behind, key=lambda name: behind[name])
     share = statistics.mean(shares)
     return (

@@ -146,7 +146,7 @@ def test_failed_training_ends_the_benchmark_with_what_it_said(tmp_path):
 @pytest.mark.slow
 def test_against_fastai_trains_ours_and_goes_on_where_it_ended(tmp_path):
     said = start("against_fastai.py", tmp_path)
-    assert "fastai was not measured" in said
+    assert "fastai fine_tune(5) was not measured" in said
     lines = (tmp_path / "runs.jsonl").read_text().splitlines()
     assert [json.loads(line)["name"] for line in lines] == [fastai.OURS, fastai.OUR_HEADS]
     assert start("against_fastai.py", tmp_path).splitlines()[0] == said.splitlines()[0]
