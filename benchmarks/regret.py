@@ -6,12 +6,14 @@ Of each set 60, 300 and all images are drawn by seed, with the classes in their 
 gets these and holds 20 % of them back to validate on. Up to 300 others, of `test/` or `val/` where
 there is one, are the test part, which nothing chooses by. The heads read the last features, those
 of all blocks, those and the inner ones, or the end of the first two thirds of the blocks (the
-textbook's). `--tune` adds fine-tuning, by five plans, and by the textbook's rule with the measured
-domain gap. The regret of a strategy in a run is the test accuracy of the best of all that were
-tried, the advisor's own result included, minus its own: it is never below 0.
+textbook's). `--tune` adds fine-tuning from 100 images on, by the plans of `plans` and by the
+textbook's rule with the measured domain gap: each from the head on the last features, also without
+flips, and *refitted*: the widest head, solved anew on the backbone as that plan has tuned it. The
+regret of a strategy in a run is the test accuracy of the best of all that were tried, the advisor's
+own result included, minus its own: it is never below 0.
 
-Without --data: the four sets of DATA.md, and two that are not listed there: the digits of
-scikit-learn, and the flowers turned into drawings of their edges.
+Without --data: the sets of `regret_sets.py`, one half of which is to choose by and the other to
+report; `--half` takes one of them, `--sets` those that it names.
 
 Every set, size and seed has a process of its own, in which all strategies share a cache. What
 deciding takes is measured with an empty cache, as is the plain extraction beside it: the decoding
@@ -19,12 +21,14 @@ and the forward pass of a linear probe. Each strategy's figures are appended to 
 they are known, and what is in there is not measured again: a benchmark that was stopped goes on.
 After `--minutes` no further training begins; the report is of the runs that are complete.
 
-Of heads alone, 60 and 300 images, it takes half an hour on 2 CPU cores; `--tune` takes hours.
+A kill costs the strategy that was running. Of heads alone, 60 and 300 images, it takes about an
+hour on 2 CPU cores; `--tune` takes hours.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -40,6 +44,7 @@ from regret_report import (
     ADVISOR_HEADS,
     EXTRACTION,
     HEADS,
+    REFITTED,
     TEXTBOOK,
     TEXTBOOK_HEADS,
     TUNED,
@@ -52,7 +57,8 @@ if TYPE_CHECKING:
 
 #: How the advisor is asked for its choice: of heads only, and of everything.
 ASKED: dict[str, dict[str, Any]] = {ADVISOR_HEADS: {"fine_tuning": "off"}, ADVISOR: {}}
-SIZES = (60, 300, None)
+#: With fewer images only heads are compared.
+TUNED_FROM = 100
 WEIGHTS = "weights/mobilenetv2_0.35_224_notop.weights.h5"
 NOT_WORK = ("check", "score")
 Run = dict[str, Any]
@@ -72,9 +78,17 @@ def plans(tuner: FineTuner, num_classes: int, names: list[str]) -> dict[str, Pla
         "last 6 at 3e-4": lambda: last_blocks(6, learning_rate=3e-4),
         "everything at 1e-4": lambda: lp_ft(learning_rate=1e-4),
         "everything at 5e-4": lambda: lp_ft(learning_rate=5e-4),
+        "everything at 1e-3": lambda: lp_ft(learning_rate=1e-3),
+        "everything at 5e-4, no flips": lambda: without_flips(lp_ft(learning_rate=5e-4)),
         "full_fine_tune": full_fine_tune,
     }
     return {name: makers[name]() for name in names if name in makers}
+
+
+def without_flips(plan: Plan) -> Plan:
+    """Return a plan whose stages show every image as it is."""
+    stages = (dataclasses.replace(stage, augmentation="none") for stage in plan.stages)
+    return dataclasses.replace(plan, stages=tuple(stages))
 
 
 class Measuring:
@@ -90,9 +104,17 @@ class Measuring:
 
         self.task, self.epochs = task, task["epochs"]
         self.splits = read_data(task["table"], seed=task["seed"])
+        backbone, weights = task["backbone"], task["weights"]
+        if backbone.endswith(".keras"):
+            import keras
+
+            # A network of one's own has its weights already: the default says so.
+            backbone, weights = keras.models.load_model(backbone, compile=False), "imagenet"
         self.tuner = FineTuner(
-            task["backbone"], task["weights"], seed=task["seed"], verbose=False, **task["options"]
+            backbone, weights, seed=task["seed"], verbose=False, **task["options"]
         )
+        #: The plan that the backbone's weights are the work of.
+        self.tuned_by: str | None = None
 
     def run(self) -> int:
         """Measure what is missing, in order, until there is no time left; how much was measured."""
@@ -108,15 +130,34 @@ class Measuring:
         for done, name in enumerate(names):
             if time.time() > self.task["until"]:
                 return done
-            figures = self.fit(fixed[name]) if name in fixed else others[name]()
+            if name in fixed:
+                figures = self.fit(fixed[name])
+                self.tuned_by = name
+            elif name in REFITTED:
+                figures = self.refit(REFITTED[name])
+            else:
+                figures = others[name]()
+                self.tuned_by = None
             record = {**self.task["run"], "strategy": name, **figures}
             with open(self.task["runs"], "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         return len(names)
 
-    def fit(self, plan: Plan | str, **options: Any) -> Run:
+    def refit(self, name: str) -> Run:
+        """Solve the widest head anew on the backbone as a plan has tuned it; its own seconds."""
+        from ktransfer import FineTuner
+        from ktransfer.plan import linear_probe
+
+        if self.tuned_by != name:  # what was known of the plan was not measured again
+            self.fit(plans(self.tuner, len(self.splits.class_names), [name])[name])
+            self.tuned_by = name
+        # A fine-tuner begins with the weights that the backbone has when it is handed over.
+        refitting = FineTuner(self.tuner.backbone, seed=self.task["seed"], verbose=False)
+        return self.fit(linear_probe(features="all_blocks_and_inner"), refitting)
+
+    def fit(self, plan: Plan | str, tuner: FineTuner | None = None, **options: Any) -> Run:
         """Train, and test on what nothing chose by."""
-        result = self.tuner.fit(
+        result = (tuner or self.tuner).fit(
             self.task["table"], plan=plan, epochs=self.epochs, check="off", **options
         )
         work = {name: took for name, took in result.seconds.items() if name not in NOT_WORK}
@@ -206,34 +247,35 @@ def read_runs(file: Path) -> list[Run]:
 
 
 def folders(arguments: argparse.Namespace, scratch: Path) -> Iterator[Path]:
-    """Yield the sets that were asked for, or those of DATA.md and two others."""
-    from regret_sets import LISTED, write_digits, write_edges
+    """Yield the sets that were asked for, or all of both halves."""
+    from regret_sets import CHOOSING, REPORTING, write_digits, write_set
 
+    halves = {"choosing": CHOOSING, "reporting": REPORTING, "both": (*CHOOSING, *REPORTING)}
     if arguments.data:
         yield from arguments.data
     elif arguments.smoke:
         yield write_digits(scratch / "digits", 90)
     else:
-        data = shared_folder() / "data"
-        yield from (data / name for name in LISTED)
-        yield write_digits(scratch / "digits")
-        yield write_edges(data / "flowers", scratch / "edges")
+        for name in arguments.sets or halves[arguments.half]:
+            yield write_set(name, shared_folder(), scratch)
 
 
 def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
     """Return every set, size and seed that is not in the file yet, as far as the time allows."""
-    from regret_sets import LISTED, draw, read_set, sizes_of
+    from regret_sets import draw, half_of, read_set, sizes_of
 
     until = time.time() + 60 * arguments.minutes
-    names = [*HEADS, TEXTBOOK_HEADS, EXTRACTION, ADVISOR_HEADS]
-    names += [*TUNED, TEXTBOOK, ADVISOR] if arguments.tune else []
+    heads = [*HEADS, TEXTBOOK_HEADS, EXTRACTION, ADVISOR_HEADS]
+    tuned_from = 40 if arguments.smoke else TUNED_FROM
     sets = [read_set(folder) for folder in folders(arguments, scratch)]
     sizes = (30, 50) if arguments.smoke else [_number(each) for each in arguments.sizes]
     for seed in range(arguments.seeds):
         for images in sets:
             for asked, drawn in sizes_of(images, sizes):
                 run = {"backbone": title(arguments), "set": images.name, "asked": asked}
-                run |= {"drawn": drawn, "seed": seed, "listed": images.name in LISTED}
+                run |= {"drawn": drawn, "seed": seed, "half": half_of(images.name)}
+                tune = arguments.tune and drawn >= tuned_from
+                names = [*heads, *((*TUNED, TEXTBOOK, ADVISOR) if tune else ())]
                 known = {
                     each["strategy"] for each in read_runs(file) if run.items() <= each.items()
                 }
@@ -261,6 +303,8 @@ def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
 def title(arguments: argparse.Namespace) -> str:
     """Return the backbone in words: its runs are told from those of others by it."""
     size = f" {arguments.alpha}" if arguments.alpha else ""
+    if arguments.backbone.endswith(".keras"):
+        return Path(arguments.backbone).stem
     return f"{arguments.backbone}{size}, {Path(weights(arguments)).name.split('.weights')[0]}"
 
 
@@ -279,12 +323,14 @@ def parse() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", help="folders with class folders inside")
+    parser.add_argument("--half", choices=["choosing", "reporting", "both"], default="both")
+    parser.add_argument("--sets", nargs="+", help="names of `regret_sets.py`")
     parser.add_argument("--sizes", nargs="+", default=["60", "300", "all"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", action="store_true", help="fine-tune as well: hours")
     parser.add_argument("--runs", type=Path, help="JSON lines; what is in there is not run again")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end in time")
-    parser.add_argument("--backbone", default="MobileNetV2")
+    parser.add_argument("--backbone", default="MobileNetV2", help="a name, or a .keras file")
     parser.add_argument("--weights", help="default: MobileNetV2 0.35 of KTRANSFER_SHARED")
     parser.add_argument("--alpha", type=float)
     parser.add_argument("--out", type=Path)

@@ -1,13 +1,20 @@
-"""The image sets of `regret.py`, and what is drawn from them: a table of files for each run."""
+"""The image sets of `regret.py`, and what is drawn from them: a table of files for each run.
+
+Half of them, `CHOOSING`, are there to choose by: thresholds, rates, plans, rules. The other half,
+`REPORTING`, says how good what was chosen is, and nothing may be chosen by it. Both have photos
+that are like those of ImageNet and pictures that are not, and no photo stands behind sets of both.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from altered_sets import write_crops, write_paintings, write_turned
+from drawn_sets import DRAWN, write_drawn
 from PIL import Image, ImageFilter, ImageOps
 from sklearn.datasets import load_digits
 
@@ -16,6 +23,27 @@ from ktransfer.profile.probes import even_sample
 
 #: Those that the project's figures are asked of; every other set is one that nobody looked at.
 LISTED = ("ants_bees", "flowers", "steel_defects", "chest_xray")
+#: To choose by: photos (flowers), photos that are turned, painted or drawn, and what is none.
+CHOOSING = (
+    "flowers",
+    "turned",
+    "paintings",
+    "edges",
+    "steel_defects",
+    "chirps",
+    "sketches",
+    "hands",
+)
+#: To report: photos (ants_bees), parts of photos, and what is none.
+REPORTING = (
+    "ants_bees",
+    "crops",
+    "chest_xray",
+    "digits",
+    "faces",
+    "aerial",
+    "textures",
+)
 MOST_TESTED = 300
 
 #: Images of each class that are learned from, also of a rare one: `fit` holds one of them back.
@@ -135,3 +163,36 @@ def write_edges(photos: Path, folder: Path) -> Path:
             edges = photo.convert("L").filter(ImageFilter.FIND_EDGES)
         ImageOps.invert(edges).save(place, compress_level=1)
     return folder
+
+
+def half_of(name: str) -> str:
+    """Say which half a set is in: `"choosing"`, `"reporting"`, or `"other"`."""
+    if name in CHOOSING:
+        return "choosing"
+    return "reporting" if name in REPORTING else "other"
+
+
+def write_set(name: str, shared: Path, scratch: Path) -> Path:
+    """Return the folder of a set of `CHOOSING` or `REPORTING`: shared, or made anew in `scratch`.
+
+    Args:
+        name: of the set.
+        shared: `KTRANSFER_SHARED`; of a set that needs no photos of it, it need not exist.
+        scratch: where a folder of that name is made, unless it is there.
+    """
+    folder = scratch / name
+    if name in LISTED:
+        return shared / "data" / name
+    if folder.is_dir():
+        return folder
+    if name in DRAWN:
+        return write_drawn(name, folder)
+    flowers = shared / "data/flowers"
+    makers: dict[str, Callable[[], Path]] = {
+        "digits": lambda: write_digits(folder),
+        "edges": lambda: write_edges(flowers, folder),
+        "paintings": lambda: write_paintings(flowers, folder),
+        "turned": lambda: write_turned(flowers, folder),
+        "crops": lambda: write_crops(folder),
+    }
+    return makers[name]()
