@@ -140,6 +140,8 @@ class Advice(Printed):
             yield Row("Then tried", tuple(map(_in_words, self.tries)))
         if self.candidates:
             said = "* is the head that is advised; seconds and memory are estimates"
+            if any(each.gain is not None for each in self.candidates):
+                said += "; + and - is what fine-tuning is expected to add, in points"
             yield Row("Candidates", (said,))
             yield Row("", tuple(self.table().splitlines()), verbatim=True, wide=True)
         if self.depths:
@@ -202,7 +204,6 @@ _COLUMNS = (
     " candidate",
     "accuracy",
     "95 % interval",
-    "gain",
     "seconds",
     "memory",
     "trained",
@@ -210,16 +211,26 @@ _COLUMNS = (
 
 
 def _cells(candidate: Candidate, *, chosen: bool) -> list[str]:
-    accuracy, interval = candidate.accuracy, candidate.interval
+    accuracy, interval = _figures(candidate)
     return [
         f"{'*' if chosen else ' '}{candidate.name}",
-        "-" if accuracy is None else f"{accuracy:.1%}",
-        "-" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}",
-        "-" if candidate.gain is None else f"{100 * candidate.gain:+.1f}",
+        accuracy,
+        interval,
         f"{candidate.seconds:,.0f}",
         f"{candidate.memory_mb:,.0f} MB",
         f"{candidate.trainable_parameters:,}",
     ]
+
+
+def _figures(candidate: Candidate) -> tuple[str, str]:
+    """Return the accuracy of a head, or what fine-tuning is expected to add to it."""
+    if candidate.accuracy is not None and candidate.interval is not None:
+        low, high = candidate.interval
+        return f"{candidate.accuracy:.1%}", f"{low:.1%} to {high:.1%}"
+    if candidate.gain is not None and candidate.gain_interval is not None:
+        low, high = (100 * each for each in candidate.gain_interval)
+        return f"{100 * candidate.gain:+.1f}", f"{low:+.1f} to {high:+.1f}"
+    return "-", "-"
 
 
 def _in_words(plan: Plan) -> str:

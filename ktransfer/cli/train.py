@@ -51,6 +51,7 @@ _FIT_OPTIONS = (
     "balance",
     "similarity",
     "fine_tuning",
+    "refit",
     "time_budget",
     "augmentation",
     "check",
@@ -109,6 +110,11 @@ _FIT_OPTIONS = (
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     help="Keep the best so far when so much time is over.",
+)
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="At the end, let the chosen head learn from the validation images as well.",
 )
 @auto_option("--cache", "Whether what frozen blocks say is computed once.")
 @click.option(

@@ -38,10 +38,15 @@ class Learnt:
     kinds: tuple[str, ...]
 
     @classmethod
-    def of(cls, splits: Splits) -> Learnt:
-        """Return the training and the validation part; the test part teaches nothing."""
+    def of(cls, splits: Splits, *, trained_on_all: bool = False) -> Learnt:
+        """Return the training and the validation part; the test part teaches nothing.
+
+        `trained_on_all`: the model was trained on both.
+        """
         parts = splits.train, splits.validation
         train, validation = (np.unique(_digests(part)) for part in parts)
+        if trained_on_all:
+            train = np.union1d(train, validation)
         return cls(train, validation, _kinds(parts))
 
     def joined(self, other: Learnt | None) -> Learnt:

@@ -165,14 +165,15 @@ class RowSource:
         return source
 
     def beside(self, network: Network, *, trained: bool = False) -> RowSource:
-        """Give the same images to another network on the same blocks; what is decoded is shared.
-
-        `trained`: they were; what it computes is then kept for this process only.
-        """
+        """Give the same images to another network; if its blocks were trained, cache nothing."""
         source = self._like(network, None if trained else self._store)
         source._parts, source._wider = self._parts, None if trained else self._wider
         source._held = {asked: held for asked, held in self._held.items() if asked[1] == 0}
         return source
+
+    def hold(self, part_name: str, cut: int, rows: Rows) -> None:
+        """Take rows that are known already."""
+        self._held[part_name, cut, PLAIN] = self._key(part_name, cut, PLAIN), rows
 
     def _like(self, network: Network, store: Store | None) -> RowSource:
         return RowSource(
@@ -307,9 +308,8 @@ class RowSource:
         part = self._parts.part(part_name)
         dataset, forward = self._work(part, cut, views)
         shape = (views.count * len(part), *self._stored_shape(cut, views))
-        title, dtype = f"running {cut} frozen blocks, {part_name}", self._dtype
-        if cut == 0:
-            title, dtype = f"decoding {part_name}", "uint8"
+        title = f"running {cut} frozen blocks, {part_name}" if cut else f"decoding {part_name}"
+        dtype = self._dtype if cut else "uint8"
         with progress_bar(title, shape[0], shown=self._verbose) as show, ExitStack() as stack:
             budget_mb, draft = self.memory_left_mb(), self._draft(stack, key, shape, dtype)
             target = RowTarget.of(draft, shape, dtype, budget_mb=budget_mb)

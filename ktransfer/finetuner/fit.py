@@ -94,6 +94,7 @@ class Fit:
             findings,
             unkept,
             self._store,
+            self.options.refit,
             seconds,
         )
         head = Outcome.of(self._trained(decided, seconds))

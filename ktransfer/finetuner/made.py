@@ -32,6 +32,7 @@ from ktransfer.freezing import count_by_block, prefix_digest
 from ktransfer.plan import Plan
 from ktransfer.show.timing import timed
 from ktransfer.training import Settings, Training
+from ktransfer.training.refit import learning_from_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,7 @@ class Circumstances:
         findings: what is wrong with the images.
         notes: remarks that are no errors.
         store: the cache, which makes remarks of its own; None: there is none.
+        refit: whether the head learns from the validation images as well, at the end.
         seconds: wall time by phase; what is done here is added.
     """
 
@@ -87,6 +89,7 @@ class Circumstances:
     findings: Sequence[Finding]
     notes: Sequence[str]
     store: Store | None
+    refit: bool
     seconds: dict[str, float]
 
     def classifier(
@@ -104,7 +107,8 @@ class Circumstances:
         with timed(self.seconds, "score"):
             scores, temperature, mistakes = judge(training)
             familiarity = familiarity_learnt(training)
-        classifier = self._without_result(outcome, temperature)
+        final, said = learning_from_all(training) if self.refit else (training, "")
+        classifier = self._without_result(final, temperature, all_images=final is not training)
         splits = training.source.splits
         result = FitResult(
             validation=scores["validation"],
@@ -112,7 +116,7 @@ class Circumstances:
             classes=classifier.class_names,
             part_sizes={part.name: len(part) for part in splits.parts},
             skipped=splits.skipped,
-            notes=tuple(self._notes(outcome)),
+            notes=(*self._notes(outcome), *([said] if said else [])),
             advice=self.decided.advice,
             plan=outcome.plan,
             stages=tuple(training.results),
@@ -147,9 +151,12 @@ class Circumstances:
             )
         )
 
-    def _without_result(self, outcome: Outcome, temperature: float) -> Classifier:
+    def _without_result(
+        self, training: Training, temperature: float, *, all_images: bool
+    ) -> Classifier:
         """Return the model at a temperature, and all that is known of it but for the result."""
-        training, splits = outcome.training, self.decided.splits
+        splits = self.decided.splits
+        learnt = Learnt.of(splits, trained_on_all=all_images)
         network = training.network
         model = network.joined(temperature)
         training.freeze_as_trained()
@@ -168,7 +175,7 @@ class Circumstances:
             dropout=self.settings.dropout,
             seed=self.settings.seed,
             data=self.data,
-            learnt=Learnt.of(splits).joined(self.learnt_before),
+            learnt=learnt.joined(self.learnt_before),
             request=self.decided.request,
             train=splits.train,
             validation=splits.validation,

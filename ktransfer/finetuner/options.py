@@ -19,7 +19,7 @@ from ktransfer.doctor import check_name
 from ktransfer.errors import InputError, RunError, near_names, unknown_name
 from ktransfer.features import CACHE_DTYPES, DEFAULT_BUDGET_MB
 from ktransfer.plan import Plan
-from ktransfer.plan.fields import POSITIVE, number, whole
+from ktransfer.plan.fields import POSITIVE, number, truth, whole
 from ktransfer.runs.record import RECORD_NAME
 from ktransfer.runs.saving import check_output_folder
 from ktransfer.training import (
@@ -108,6 +108,9 @@ class FitArguments(SearchArguments, total=False):
             a CPU, and on as many cores, the weights come out as if nothing had happened, bit for
             bit; on more or fewer, last bits may differ, and a note says so.
         overwrite: replace the run, or the unfinished training, in `out`.
+        refit: whether the head that was chosen learns from the validation images as well, at the
+            end; its scores are those of before. Evaluating the same images then says nothing.
+            Blocks are not trained anew.
         time_budget: seconds that looking, deciding and training may take, after which the best so
             far is kept; None: as long as they need.
         check: `"auto"` looks for leaks, duplicates, contradicting labels and more before the
@@ -117,6 +120,7 @@ class FitArguments(SearchArguments, total=False):
     out: str | os.PathLike[str] | None
     resume: bool
     overwrite: bool
+    refit: bool
     time_budget: float | None
     check: str
 
@@ -149,6 +153,7 @@ class FitOptions:
     memory_budget_mb: float = DEFAULT_BUDGET_MB
     balance: str = "auto"
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    refit: bool = False
     time_budget: float | None = None
     check: str = "auto"
 
@@ -157,6 +162,7 @@ class FitOptions:
             value = getattr(self, name)
             if value is not None:
                 whole("fit", name, value, 1)
+        truth("fit", "refit", self.refit)
         if self.time_budget is not None:
             number("fit", "time_budget", self.time_budget, POSITIVE)
         check_cache_mode(self.cache)

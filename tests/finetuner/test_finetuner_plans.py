@@ -336,7 +336,7 @@ def test_a_similarity_that_is_none_is_refused_before_the_images_are_looked_at(fo
 
 def test_searches_show_no_option_that_they_refuse():
     only = set(FitArguments.__annotations__) - set(SearchArguments.__annotations__)
-    assert only == {"out", "resume", "overwrite", "time_budget", "check"}
+    assert only == {"out", "resume", "overwrite", "refit", "time_budget", "check"}
     for method in (FineTuner.find_learning_rate, FineTuner.sweep_learning_rates):
         assert not only & set(inspect.signature(method).parameters)
 

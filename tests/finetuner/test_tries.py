@@ -192,3 +192,50 @@ def test_a_plan_of_ones_own_ends_with_the_time_and_keeps_what_it_has(folder):
     assert 0 < len(result.history) < 20_000
     assert any("the time budget ended stage 'head' after" in each for each in result.notes)
     assert not result.interrupted
+
+
+# The head that learns from all images at the end.
+
+
+@pytest.mark.parametrize("features", ["last", "all_blocks_and_inner"])
+def test_a_refitted_head_learns_from_the_validation_images_too(folder, features):
+    plan = linear_probe(features=features)
+    before, after = tuner_of(), tuner_of()
+    scores = (
+        before.fit(folder, plan=plan, check="off"),
+        after.fit(folder, plan=plan, check="off", refit=True),
+    )
+    assert scores[0].validation.to_dict() == scores[1].validation.to_dict()
+    assert scores[0].temperature == scores[1].temperature
+    assert weights_of(before)[:-2] == weights_of(after)[:-2], "the blocks are as they were"
+    assert weights_of(before)[-2:] != weights_of(after)[-2:]
+    assert any(
+        "learnt from all 36 training and validation images" in each for each in scores[1].notes
+    )
+    apart = [each.evaluate(folder).apart for each in (before, after)]
+    assert [(each.seen_in_training, each.seen_in_validation) for each in apart] == [(0, 6), (6, 0)]
+
+
+def test_in_closed_form_it_is_the_ridge_regression_on_all_images(folder):
+    tuner = tuner_of()
+    plan = linear_probe(features="all_blocks", epochs=1, learning_rate=1e-30)
+    result = tuner.fit(folder, plan=plan, check="off", refit=True)
+    assert result.stages[0].best_epoch == 0, "an epoch at such a rate is no better"
+    parts = tuner.classifier.train, tuner.classifier.validation
+    images = np.stack([part.images.full_size(row) for part in parts for row in range(len(part))])
+    labels = np.concatenate([part.labels for part in parts])
+    sized = keras.ops.image.resize(images, tuner.backbone.input_size, antialias=True)
+    wide = concatenated(taps_of(tuner.backbone, "all_blocks"))
+    features = keras.Model(tuner.backbone.model.inputs[0], wide).predict(sized, verbose=0)
+    kernel, bias = ridge_head(features, labels)
+    expected = keras.ops.softmax((features @ kernel + bias) / result.temperature)
+    np.testing.assert_allclose(tuner.model.predict(sized, verbose=0), expected, atol=2e-3)
+
+
+def test_a_head_that_trained_with_blocks_is_left_as_it_is_and_that_is_said(folder):
+    plain, refit = tuner_of(), tuner_of()
+    plain.fit(folder, unfreeze=1, epochs=2, check="off")
+    result = refit.fit(folder, unfreeze=1, epochs=2, check="off", refit=True)
+    assert result.unfrozen == 1
+    assert weights_of(plain) == weights_of(refit)
+    assert any("refit: the head was trained together with blocks" in each for each in result.notes)
