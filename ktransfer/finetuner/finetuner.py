@@ -48,12 +48,10 @@ class FineTuner:
     """A pretrained backbone, made into a classifier of your images.
 
     Args:
-        backbone: a constructor of `keras.applications` (`"MobileNetV2"`), torchvision's
-            `"ResNet18"`, `"ResNet34"` or `"AlexNet"`, a KerasHub preset
-            (`"hub:resnet_18_imagenet"`, with the extra `hub`), any functional `keras.Model`, the
-            path of one (`"model.keras"`), or a `Backbone`.
+        backbone: a name (`"MobileNetV2"`), a KerasHub preset (`"hub:resnet_18_imagenet"`, with the
+            extra `hub`), a functional `keras.Model`, a file of one (`"m.keras"`), a `Backbone`.
         weights: `"imagenet"` (downloaded once by Keras), a file, `"mini"` (embedded, for demos), or
-            None (random). A model of your own has its own.
+            None (random).
         input_size: height and width of the images in pixels; None is the backbone's own.
         pooling: how the backbone's last feature map becomes a vector: `"avg"`, `"max"`, `"avgmax"`
             or, for transformers, `"token"`.
