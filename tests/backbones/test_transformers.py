@@ -34,7 +34,12 @@ BUILDS = {
     "DINOv3": lambda: models.DINOV3Backbone(image_shape=IMAGE, **NARROW),
     # Others of its kinds: images that are no square, no registers, a gate, projections as they are.
     "DINOv3 wide": lambda: models.DINOV3Backbone(
-        image_shape=WIDE, num_register_tokens=0, use_gated_mlp=True, use_key_bias=False, **NARROW
+        image_shape=WIDE,
+        num_register_tokens=0,
+        use_mask_token=False,  # nothing trains it, of which Keras warns
+        use_gated_mlp=True,
+        use_key_bias=False,
+        **NARROW,
     ),
     "BLIP2": lambda: models.BLIP2VisionEncoder(**BLIP2),
 }
