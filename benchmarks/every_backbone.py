@@ -2,8 +2,8 @@
 
     python benchmarks/every_backbone.py
 
-Each constructor of keras.applications and each image backbone of KerasHub is built as small as it
-can be, with random weights (`small_backbones.py`). A probe and its last 2 blocks are trained on
+Each backbone that has a name and each image backbone of KerasHub is built as small as it can be,
+with random weights (`small_backbones.py`). A probe and its last 2 blocks are trained on
 12 noisy images, each model is saved, and read back by another process, which must predict the same
 and write an ONNX file that predicts the same. The slow tests run the same, in pieces, of one
 network of every module of keras.applications and of all of KerasHub. It takes
@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 import small_backbones
 from reporting import table
+
+from ktransfer.backbones.families import TORCHVISION_OF
 
 RESULTS = Path(__file__).with_name("results") / "every_backbone.json"
 PAGE = Path(__file__).parents[1] / "docs" / "backbones.md"
@@ -204,14 +206,18 @@ _LONGEST = 140
 def page(results: dict[str, Any]) -> str:
     """docs/backbones.md, of the results."""
     found = results["backbones"]
+    ours = [each for each in found if each in TORCHVISION_OF]
     groups = {
-        "keras.applications": [each for each in found if not each.startswith("keras_hub.")],
+        "keras.applications": [
+            each for each in found if each not in ours and not each.startswith("keras_hub.")
+        ],
+        "torchvision": ours,
         "KerasHub": [each for each in found if each.startswith("keras_hub.")],
     }
     lines = [
         "# What works with which backbone",
         "",
-        "Every constructor of keras.applications and every image backbone of KerasHub, built small "
+        "Every backbone that has a name and every image backbone of KerasHub, built small "
         "with random weights: a head trained on all blocks frozen (probe), the last 2 blocks "
         "trained, both saved and loaded by another process, which predicted the same, and written "
         "as an ONNX file, which predicted the same. Blocks and features are those of the small "

@@ -49,7 +49,7 @@ MEASURE = """async ([action, repeats]) => {
 ACTIONS = {
     "simulator": {
         "lock or unlock one of 9 blocks (ResNet-18)": (
-            "hub:resnet_18_imagenet",
+            "ResNet18",
             "(at) => document.querySelectorAll('.block')[at % 9].click()",
         ),
         "lock or unlock one of 62 blocks (DenseNet121)": (

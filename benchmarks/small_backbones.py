@@ -1,4 +1,4 @@
-"""Every constructor of keras.applications and every image backbone of KerasHub, built small.
+"""Every backbone that has a name and every image backbone of KerasHub, built small.
 
 What exists is asked of the installed packages, so that none is forgotten: `names()` lists them,
 `build(name)` makes one of random weights. An image backbone of KerasHub that nobody has written
@@ -18,6 +18,9 @@ import keras
 import keras_hub
 from keras.src.applications import convnext, densenet, efficientnet, efficientnet_v2, nasnet, resnet
 
+from ktransfer.backbones import torchvision_networks
+from ktransfer.backbones.families import TORCHVISION_OF
+
 HUB = "keras_hub."
 #: What tells a backbone of language: its constructor must be given a vocabulary.
 _VOCABULARIES = ("vocabulary_size", "vocab_size", "text_vocab_size")
@@ -27,12 +30,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "MobileNet": {"alpha": 0.25},
     "MobileNetV2": {"alpha": 0.35},
 }
-_SIZES_PX = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
+_SIZES_PX = {"AlexNet": 63, "InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 
 
 def names() -> list[str]:
     """Return all of them; KerasHub's begin with "keras_hub."."""
-    return sorted(applications()) + [f"{HUB}{each}" for each in sorted(hub_classes())]
+    named = [*sorted(applications()), *sorted(TORCHVISION_OF)]
+    return named + [f"{HUB}{each}" for each in sorted(hub_classes())]
 
 
 def applications() -> list[str]:
@@ -46,11 +50,13 @@ def applications() -> list[str]:
 
 def hub_classes() -> list[str]:
     """KerasHub's backbones that are not of language alone."""
-    return [
+    found = [
         name
         for name in dir(keras_hub.models)
         if _is_backbone(getattr(keras_hub.models, name)) and not _reads_text(name)
     ]
+    # Part of one that reads text, too, and no Backbone by class.
+    return [*found, "BLIP2VisionEncoder"]
 
 
 def _is_backbone(each: Any) -> bool:
@@ -87,7 +93,7 @@ def arguments(name: str) -> tuple[Any, dict[str, Any]]:
 
 @contextlib.contextmanager
 def shallow() -> Iterator[None]:
-    """Have keras.applications build every family with its fewest layers, and ConvNeXt narrow.
+    """Have every named family built with its fewest layers, ConvNeXt and AlexNet narrow.
 
     ConvNeXtXLarge has 350 million numbers, and its constructor takes no depth. What a constructor
     puts together stays what it is; how often it repeats it is in these names of its modules.
@@ -116,6 +122,12 @@ def shallow() -> Iterator[None]:
                 nasnet,
                 "NASNet",
                 _at_most(nasnet.NASNet, num_blocks=1, penultimate_filters=192),
+            ),
+            (torchvision_networks, "ALEXNET_UNITS", 64),
+            (
+                torchvision_networks,
+                "RESNETS",
+                dict.fromkeys(torchvision_networks.RESNETS, (1, 1, 1, 1)),
             ),
             *(
                 (resnet, each, _at_most(getattr(resnet, each), blocks=2))
@@ -295,6 +307,21 @@ OTHERS = {
 SMALL: dict[str, Callable[[], keras.Model]] = {
     "BASNetBackbone": lambda: keras_hub.models.BASNetBackbone(
         _resnet(None), num_classes=1, image_shape=(64, 64, 3), projection_filters=64
+    ),
+    "BLIP2VisionEncoder": lambda: keras_hub.models.BLIP2VisionEncoder(
+        image_size=32,
+        patch_size=8,
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        use_patch_bias=True,
+        use_class_token=True,
+        use_mha_bias=True,
+        use_mlp_bias=True,
+        dropout_rate=0.0,
+        layer_norm_epsilon=1e-6,
+        initializer_range=0.02,
     ),
     "CLIPVisionEncoder": _vision("CLIPVisionEncoder"),
     "CSPNetBackbone": lambda: keras_hub.models.CSPNetBackbone(

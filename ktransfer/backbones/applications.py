@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from ktransfer.backbones.backbone import Backbone, build_backbone
-from ktransfer.backbones.families import FAMILY_OF, Family
+from ktransfer.backbones.families import FAMILY_OF, FAMILY_OF_NAME, Family
 from ktransfer.backbones.preprocessing import TORCH_STD_RGB, apply_preprocessing
 from ktransfer.backbones.weights import checked_weights, fits_weights_file, load_weights_file
 from ktransfer.errors import DownloadError, InputError, near_names, unknown_name
@@ -40,9 +40,8 @@ _OURS = {
 
 def check_application(name: str, size: tuple[int, int] | None, options: Mapping[str, Any]) -> None:
     """Raise what `load_application` raises of these arguments, as far as nothing need be built."""
-    name = _canonical(name)
     _check_options(name, getattr(keras.applications, name), options)
-    _size_of(name, size)
+    size_of(name, size)
 
 
 def load_application(
@@ -51,7 +50,7 @@ def load_application(
     """Load a network of keras.applications.
 
     Args:
-        name: the constructor, upper and lower case equal.
+        name: the constructor.
         weights: as in `load_backbone`.
         size: height and width of the images; None: what its ImageNet weights were trained at.
         options: of the constructor.
@@ -59,14 +58,13 @@ def load_application(
     Raises:
         InputError: As `load_backbone`.
     """
-    name = _canonical(name)
     constructor = getattr(keras.applications, name)
     _check_options(name, constructor, options)
     if weights == "mini":
         options, size = _mini(name, options), size or (MINI_SIZE_PX, MINI_SIZE_PX)
         weights = MINI_FILE
     source = checked_weights(weights)
-    shape = (*_size_of(name, size), 3)
+    shape = (*size_of(name, size), 3)
     build = _builder(constructor, FAMILY_OF[name], shape, options)
     network = _download(name, build) if source == "imagenet" else _construct(name, build, None)
     backbone = build_backbone(network, name=name, weights=_description(source), options=options)
@@ -86,9 +84,9 @@ def load_application(
     return backbone
 
 
-def _size_of(name: str, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the size of images for a constructor; its own by default."""
-    family = FAMILY_OF[name]
+def size_of(name: str, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size of images for a known name; its own by default."""
+    family = FAMILY_OF_NAME[name]
     height, width = size or (family.sizes_px[name],) * 2
     if min(height, width) < family.minimum_px:
         raise InputError(
@@ -225,8 +223,9 @@ def _check_options(name: str, constructor: Any, options: Mapping[str, Any]) -> N
             raise InputError(f"{name} has no option {option}={value!r}: {hint}")
 
 
-def _canonical(name: str) -> str:
-    by_folded = {each.casefold(): each for each in FAMILY_OF}
+def canonical(name: str) -> str:
+    """Return a known name as it is spelt; an `InputError` with near ones for any other."""
+    by_folded = {each.casefold(): each for each in FAMILY_OF_NAME}
     if name.casefold() not in by_folded:
-        raise unknown_name("backbone", name, tuple(FAMILY_OF))
+        raise unknown_name("backbone", name, tuple(FAMILY_OF_NAME))
     return by_folded[name.casefold()]

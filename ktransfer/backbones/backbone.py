@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from ktransfer.backbones.blocks import Block, find_blocks
-from ktransfer.backbones.graph import Span, find_spans
+from ktransfer.backbones.graph import Span, count_parameters, find_spans
 from ktransfer.backbones.serialization import check_keeping, mend_saving
 from ktransfer.backbones.shapes import trace_truly
 from ktransfer.errors import InputError
@@ -157,12 +157,17 @@ def build_backbone(
         The backbone.
 
     Raises:
-        InputError: A weight is NaN.
+        InputError: A weight is NaN, or there are none.
     """
     check_no_nan(network, name)
     images, calls, outputs = trace_truly(network, network.inputs[0])
     spans = find_spans(calls, outputs[0])
     front = count_preprocessing(spans)
+    if not any(count_parameters(span.calls) for span in spans[front:]):
+        raise InputError(
+            f"{name} has no weights behind its preprocessing: there are no blocks to freeze or to "
+            "train. Give the network itself"
+        )
     preprocessed = spans[front - 1].outputs if front else (images,)
     model = keras.Model(images, outputs[0], name=network.name)
     mend_saving(model.layers)

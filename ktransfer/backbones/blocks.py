@@ -66,7 +66,8 @@ def find_blocks(spans: Sequence[Span]) -> tuple[Block, ...]:
     A merge (residual addition, concatenation) is a block from its fork on; what follows it without
     weights belongs to it. A gate (squeeze-and-excite, hard swish) is not a block. In plain chains a
     block ends with a pooling, behind a linear bottleneck (MobileNetV2), and before a strided or
-    depthwise convolution that starts a new unit.
+    depthwise convolution that starts a new unit. Where the network has a `keras.layers.Identity`,
+    who built it says that a block ends.
 
     Args:
         spans: the spans of the backbone without its preprocessing, in order.
@@ -91,7 +92,7 @@ def _ends(spans: Sequence[Span]) -> set[int]:
     for position, span in enumerate(spans):
         if _is_merge(span) or _is_composed(span):
             ends |= {position - 1, _behind_merge(spans, position)}
-        elif _is_pooling(span) or _is_bottleneck(spans, position):
+        elif _is_pooling(span) or _is_bottleneck(spans, position) or _is_marker(span):
             ends.add(position)
         elif spatial and _starts_unit(span):
             ends.add(_before_padding(spans, position))
@@ -124,6 +125,10 @@ def _is_composed(span: Span) -> bool:
 
 def _is_pooling(span: Span) -> bool:
     return isinstance(span.last, keras.Layer) and "Pooling" in type(span.last).__name__
+
+
+def _is_marker(span: Span) -> bool:
+    return isinstance(span.last, keras.layers.Identity)
 
 
 def _is_convolution(span: Span) -> bool:

@@ -1,4 +1,4 @@
-"""The table of the backbones of keras.applications, readable without keras.
+"""The table of the backbones that can be named, readable without keras.
 
 `python -m ktransfer.backbones.catalog` builds every model and writes the table anew.
 """
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
-from ktransfer.backbones.families import FAMILY_OF
+from ktransfer.backbones.families import FAMILY_OF_NAME
 
 _FILE = "catalog.json"
 
@@ -33,12 +33,12 @@ class BackboneInfo:
 
 
 def list_backbones() -> tuple[BackboneInfo, ...]:
-    """Return the backbones of keras.applications, by name.
+    """Return the backbones of keras.applications, ResNet18, ResNet34 and AlexNet, by name.
 
     Reads a table that ships with ktransfer; neither keras nor TensorFlow is imported.
 
     Returns:
-        One entry for each constructor.
+        One entry for each name.
 
     Example:
         >>> from ktransfer.backbones import list_backbones
@@ -53,7 +53,7 @@ def measure(name: str) -> BackboneInfo:
     """Build a backbone with random weights and describes it.
 
     Args:
-        name: A constructor of keras.applications.
+        name: as in `FAMILY_OF_NAME`.
 
     Returns:
         The entry for the table.
@@ -69,7 +69,7 @@ def main() -> None:
     import keras
 
     rows = []
-    for name in sorted(FAMILY_OF):
+    for name in sorted(FAMILY_OF_NAME):
         rows.append(asdict(measure(name)))
         keras.utils.clear_session()  # 40 networks together do not fit into memory
     lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)

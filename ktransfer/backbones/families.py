@@ -1,4 +1,4 @@
-"""What keras.applications says only in its documentation: preprocessing and sizes.
+"""What networks are known by name, and what only documentation says: preprocessing and sizes.
 
 Free of keras, so that a command line can list the names in a fraction of a second.
 """
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """The facts that the constructors of one module of keras.applications share.
+    """The facts that networks of one kind share.
 
     Attributes:
-        module: the module of keras.applications, which also holds the family's `preprocess_input`.
+        module: the module of keras.applications, which also holds the family's `preprocess_input`;
+            "torchvision" for those that are built here.
         preprocessing: how the weights want RGB in [0, 255] to be scaled: "tf" to [-1, 1], "caffe"
             BGR minus the mean colour, "torch" mean and standard deviation, "in_model" if the
             network does it itself.
@@ -60,3 +61,14 @@ _FAMILIES = (
 )
 
 FAMILY_OF: dict[str, Family] = {name: family for family in _FAMILIES for name in family.sizes_px}
+
+#: Networks of torchvision that keras.applications lacks.
+TORCHVISION_OF: dict[str, Family] = {
+    **dict.fromkeys(
+        ("ResNet18", "ResNet34"), Family("torchvision", "torch", _all(224, "ResNet18", "ResNet34"))
+    ),
+    "AlexNet": Family("torchvision", "torch", _all(224, "AlexNet"), minimum_px=63),
+}
+
+#: All that can be named, but for presets of KerasHub.
+FAMILY_OF_NAME: dict[str, Family] = {**FAMILY_OF, **TORCHVISION_OF}

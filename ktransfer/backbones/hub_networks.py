@@ -18,7 +18,8 @@ def expanded(network: keras.Model) -> keras.Model:
         network: a backbone of KerasHub; its layers are used where their names allow it.
 
     Returns:
-        A functional model for ViT, DeiT, DINOv2, Swin and HGNetV2; any other network as it is.
+        A functional model for ViT, BLIP2's encoder, DeiT, DINOv2, DINOv3, Swin and HGNetV2; any
+        other network as it is.
     """
     mend_saving(network.layers)
     if type(network).__name__ == "SwinTransformerBackbone":
@@ -27,10 +28,12 @@ def expanded(network: keras.Model) -> keras.Model:
         return _expanded_hgnet(network)
     if type(network).__name__ == "DINOV2Backbone":
         return _expanded_dinov2(network)
+    if type(network).__name__ == "DINOV3Backbone" and all(network.inputs[0].shape[1:]):
+        return _expanded_dinov3(network)
     encoders = [layer for layer in network.layers if hasattr(layer, "encoder_layers")]
     if type(network).__name__ == "DeiTBackbone":
         return _expanded_deit(network, encoders[0])
-    if type(network).__name__ != "ViTBackbone" or len(encoders) != 1:
+    if type(network).__name__ not in _OF_ONE_ENCODER or len(encoders) != 1:
         return network
     encoder = encoders[0]
     tokens = encoder.dropout(encoder.input)
@@ -39,22 +42,59 @@ def expanded(network: keras.Model) -> keras.Model:
     return keras.Model(network.inputs, encoder.layer_norm(tokens), name=network.name)
 
 
+#: An embedding, and one layer with all blocks: BLIP2's is that of ViT.
+_OF_ONE_ENCODER = ("ViTBackbone", "BLIP2VisionEncoder")
+
+
 def _expanded_deit(network: keras.Model, encoder: Any) -> keras.Model:
-    """Expand DeiT's blocks: they return None beside the tokens, which no graph can hold."""
+    """Expand DeiT's blocks: they return None beside the tokens, which no graph can hold.
+
+    ViT's block is the same without dropout, and returns the tokens alone. With dropout, which
+    comes at other places there, a block is taken apart into its two halves.
+    """
     tokens = encoder.input
     for block in encoder.encoder_layers:
-
-        def again(layer: Any, *tensors: Any, of: str = block.name) -> Any:
-            return _again(layer, f"{of}_{layer.name}", *tensors)
-
-        normed = again(block.layer_norm_1, tokens)
-        tokens = keras.layers.Add(name=f"{block.name}_attended")(
-            [again(block.mha, normed, normed), tokens]
-        )
-        hidden = again(block.mlp.dense, again(block.layer_norm_2, tokens))
-        hidden = again(block.output_layer.dropout, again(block.output_layer.dense, hidden))
-        tokens = keras.layers.Add(name=f"{block.name}_added")([hidden, tokens])
+        tokens = _half_by_half(block, tokens) if block.dropout_rate else _as_vit(block, tokens)
     return keras.Model(network.inputs, encoder.layer_norm(tokens), name=network.name)
+
+
+def _as_vit(block: Any, tokens: Any) -> Any:
+    from keras_hub.src.models.vit.vit_layers import ViTEncoderBlock  # it has no public name
+
+    same = ViTEncoderBlock(
+        num_heads=block.num_heads,
+        hidden_dim=block.hidden_dim,
+        mlp_dim=block.intermediate_dim,
+        use_mha_bias=block.use_mha_bias,
+        attention_dropout=block.attention_dropout,
+        layer_norm_epsilon=block.layer_norm_epsilon,
+        name=block.name,
+    )
+    mend_saving([same])
+    called = same(tokens)
+    pairs = (
+        (same.layer_norm_1, block.layer_norm_1),
+        (same.mha, block.mha),
+        (same.layer_norm_2, block.layer_norm_2),
+        (same.mlp.dense_1, block.mlp.dense),
+        (same.mlp.dense_2, block.output_layer.dense),
+    )
+    for new, old in pairs:
+        new.set_weights(old.get_weights())
+    return called
+
+
+def _half_by_half(block: Any, tokens: Any) -> Any:
+    def again(layer: Any, *tensors: Any) -> Any:
+        return _again(layer, f"{block.name}_{layer.name}", *tensors)
+
+    normed = again(block.layer_norm_1, tokens)
+    tokens = keras.layers.Add(name=f"{block.name}_attended")(
+        [again(block.mha, normed, normed), tokens]
+    )
+    hidden = again(block.mlp.dense, again(block.layer_norm_2, tokens))
+    hidden = again(block.output_layer.dropout, again(block.output_layer.dense, hidden))
+    return keras.layers.Add(name=f"{block.name}_added")([hidden, tokens])
 
 
 def _expanded_swin(network: keras.Model) -> keras.Model:
@@ -92,6 +132,42 @@ def _expanded_dinov2(network: keras.Model) -> keras.Model:
     for layer in encoder.layers:
         tokens = layer(tokens)
     return keras.Model(images, network.layernorm(tokens), name=network.name)
+
+
+def _expanded_dinov3(network: keras.Model) -> keras.Model:
+    """Expand DINOv3's blocks, each of which computes for itself where the patches lie.
+
+    That depends on the size of the images alone, but given to every block it would be a second
+    tensor in every cut.
+    """
+    mend_saving(network.encoder.layers)
+    images, registers = network.inputs[0], network.num_register_tokens
+    grid = tuple(each // network.patch_size for each in images.shape[1:3])
+    tokens = network.embeddings(images)
+    for layer in network.encoder.layers:
+        rotation = _rotation(network.rope_embedding, f"{layer.name}_rotation")
+        positions = rotation(_map_like(grid, tokens, layer.name))
+        tokens = layer(tokens, position_embeddings=positions, num_prefix_tokens=1 + registers)
+    return keras.Model(images, network.layernorm(tokens), name=network.name)
+
+
+def _map_like(grid: tuple[int, int], tokens: Any, name: str) -> Any:
+    """Return any map of height and width, made of tokens: nothing else of it is looked at.
+
+    Not of the tokens in their order: how many there are the embedding declares for squares alone
+    (keras-hub 0.32), and positions are computed only for a size that is known.
+    """
+    mean = keras.layers.GlobalAveragePooling1D(name=f"{name}_mean")(tokens)
+    repeated = keras.layers.RepeatVector(math.prod(grid), name=f"{name}_repeated")(mean)
+    return keras.layers.Reshape((*grid, mean.shape[-1]), name=f"{name}_map")(repeated)
+
+
+def _rotation(rope: Any, name: str) -> Any:
+    """Return the same positions for a map with a pixel for each patch."""
+    mend_saving([rope])
+    made = type(rope).from_config({**rope.get_config(), "patch_size": 1, "name": name})
+    mend_saving([made])
+    return made
 
 
 def _with_own_grid(embedding: Any, images: Any) -> Any:

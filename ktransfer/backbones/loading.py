@@ -1,15 +1,22 @@
-"""Loading a backbone by name: keras.applications, KerasHub, or a model of your own."""
+"""Loading a backbone by name: keras.applications, torchvision, KerasHub, or your own model."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from ktransfer.backbones.applications import check_application, load_application
+from ktransfer.backbones.applications import (
+    canonical,
+    check_application,
+    load_application,
+    size_of,
+)
 from ktransfer.backbones.backbone import Backbone, build_backbone
+from ktransfer.backbones.families import TORCHVISION_OF
 from ktransfer.backbones.float32 import check_formats, clone_in_float32, config_in_float32
 from ktransfer.backbones.hub import (
     HUB_PREFIX,
@@ -17,8 +24,10 @@ from ktransfer.backbones.hub import (
     load_hub_backbone,
     load_hub_instance,
 )
+from ktransfer.backbones.model_file import is_model_file, read_model_file
 from ktransfer.backbones.own_model import check_graph, load_own_model
 from ktransfer.backbones.serialization import mend_saving, without_hub_warnings
+from ktransfer.backbones.torchvision import check_torchvision, load_torchvision
 from ktransfer.backbones.weights import checked_weights
 from ktransfer.errors import InputError
 from ktransfer.processes.keras_settings import own_settings
@@ -26,7 +35,7 @@ from ktransfer.processes.keras_settings import own_settings
 
 @own_settings()
 def load_backbone(
-    name_or_model: str | keras.Model,
+    name_or_model: str | os.PathLike[str] | keras.Model,
     weights: str | os.PathLike[str] | None = "imagenet",
     input_size: int | tuple[int, int] | None = None,
     *,
@@ -37,13 +46,16 @@ def load_backbone(
 
     Args:
         name_or_model: A constructor of keras.applications ("MobileNetV2", upper and lower case
-            equal), a KerasHub preset ("hub:resnet_18_imagenet", needs `pip install
-            "ktransfer[hub]"`), a KerasHub backbone, or any functional or sequential `keras.Model`.
+            equal), "ResNet18", "ResNet34" or "AlexNet" (torchvision's), a KerasHub preset
+            ("hub:resnet_18_imagenet", needs `pip install "ktransfer[hub]"`), a KerasHub backbone,
+            any functional or sequential `keras.Model`, or the path of one, "model.keras".
             A model of your own is copied, in float32, so that nothing reaches it; a classifier at
             its end is left out where that is evident.
         weights: "imagenet" (downloaded by Keras once), the path of a `.weights.h5` or `.h5` file,
             "mini" (shipped with ktransfer, for MobileNetV2 with alpha 0.35), or None for random
-            weights. A model of your own keeps the weights that it has; leave this out.
+            weights. Those of torchvision's networks may also lie in a `.safetensors` or `.npz` file
+            in the layout of torchvision or timm, or in a folder of timm or KerasHub.
+            A model of your own keeps the weights that it has; leave this out.
         input_size: height and width of the images in pixels; an int means a square. Defaults to the
             size that the weights were trained at.
         preprocessing: only for a model of your own, how RGB in [0, 255] must be scaled for it:
@@ -58,7 +70,8 @@ def load_backbone(
     Raises:
         InputError: The name is unknown; an option, size or weights do not fit; the weights cannot
             be downloaded or read; the preprocessing of a model of your own is not evident; it puts
-            channels first, or is quantised.
+            channels first, or is quantised; its file is none that Keras saved, or has layers that
+            would run code.
 
     Example:
         >>> from ktransfer.backbones import load_backbone
@@ -77,13 +90,37 @@ def _load(
 ) -> Backbone:
     if isinstance(name_or_model, keras.Model):
         return _load_instance(name_or_model, weights, input_size, preprocessing, options)
+    if isinstance(name_or_model, os.PathLike) or is_model_file(name_or_model):
+        path = os.fspath(name_or_model)
+        return _load_file(path, weights, input_size, preprocessing, options)
     if not isinstance(name_or_model, str):
         raise InputError(f"a backbone is a name or a keras.Model, got {name_or_model!r}")
     _check_preprocessing(name_or_model, preprocessing)
     size = _checked_size(input_size)
     if name_or_model.startswith(HUB_PREFIX):
         return load_hub_backbone(name_or_model, checked_weights(weights), size, options)
-    return load_application(name_or_model, weights, size, options)
+    name = canonical(name_or_model)
+    if name in TORCHVISION_OF:
+        own = checked_weights(weights, folder=True)
+        return load_torchvision(name, own, size_of(name, size), options)
+    return load_application(name, weights, size, options)
+
+
+def _load_file(
+    path: str, weights: Any, input_size: Any, preprocessing: str | None, options: dict[str, Any]
+) -> Backbone:
+    """Load a model from a file, and call the backbone as the file is called."""
+    if weights != "imagenet":  # the default, meant for names
+        raise InputError(
+            f"the model in {path!r} has weights of its own, got weights={weights!r} beside it: "
+            "leave weights (--weights) out"
+        )
+    # What the command line makes of `--backbone-option preprocessing=none`.
+    mode = "none" if preprocessing is None else preprocessing
+    model = read_model_file(path)
+    backbone = _load_instance(model, None, input_size, mode, options)
+    said = {} if mode == "auto" else {"preprocessing": mode}
+    return dataclasses.replace(backbone, name=os.path.basename(path), options=said)
 
 
 def _check_preprocessing(name: str, preprocessing: str) -> None:
@@ -125,7 +162,12 @@ def check_named(
     if name.startswith(HUB_PREFIX):
         check_hub_preset(name, options)
         return
-    check_application(name, size, options)
+    name = canonical(name)
+    if name in TORCHVISION_OF:
+        check_torchvision(name, "imagenet", options)
+        size_of(name, size)
+    else:
+        check_application(name, size, options)
 
 
 def restore_backbone(body: keras.Model, described: Mapping[str, Any]) -> Backbone:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
@@ -73,9 +72,12 @@ def load_own_model(
     mode = _evident_preprocessing(model) if preprocessing == "auto" else preprocessing
     whole = _whole(model, size, mode)
     calls, outputs = trace(whole, whole.inputs)
-    features = _features(find_spans(calls, outputs[0]), model.name)
-    network = keras.Model(whole.inputs[0], features, name=model.name)
-    return build_backbone(network, name=model.name, weights="own")
+    spans = find_spans(calls, outputs[0])
+    kept = _kept(spans, model.name)
+    network = keras.Model(whole.inputs[0], spans[kept - 1].outputs[0], name=model.name)
+    left = ", ".join(span.last.name for span in spans[kept:])
+    notes = (f"The classifier of {model.name} is left out: {left}",) if left else ()
+    return build_backbone(network, name=model.name, weights="own", notes=notes)
 
 
 def check_graph(model: keras.Model) -> None:
@@ -133,7 +135,7 @@ def _evident_preprocessing(model: keras.Model) -> str:
     raise InputError(
         f"{model.name!r} does not show how its images must be scaled: give preprocessing='none' "
         "(it takes RGB in [0, 255]), 'tf' ([-1, 1]), 'caffe' (BGR minus ImageNet's mean) or "
-        "'torch' (ImageNet's mean and deviation)"
+        "'torch' (ImageNet's mean and deviation), or --backbone-option preprocessing=none and so on"
     )
 
 
@@ -161,11 +163,11 @@ def _whole(model: keras.Model, size: tuple[int, int], mode: str) -> keras.Model:
         ) from error
 
 
-def _features(spans: Sequence[Span], name: str) -> Any:
-    """Return the last feature map, before a classifier if there is one."""
+def _kept(spans: Sequence[Span], name: str) -> int:
+    """Say how many spans lead to the last feature map, before a classifier if there is one."""
     output = spans[-1].outputs[0]
     if len(output.shape) in (3, 4):
-        return output
+        return len(spans)
     start = len(spans)
     while start and _belongs_to_top(spans[start - 1]):
         start -= 1
@@ -173,12 +175,14 @@ def _features(spans: Sequence[Span], name: str) -> Any:
         (at for at in range(start, len(spans)) if isinstance(spans[at].last, _TOP_STARTS)), None
     )
     if not top or len(spans[top - 1].outputs[0].shape) != 4:
+        maps = [span.last.name for span in spans if len(span.outputs[0].shape) == 4]
         raise InputError(
             f"{name!r} ends in {tuple(output.shape)} and it is not evident where its classifier "
             "begins: give keras.Model(model.input, feature_map) with a feature map (batch, height, "
-            "width, channels)"
+            f"width, channels), such as model.get_layer({(maps or ['its last'])[-1]!r}).output; as "
+            'a file, keras.Model(model.input, feature_map).save("cut.keras")'
         )
-    return spans[top - 1].outputs[0]
+    return top
 
 
 def _belongs_to_top(span: Span) -> bool:

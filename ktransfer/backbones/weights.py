@@ -213,8 +213,8 @@ def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def checked_weights(weights: Any) -> Path | str | None:
-    """Return the path of a weights file, "imagenet" or None."""
+def checked_weights(weights: Any, *, folder: bool = False) -> Path | str | None:
+    """Return the path of a weights file, or of a folder where there may be one, or a name."""
     if weights is None or weights == "imagenet":
         return weights
     if not isinstance(weights, str | os.PathLike):
@@ -224,7 +224,7 @@ def checked_weights(weights: Any) -> Path | str | None:
         )
     if weights == "mini":
         raise InputError("weights='mini' exist for MobileNetV2 only")
-    if not Path(weights).is_file():
+    if not Path(weights).is_file() and not (folder and Path(weights).is_dir()):
         raise InputError(
             f"no weights file {str(weights)!r}; weights are 'imagenet', 'mini', a path or None"
         )

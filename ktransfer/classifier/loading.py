@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import keras
 
 from ktransfer.backbones.serialization import without_hub_warnings, without_values
 from ktransfer.errors import RunError
-from ktransfer.files.archives import MODEL_MEMBERS, DamageError, check_model_file
-from ktransfer.files.reading import open_plain, sha256_of
+from ktransfer.files.archives import DamageError, check_model_file, read_config
+from ktransfer.files.reading import sha256_of
 from ktransfer.runs.record import read_record
 
 _LONGEST_CAUSE = 2_000
@@ -42,7 +41,7 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         most_bytes = 2 * check_model_file(model_path) + 2**20
         with without_hub_warnings():
             # Keras makes the weights while it reads the configuration, and looks at no size before.
-            without_values(_config_of(model_path), most_bytes)
+            without_values(read_config(model_path), most_bytes)
             # Safe mode refuses Lambda layers, the one way for a model file to bring code along.
             return keras.models.load_model(model_path, compile=False, safe_mode=True), record
     except RunError:
@@ -54,8 +53,3 @@ def read_run(folder: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any
         cause = cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]} ..."
         own = "" if isinstance(error, DamageError) else _OWN_LAYERS
         raise RunError(f"the model of the run {path} cannot be loaded: {cause}{own}") from error
-
-
-def _config_of(path: Path) -> str:
-    with open_plain(path) as file, zipfile.ZipFile(file) as archive:
-        return archive.read(MODEL_MEMBERS[1]).decode()

@@ -35,7 +35,7 @@ def advise(data: str, verbose: bool, quiet: bool, as_json: bool, **options: Any)
     would get right on the features of several depths. `train` does the same first, and finds in
     the cache what was computed here.
     """
-    checks.check_backbone(options["backbone"])
+    checks.check_backbone(options["backbone"], options["weights"])
     options["weights"] = checks.checked_weights(options["weights"])
     similarity = checks.checked_similarity(options["similarity"])
     checks.check_labelled(data, options["class_names"])

@@ -143,7 +143,8 @@ def _print_backbones(rows: Iterable[BackboneInfo], defaults: Iterable[Default]) 
         terminal.echo(f"{row.name:<20}{row.parameters:>13,}{row.blocks:>8}{row.input_size[0]:>10}")
     terminal.echo()
     terminal.echo(
-        'Parameters without a classifier. KerasHub presets: "hub:NAME", with ktransfer[hub].'
+        'Parameters without a classifier. KerasHub presets: "hub:NAME", with ktransfer[hub]; '
+        "a model of your own: PATH.keras."
     )
     terminal.heading("To begin with (--data DATA compares them on your images)")
     for each in defaults:
@@ -165,7 +166,7 @@ def _print_recommendation(
     command = ["ktransfer", "train", data, "--backbone", best.name]
     for name, value in best.options.items():
         command += ["--backbone-option", f"{name}={value}"]
-    if best.weights != "imagenet":
+    if best.weights not in ("imagenet", "own"):
         command += ["--weights", best.weights or "none"]
     usual = {each.name: each.input_size for each in list_backbones()}.get(best.name)
     if best.weights != "mini" and best.input_size and best.input_size != usual:

@@ -17,10 +17,24 @@ _OPENED_BY = {
 _NAMED_WEIGHTS = ("imagenet", "mini")
 
 
-def check_backbone(name: str) -> None:
-    """Raise an `InputError` for a name that is neither in the catalog nor a KerasHub preset."""
-    from ktransfer.backbones import list_backbones
+def check_backbone(name: str, weights: str | None = None) -> None:
+    """Raise an `InputError` for what is no name, preset of KerasHub or model file.
 
+    Args:
+        name: of the backbone.
+        weights: given beside it; a model in a file has its own.
+    """
+    from ktransfer.backbones import list_backbones
+    from ktransfer.backbones.model_file import check_model_path, is_model_file
+
+    if is_model_file(name):
+        check_model_path(name)
+        if weights not in (None, "imagenet"):  # the default, meant for names
+            raise InputError(
+                f"the model in {name!r} has weights of its own, got --weights {weights} beside it: "
+                "leave --weights out"
+            )
+        return
     known = [each.name for each in list_backbones()]
     if not name.startswith("hub:") and name.casefold() not in map(str.casefold, known):
         raise unknown_name("backbone", name, known)
@@ -30,7 +44,7 @@ def checked_weights(value: str) -> str | None:
     """Return the `weights` of a `FineTuner`; an `InputError` for a file that is not there."""
     if value == "none":
         return None
-    if value not in _NAMED_WEIGHTS and not os.path.isfile(value):
+    if value not in _NAMED_WEIGHTS and not os.path.exists(value):
         raise InputError(
             f"no weights file {value!r}; --weights takes imagenet, mini, none or the path of a file"
         )

@@ -28,7 +28,9 @@ _INPUT_PX = 224
     type=click.Choice(AUGMENTATIONS),
     help="Show this policy; default a few rows of each.",
 )
-@click.option("--backbone", metavar="NAME", help="See the images at this backbone's size.")
+@click.option(
+    "--backbone", metavar="NAME|PATH.keras", help="See the images at this backbone's size."
+)
 @click.option(
     "--input-size", type=click.IntRange(1), metavar="N", help="Or at so many pixels; default 224."
 )
@@ -87,6 +89,9 @@ def _size(backbone: str | None, input_size: int | None) -> tuple[int, int]:
         raise InputError(f"the size of {backbone!r} is not known here: give --input-size N")
     checks.check_backbone(backbone)
     from ktransfer.backbones import list_backbones
+    from ktransfer.backbones.model_file import input_size_of, is_model_file
 
+    if is_model_file(backbone):
+        return input_size_of(backbone)
     sizes = {each.name.casefold(): each.input_size for each in list_backbones()}
     return sizes[backbone.casefold()]

@@ -95,7 +95,7 @@ def work(
     if data is None:
         raise InputError("a worker needs DATA: the same images as the chief's")
     _refuse_options_of_the_chief(context)
-    checks.check_backbone(options["backbone"])
+    checks.check_backbone(options["backbone"], options["weights"])
     weights = checks.checked_weights(options["weights"])
     checks.check_labelled(data, options["class_names"])
     from ktransfer.tuner import search

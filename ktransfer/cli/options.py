@@ -138,7 +138,11 @@ seed_option = click.option(
 
 _OPTIONS = (
     click.option(
-        "--backbone", default="MobileNetV2", show_default=True, help="A name from `backbones`."
+        "--backbone",
+        default="MobileNetV2",
+        show_default=True,
+        metavar="NAME|PATH.keras",
+        help="A name from `backbones`, or a file with a Keras model of your own.",
     ),
     click.option(
         "--backbone-option",
@@ -220,7 +224,11 @@ def built(options: Mapping[str, Any], *, verbose: bool = False, quiet: bool = Fa
 
 def words_of(options: Mapping[str, Any]) -> list[str]:
     """Say what a command with these options is typed as, but for how the domain gap is measured."""
-    words = ["--backbone", options["backbone"], "--weights", options["weights"] or "none"]
+    from ktransfer.backbones.model_file import is_model_file
+
+    words = ["--backbone", options["backbone"]]
+    if not is_model_file(options["backbone"]):  # which has its own
+        words += ["--weights", options["weights"] or "none"]
     for name, value in options["backbone_options"]:
         words += ["--backbone-option", f"{name}={value}"]
     for name in (*_OF_THE_TUNER, "validation_fraction", "value_range"):

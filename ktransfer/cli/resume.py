@@ -23,22 +23,33 @@ from ktransfer.errors import InputError, RunError
 
 def command_of(data: str, options: dict[str, Any]) -> dict[str, Any]:
     """Keep checked options and the data, for a later run in another folder."""
-    check_backbone(options["backbone"])
+    from ktransfer.backbones.model_file import located
+
+    check_backbone(options["backbone"], options["weights"])
     own = checked_weights(options["weights"])
     return {
         **options,
         "data": _absolute(data),
+        "backbone": located(options["backbone"]),
         "weights": os.path.abspath(own) if own and is_weights_file(own) else own,
         "similarity": checked_similarity(options["similarity"]),
     }
 
 
-def command_to_resume(command: dict[str, Any], data: str | None, folder: str) -> dict[str, Any]:
-    """Return a command that was noted, checked, with the data where it is now.
+def command_to_resume(
+    command: dict[str, Any], data: str | None, backbone: str | None, folder: str
+) -> dict[str, Any]:
+    """Return a command that was noted, checked, with data and model file where they are now.
+
+    Args:
+        command: that was noted.
+        data: where it is now; None: where it was.
+        backbone: where the model file is now; None: where it was, or the backbone has a name.
+        folder: where the command was noted, for messages.
 
     Raises:
         RunError: what every command says is missing, or of another kind.
-        InputError: the data or the weights are no longer there.
+        InputError: the data, the model file or the weights are no longer there.
     """
     if data is not None:
         command["data"] = _absolute(data)
@@ -57,19 +68,40 @@ def command_to_resume(command: dict[str, Any], data: str | None, folder: str) ->
         raise RunError(
             f"the command noted in {folder} is damaged: 'backbone_options' is {options!r}"
         )
+    command["backbone"] = _backbone_to_resume(command["backbone"], backbone, folder)
     check_labelled(command["data"], command.get("class_names"))
     if command["weights"]:
         checked_weights(command["weights"])
     return command
 
 
+def _backbone_to_resume(noted: str, given: str | None, folder: str) -> str:
+    """Say what backbone goes on: the one that was noted, or its file where it is now."""
+    from ktransfer.backbones.model_file import is_model_file, located
+
+    if given is not None and not (is_model_file(noted) and is_model_file(given)):
+        raise InputError(
+            f"--resume takes all options from the run, whose backbone is {noted}: leave out "
+            "--backbone, which is for a model file that has moved"
+        )
+    if given is None and is_model_file(noted) and not os.path.exists(noted):
+        raise InputError(
+            f"{folder} was begun with the model in {noted!r}, which is no longer there: say where "
+            "it is now, --backbone PATH"
+        )
+    found = str(located(given or noted))
+    if is_model_file(found):
+        check_backbone(found)
+    return found
+
+
 def check_only_resume(context: click.Context) -> None:
-    """Refuse options beside --resume, which takes all of them from the run."""
+    """Refuse options beside --resume, which takes all but where things lie from the run."""
     given = [
         each.opts[0]
         for each in context.command.params
         if context.get_parameter_source(str(each.name)) == ParameterSource.COMMANDLINE
-        and each.name not in ("resume", "data", "as_json", "verbose", "quiet")
+        and each.name not in ("resume", "data", "backbone", "as_json", "verbose", "quiet")
     ]
     if given:
         raise InputError(f"--resume takes all options from the run: leave out {', '.join(given)}")
@@ -110,6 +142,12 @@ def _absolute(data: str) -> str:
     from ktransfer.data.reading.layout import TFDS_PREFIX
 
     return data if data.startswith(TFDS_PREFIX) else os.path.abspath(data)
+
+
+def given_backbone(context: click.Context) -> str | None:
+    """Return the --backbone of a command where it was typed, not the default."""
+    typed = context.get_parameter_source("backbone") == ParameterSource.COMMANDLINE
+    return str(context.params["backbone"]) if typed else None
 
 
 def _are_strings(value: Any) -> bool:

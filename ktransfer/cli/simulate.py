@@ -18,9 +18,9 @@ from ktransfer.cli.startup import at_work, elapsed
     "--backbone",
     "backbones",
     multiple=True,
-    metavar="NAME",
-    help="One to choose from, a name from `backbones`. Repeatable; default some from small to "
-    "large.",
+    metavar="NAME|PATH.keras",
+    help="One to choose from, a name from `backbones` or a model file. Repeatable; default some "
+    "from small to large.",
 )
 @click.option("--out", required=True, metavar="PAGE.html", help="Where to write the page.")
 @overwrite_option("PAGE.html, should there be one")

@@ -26,7 +26,13 @@ from ktransfer.cli.options import (
     verbosity_options,
 )
 from ktransfer.cli.program import INTERRUPTED
-from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
+from ktransfer.cli.resume import (
+    check_only_resume,
+    command_of,
+    command_to_resume,
+    given_backbone,
+    resumable,
+)
 from ktransfer.cli.startup import at_work, classifier_of, elapsed
 from ktransfer.errors import InputError, RunError, unknown_name
 from ktransfer.files.reading import read_plain
@@ -165,7 +171,8 @@ def train(
     DATA holds a folder for each class, or train/, val/ and perhaps test/ with such folders inside;
     or it is a CSV file with the columns path, label[, split], an .npz file of images and labels, or
     tfds:NAME (TensorFlow Datasets).
-    A training that was killed goes on with `ktransfer train --resume RUN`; on a CPU with as many
+    A training that was killed goes on with `ktransfer train --resume RUN`, with DATA or --backbone
+    PATH.keras beside it where these have moved; on a CPU with as many
     cores it ends with the same weights, bit for bit.
     """
     if resume is None:
@@ -174,7 +181,7 @@ def train(
         check_only_resume(context)
         if _is_complete(resume):
             return _already_complete(resume, as_json=as_json, verbose=verbose)
-        out, command = resume, _training_to_resume(resume, data)
+        out, command = resume, _training_to_resume(resume, data, given_backbone(context))
     from ktransfer.runs.unfinished import forget_command
 
     seconds: dict[str, float] = {}
@@ -268,11 +275,11 @@ def _new_training(
     return out, command
 
 
-def _training_to_resume(run: str, data: str | None) -> dict[str, Any]:
-    """Return the command that began an unfinished training, with the data where it is now."""
+def _training_to_resume(run: str, data: str | None, backbone: str | None) -> dict[str, Any]:
+    """Return the command that began an unfinished training, with its files where they are now."""
     from ktransfer.runs.unfinished import read_command
 
-    return command_to_resume(read_command(run), data, run)
+    return command_to_resume(read_command(run), data, backbone, run)
 
 
 def checked_plan(value: str) -> str | dict[str, Any]:

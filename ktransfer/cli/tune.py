@@ -11,7 +11,13 @@ import click
 
 from ktransfer.cli import checks, machines, terminal
 from ktransfer.cli.options import class_names_option, json_option, tuner_options, words_of
-from ktransfer.cli.resume import check_only_resume, command_of, command_to_resume, resumable
+from ktransfer.cli.resume import (
+    check_only_resume,
+    command_of,
+    command_to_resume,
+    given_backbone,
+    resumable,
+)
 from ktransfer.cli.startup import at_work, elapsed
 from ktransfer.errors import InputError
 
@@ -126,7 +132,8 @@ def tune(
         out, command = _new_search(data, out, options)
     else:
         check_only_resume(context)
-        out, command = resume, command_to_resume(search.read_command(resume), data, resume)
+        noted, moved = search.read_command(resume), given_backbone(context)
+        out, command = resume, command_to_resume(noted, data, moved, resume)
     seconds: dict[str, float] = {}
     begun, forget = functools.partial(search.has_begun, out), functools.partial(search.forget, out)
     again = resume is not None

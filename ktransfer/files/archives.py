@@ -110,8 +110,12 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return array
 
 
-def check_model_file(path: Path) -> int:
+def check_model_file(path: Path, *, compiled: bool = True) -> int:
     """Look through a `.keras` file before Keras reads it.
+
+    Args:
+        path: the file.
+        compiled: whether Keras will also read what the model was compiled with.
 
     Returns:
         How many bytes its weights have.
@@ -129,9 +133,17 @@ def check_model_file(path: Path) -> int:
                 if archive.getinfo(name).file_size > MOST_CONFIG_MB * 2**20:
                     raise DamageError(f"its {name} is larger than {MOST_CONFIG_MB} MB")
                 said = parse_json(archive.read(name))
+                if not compiled and isinstance(said, dict):
+                    said.pop("compile_config", None)
                 check_config(said)
             weights = archive.read("model.weights.h5")
     return check_weights(io.BytesIO(weights))
+
+
+def read_config(path: Path) -> str:
+    """Return the configuration in a `.keras` file that was looked through, as JSON."""
+    with open_plain(path) as file, zipfile.ZipFile(file) as archive:
+        return archive.read(MODEL_MEMBERS[1]).decode()
 
 
 #: Where the classes of a model may come from: Keras' own parts that hold no tools for files.

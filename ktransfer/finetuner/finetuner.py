@@ -14,6 +14,7 @@ from ktransfer.advisor import Advice
 from ktransfer.augment.samples import Look, look
 from ktransfer.backbones import Backbone, load_backbone
 from ktransfer.backbones.loading import check_named
+from ktransfer.backbones.model_file import is_model_file
 from ktransfer.classifier import Classifier, Evaluation, FitResult, Summary
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.errors import InputError
@@ -43,9 +44,8 @@ class FineTuner:
     """A pretrained backbone, made into a classifier of your images.
 
     Args:
-        backbone: a constructor of `keras.applications` (`"MobileNetV2"`), a KerasHub preset
-            (`"hub:resnet_18_imagenet"`, with the extra `hub`), any functional `keras.Model`, or a
-            `Backbone`.
+        backbone: a name (`"MobileNetV2"`), a KerasHub preset (`"hub:resnet_18_imagenet"`, with the
+            extra `hub`), a functional `keras.Model`, a file of one (`"m.keras"`), a `Backbone`.
         weights: `"imagenet"` (downloaded once by Keras), a file, `"mini"` (embedded, for demos), or
             None (random).
         input_size: height and width of the images in pixels; None is the backbone's own.
@@ -74,7 +74,7 @@ class FineTuner:
     @own_settings()
     def __init__(
         self,
-        backbone: str | keras.Model | Backbone = "MobileNetV2",
+        backbone: str | os.PathLike[str] | keras.Model | Backbone = "MobileNetV2",
         weights: str | os.PathLike[str] | None = "imagenet",
         *,
         input_size: int | tuple[int, int] | None = None,
@@ -103,7 +103,7 @@ class FineTuner:
         self._pretrained = Pretrained(load, pooling, bool(verbose))
         if isinstance(backbone, Backbone):
             self.backbone = backbone
-        elif isinstance(backbone, str) and weights == "imagenet":
+        elif isinstance(backbone, str) and weights == "imagenet" and not is_model_file(backbone):
             check_named(backbone, input_size, **backbone_options)
         else:
             _ = self._pretrained.backbone  # what is wrong with it is said now

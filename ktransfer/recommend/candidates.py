@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from ktransfer.backbones import Backbone, list_backbones, load_backbone
+from ktransfer.backbones.model_file import check_model_path, is_model_file
 from ktransfer.errors import InputError, near_names, unknown_name
 from ktransfer.recommend.published import DEFAULTS
 
@@ -61,7 +62,7 @@ class Candidate:
         """Where they come from: "imagenet", "mini", a path, "own" or None."""
         if isinstance(self.source, Backbone):
             return self.source.weights
-        if isinstance(self.source, keras.Model):
+        if isinstance(self.source, keras.Model) or is_model_file(self.source):
             return "own"
         weights = self.settings["weights"]
         return weights if weights is None else os.fspath(weights)
@@ -118,6 +119,9 @@ def _read(given: Any, weights: Any) -> Candidate:
         return Candidate(source, settings)
     if not isinstance(source, str):
         raise InputError(f"{_KINDS}, got {source!r}")
+    if is_model_file(source):
+        check_model_path(source)
+        return Candidate(source, settings)
     settings.setdefault("weights", weights)
     _check_weights(source, settings["weights"])
     return Candidate(_known(source), settings)
@@ -149,7 +153,7 @@ def _check_weights(name: str, weights: Any) -> None:
     """Return a file that is not there must be found before another candidate is downloaded."""
     if weights is None or weights in _NAMED_WEIGHTS:
         return
-    if isinstance(weights, str | os.PathLike) and not Path(weights).is_file():
+    if isinstance(weights, str | os.PathLike) and not Path(weights).exists():
         raise InputError(
             f"{name}: no weights file {os.fspath(weights)!r}; weights are 'imagenet', 'mini', a "
             "path or None"

@@ -26,6 +26,10 @@ _TOP1 = {
     "ResNet50V2": 76.0, "VGG16": 71.3, "VGG19": 71.3, "Xception": 79.0,
     # Not in that table; from the docstring of keras.applications.MobileNetV3Large.
     "MobileNetV3Large": 75.6, "MobileNetV3Small": 68.1,
+    # As trained by Wightman et al. 2021 (arXiv 2110.00476), recipe A1: whose weights KerasHub has.
+    "ResNet18": 71.5, "ResNet34": 76.4,
+    # torchvision's IMAGENET1K_V1, in its table of weights.
+    "AlexNet": 56.5,
 }  # fmt: skip
 
 # Other widths at 224 px. Sources: the docstrings of keras_applications/mobilenet_v2.py, of
@@ -110,7 +114,7 @@ def imagenet_top1(
     """Return the published top-1 accuracy on ImageNet of a backbone with its ImageNet weights.
 
     Args:
-        name: a constructor of keras.applications.
+        name: as of `list_backbones`.
         options: that it is given.
         input_size: `(height, width)` in pixels; None is the size of the published figure.
 

@@ -16,6 +16,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FailedTrialError
 
 from ktransfer.backbones import Backbone
+from ktransfer.backbones.model_file import is_model_file, located
 from ktransfer.data import Splits, read_data
 from ktransfer.data.images.value_range import ValueRange
 from ktransfer.data.reading.dividing import in_fold, with_test
@@ -104,6 +105,7 @@ class UnfreezeTuner(BaseTuner):
         chief_timeout_s: float = 600.0,
         **options: Any,
     ) -> None:
+        backbone = located(backbone)
         if not isinstance(backbone, str | keras.Model):
             raise InputError(
                 f"the processes of a search load the backbone themselves: give a name or a "
@@ -310,7 +312,7 @@ class UnfreezeTuner(BaseTuner):
 
     def _blocks(self, backbone: Any, weights: Any, seed: int, options: dict[str, Any]) -> Backbone:
         """Return the backbone, or one with the same blocks while its weights are not there."""
-        if isinstance(backbone, str) and weights == "imagenet":
+        if isinstance(backbone, str) and weights == "imagenet" and not is_model_file(backbone):
             return FineTuner(backbone, None, seed=seed, verbose=False, **options).backbone
         return self.backbone
 

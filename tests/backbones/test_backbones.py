@@ -581,7 +581,9 @@ def test_a_hub_instance_that_is_not_for_images_is_refused():
 
 def test_the_list_names_every_constructor_with_its_facts():
     infos = {info.name: info for info in list_backbones()}
-    assert set(infos) == {name for name in dir(keras.applications) if name[0].isupper()}
+    constructors = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert set(infos) == constructors | {"ResNet18", "ResNet34", "AlexNet"}
+    assert infos["ResNet18"] == BackboneInfo("ResNet18", 11_186_112, 9, (224, 224))
     assert infos["MobileNetV2"] == BackboneInfo("MobileNetV2", 2_257_984, 19, (224, 224))
 
 

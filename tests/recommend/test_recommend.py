@@ -510,7 +510,7 @@ def test_a_limit_is_drawn_where_it_divides_the_candidates(found):
 
 def test_every_constructor_has_a_published_accuracy():
     for each in list_backbones():
-        assert 0.6 < imagenet_top1(each.name) < 0.9
+        assert 0.56 < imagenet_top1(each.name) < 0.9
     assert imagenet_top1("MobileNet", {"alpha": 0.25}) == 0.506
     assert imagenet_top1("MobileNetV2", {"alpha": 1.0}) == 0.713
     assert imagenet_top1("MobileNetV2", {"alpha": 0.4}) is None

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 
 from ktransfer._version import __version__
+from ktransfer.backbones.model_file import is_model_file
 from ktransfer.classifier import Classifier, FitResult
 from ktransfer.pages.parts import (
     Code,
@@ -168,7 +169,8 @@ def reproduce(classifier: Classifier, written_on: str) -> Section:
 
 
 def _command(classifier: Classifier) -> Part:
-    if classifier.backbone.weights == "own":
+    from_file = is_model_file(classifier.backbone.name)
+    if classifier.backbone.weights == "own" and not from_file:
         said = (
             f"{classifier.backbone.name} is a model of your own: build it again, give it to "
             "FineTuner(...), and give fit the plan below, Plan.from_json(...)."
@@ -176,13 +178,16 @@ def _command(classifier: Classifier) -> Part:
         return Text((said,))
     # An option a line: long commands are read so, and break in no odd place.
     *others, last = command(classifier)
-    return Code("Command", (*(f"{each} \\" for each in others), last))
+    where = f", beside {classifier.backbone.name}" if from_file else ""
+    return Code(f"Command{where}", (*(f"{each} \\" for each in others), last))
 
 
 def command(classifier: Classifier) -> list[str]:
     """Say what is typed to train the same again, its plan in a file: a line for each option."""
     backbone = classifier.backbone
-    options = [("backbone", backbone.name), ("weights", backbone.weights or "none")]
+    options = [("backbone", backbone.name)]
+    # A model in a file has its own.
+    options += [("weights", backbone.weights or "none")] * (not is_model_file(backbone.name))
     options += [("backbone-option", f"{name}={each}") for name, each in backbone.options.items()]
     height, width = backbone.input_size
     options += [("input-size", f"{height}")] if height == width else []

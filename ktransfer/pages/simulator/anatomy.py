@@ -19,7 +19,8 @@ _FILE = "anatomies.json"
 
 #: Those that a page shows where nobody names others, each with what people call it.
 SHIPPED = {
-    "hub:resnet_18_imagenet": "ResNet-18",
+    "ResNet18": "ResNet-18",
+    "AlexNet": "AlexNet",
     "MobileNetV2": "MobileNetV2",
     "EfficientNetB0": "EfficientNetB0",
     "VGG16": "VGG16",
@@ -108,8 +109,10 @@ def measure(name: str) -> Anatomy:
     """
     from ktransfer.advisor.costs import Costs
     from ktransfer.backbones import load_backbone
+    from ktransfer.backbones.model_file import is_model_file
 
-    backbone = load_backbone(name, weights=None)
+    own = is_model_file(name)  # with weights that it keeps, of which nothing is shown
+    backbone = load_backbone(name, weights="imagenet" if own else None)
     costs = Costs.of(backbone, seconds_per_image=1.0)
     blocks = tuple(
         BlockAnatomy(block.name, parameters, activations, _output(block))
@@ -118,7 +121,7 @@ def measure(name: str) -> Anatomy:
         )
     )
     title = SHIPPED.get(backbone.name, backbone.name.removeprefix("hub:"))
-    return Anatomy(backbone.name, title, backbone.input_size, blocks)
+    return Anatomy(name if own else backbone.name, title, backbone.input_size, blocks)
 
 
 def _output(block: Block) -> tuple[int, ...]:
