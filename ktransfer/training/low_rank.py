@@ -4,9 +4,7 @@ A kernel is taken as a matrix, from all numbers of its inputs (of a convolution,
 window) to its outputs, and computes as `kernel + inwards @ outwards`. For a convolution that is one
 of the same window to `rank` channels and a 1 x 1 convolution behind it, beside the old one. The sum
 is made of the weights and not of activations: it is exact for every layer that has a kernel, also
-inside attention; merging adds the very numbers that were trained; and it is no slower, since on a
-CPU a convolution to four channels takes longer than the gradient of the kernel that it saves
-(MobileNetV2 0.35 and 1.0: 8 and 13 % more images a second in weights).
+inside attention; and merging adds the very numbers that were trained.
 
 Source: Hu et al. 2021, LoRA (arXiv 2106.09685). Keras' and KerasHub's own `enable_lora` has factors
 for each head of attention, cannot be undone, and KerasHub's leaves convolutions out.
