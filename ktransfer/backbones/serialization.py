@@ -193,8 +193,11 @@ def without_values(config: str, most_bytes: float = math.inf) -> keras.Model | N
 
 
 def _without_values(config: str, most_bytes: float) -> keras.Model:
+    described = json.loads(config)
+    # An optimizer makes a variable of a value, for which there is no place here.
+    described.pop("compile_config", None)
     with _Shapes(most_bytes):
-        return keras.saving.deserialize_keras_object(json.loads(config), safe_mode=True)
+        return keras.saving.deserialize_keras_object(described, safe_mode=True)
 
 
 class _Shapes(keras.StatelessScope):
