@@ -28,7 +28,7 @@ def test_without_data_it_lists_them_and_what_to_begin_with():
     assert "MobileNetV2 2,257,984 19 224" in text
     assert all(each.reason in text for each in DEFAULTS)
     found = json.loads(run("--json").stdout)
-    assert len(found["backbones"]) == 40
+    assert len(found["backbones"]) == 43
     assert [each["role"] for each in found["defaults"]] == [each.role for each in DEFAULTS]
 
 

@@ -12,7 +12,7 @@ from conftest import small_network, write_pictures
 
 from ktransfer import FineTuner, cli
 from ktransfer.cli.resume import command_to_resume
-from ktransfer.finetuner.fit import Fit
+from ktransfer.finetuner.made import Circumstances
 
 QUICK = ("--unfreeze", "1", "--epochs", "1", "--no-check", "--similarity", "similar")
 
@@ -66,7 +66,7 @@ def interrupted(*args, **options):
 def test_a_training_goes_on_where_the_model_file_is_now(model, photos, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as once:
-        once.setattr(Fit, "_classifier", interrupted)
+        once.setattr(Circumstances, "classifier", interrupted)
         run("train", photos, "--backbone", model, *QUICK, "--out", out)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
@@ -83,7 +83,7 @@ def test_a_training_goes_on_where_the_model_file_is_now(model, photos, tmp_path,
 def test_another_model_in_its_place_is_refused(model, photos, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as once:
-        once.setattr(Fit, "_classifier", interrupted)
+        once.setattr(Circumstances, "classifier", interrupted)
         run("train", photos, "--backbone", model, *QUICK, "--out", out)
     changed = small_network()
     changed.layers[2].kernel.assign_add(changed.layers[2].kernel)
