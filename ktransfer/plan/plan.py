@@ -164,7 +164,7 @@ class Plan:
             >>> stage = Stage(name="rest", unfreeze="block_13", epochs=3, learning_rate=0.001)
             >>> plan = Plan("mine", (stage,)).numbered(load_backbone("MobileNetV2", "mini"))
             >>> plan.stages[0].unfreeze
-            6
+            5
         """
         if all(isinstance(each.unfreeze, int) or each.unfreeze == ALL for each in self.stages):
             return self

@@ -116,7 +116,7 @@ def test_trial_that_is_none_is_named(tmp_path, changes, message):
 )
 def test_noted_command_that_is_none_is_refused(changes, message):
     with pytest.raises(RunError, match=f"the command noted in runs/x is damaged: {message}"):
-        command_to_resume({**COMMAND, **changes}, None, "runs/x")
+        command_to_resume({**COMMAND, **changes}, None, None, "runs/x")
 
 
 def test_search_whose_command_lacks_an_option_names_it(tmp_path, pictures):

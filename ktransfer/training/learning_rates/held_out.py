@@ -14,6 +14,8 @@ LEAST_FALL = 0.02
 #: The rate that is named is the first one at which so much of the fall is done: further on, a
 #: little is won and the divergence is near.
 MOST_OF_THE_FALL = 0.8
+#: The loss still falls at the last rate where the last tenth of the steps has this share of it.
+STILL_FALLING = 0.05
 #: The loss has diverged over that of guessing, and over so many times the first one: that of a new
 #: head is the loss of guessing.
 ABOVE_THE_FIRST = 1.1
@@ -99,7 +101,8 @@ def _named(
         at for at, loss in enumerate(smoothed) if loss <= smoothed[0] - MOST_OF_THE_FALL * fall
     )
     fell = f"the held-out loss fell from {smoothed[0]:.3f} to {lowest:.3f}"
-    if diverged_at is None and smoothed[-1] == lowest:
+    late = smoothed[-1 - len(smoothed) // 10] - smoothed[-1]
+    if diverged_at is None and late > STILL_FALLING * fall:
         return rates[-1] / MARGIN, f"A tenth of the last rate: {fell}, and still fell there."
     if tenth < rates[first]:
         return tenth, f"A tenth of the rate at which the loss diverged: {fell}; {ended}."
