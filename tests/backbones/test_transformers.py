@@ -85,6 +85,7 @@ def test_every_layer_is_a_block_and_the_joined_blocks_are_the_network(name):
     assert sum(block.parameters for block in backbone.blocks) == network.count_params()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["DeiT", "DINOv3 wide", "BLIP2"])
 def test_a_network_taken_apart_trains_and_comes_back_from_a_file(name, tmp_path):
     model = load_backbone(BUILDS[name](), preprocessing="tf").model

@@ -86,6 +86,7 @@ def test_what_is_kept_is_what_was_judged(folder, tmp_path, monkeypatch):
     assert "kept for the lower loss, of 3 tried" in str(result)
 
 
+@pytest.mark.slow
 def test_of_two_rates_at_one_depth_only_the_better_one_goes_on(folder):
     last, slow, fast = tuner_of().fit(folder, **HOW).tries
     assert (last.name, slow.name, fast.name) == ("last 1", "everything", "everything")
@@ -132,6 +133,7 @@ def test_a_kill_in_a_try_leaves_the_head_as_a_run(folder, tmp_path):
     assert (tmp_path / "run" / "training" / "request.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_try_keeps_the_best_so_far_and_can_be_resumed(folder, tmp_path, monkeypatch):
     nothing_is_better(monkeypatch)
     make_alike(lambda *given: monkeypatch.setattr(*given))
@@ -184,6 +186,7 @@ def test_a_time_budget_leaves_out_what_does_not_fit_in_and_says_so(folder, monke
     )
 
 
+@pytest.mark.slow
 def test_a_plan_of_ones_own_ends_with_the_time_and_keeps_what_it_has(folder):
     # Long enough for a step, and not for a million.
     plan = linear_probe(epochs=20_000, patience=None)

@@ -226,6 +226,7 @@ def test_views_that_no_cache_holds_go_through_the_frozen_blocks_as_well(folder):
     assert result.history[-1]["loss"] < result.history[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_training_that_was_killed_goes_on_bit_for_bit(folder, tmp_path, monkeypatch, epoch):
     make_alike(monkeypatch.setattr)

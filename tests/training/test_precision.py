@@ -178,6 +178,7 @@ def test_where_memory_does_not_do_for_the_measurement_it_stays_in_float32(
 # What is remembered.
 
 
+@pytest.mark.slow
 def test_it_is_measured_once_for_a_machine_and_a_backbone(folder, monkeypatch):
     measured = fake(monkeypatch, RESNET50)
     assert [taken(run(folder)[0]) for _ in range(2)] == [["bfloat16"]] * 2
@@ -227,6 +228,7 @@ def test_without_a_cache_nothing_is_kept(folder, monkeypatch):
 # What is measured.
 
 
+@pytest.mark.slow
 def test_measuring_leaves_the_training_as_it_would_have_been(folder, monkeypatch):
     stage = make_stage(
         unfreeze=2, epochs=2, batch_norm="train", dropout=0.3, augmentation="standard"
@@ -258,6 +260,7 @@ def test_measuring_leaves_the_training_as_it_would_have_been(folder, monkeypatch
 # Going on.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speeds", [RESNET50, MOBILENETV2])
 def test_a_resumed_stage_keeps_the_precision_that_it_began_with(
     folder, tmp_path, monkeypatch, speeds
@@ -274,6 +277,7 @@ def test_a_resumed_stage_keeps_the_precision_that_it_began_with(
     check_same(found, expected)
 
 
+@pytest.mark.slow
 def test_a_stage_of_an_earlier_version_goes_on_in_float32(folder, tmp_path, monkeypatch):
     make_alike(monkeypatch.setattr)
     processor_with(tmp_path, monkeypatch, "avx2")
