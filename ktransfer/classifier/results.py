@@ -20,6 +20,7 @@ from ktransfer.classifier.screen import (
     remarks_row,
     trained_words,
     tuning_row,
+    untried_row,
 )
 from ktransfer.classifier.seeds import Seeds
 from ktransfer.data import Skipped
@@ -159,7 +160,8 @@ class FitResult(Printed):
         share = self.trainable_parameters / self.total_parameters
         yield Row("Done", (f"{trained} ({share:.1%} of parameters), {seconds:.1f} s",))
         yield reason_row(self.advice, self.plan, self.part_sizes["train"])
-        yield from tuning_row(self.stages, self.tries, self.plan.num_blocks or 0)
+        tuned = tuple(tuning_row(self.stages, self.tries, self.plan.num_blocks or 0))
+        yield from tuned or untried_row(self.advice)
         yield from diagnosis_row(self.diagnosis)
         yield from remarks_row(self.skipped, self.findings, self.notes)
         if self.interrupted:

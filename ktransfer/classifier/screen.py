@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ktransfer.advisor import Advice
 from ktransfer.advisor.afterwards import NO_BETTER, UNFINISHED, Tried
+from ktransfer.advisor.trying import TRIED_FROM_GAIN
 from ktransfer.classifier.mistakes import Mistake
 from ktransfer.data import Skipped
 from ktransfer.doctor import Finding
@@ -121,6 +122,17 @@ def tuning_row(
         line = f"{len(said)} stages, {sum(each.kept for each in stages[1:])} kept (-v has each)"
     if line:
         yield Row("Fine-tuning", (line,))
+
+
+def untried_row(advice: Advice) -> Iterator[Row]:
+    """Say that fine-tuning was not tried where sets like this one hardly gained by it."""
+    for each in advice.candidates:
+        interval = each.gain_interval
+        if each.gain is not None and interval and interval[1] < TRIED_FROM_GAIN:
+            low, high = (100 * end for end in interval)
+            said = f"sets like this one gained {100 * each.gain:+.1f} points"
+            yield Row("Fine-tuning", (f"not tried: {said} ({low:+.1f} to {high:+.1f})",))
+            return
 
 
 def _blocks(unfreeze: int, num_blocks: int) -> str:

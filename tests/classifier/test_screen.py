@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from nails.make import DATA
 
+from ktransfer.advisor import Candidate, Tried
 from ktransfer.classifier import FitResult
 from ktransfer.classifier.mistakes import MOST_MISTAKES, Mistake, surest_mistakes
 from ktransfer.classifier.screen import (
@@ -17,6 +18,8 @@ from ktransfer.classifier.screen import (
     reason_row,
     remarks_row,
     trained_words,
+    tuning_row,
+    untried_row,
 )
 from ktransfer.metrics import score
 from ktransfer.plan import lp_ft
@@ -174,3 +177,39 @@ def test_everything_that_is_not_on_the_screen_is_in_the_details():
     assert all(reason in details for reason in result.advice.reasons)
     assert all(sentence in details for stage in result.stages for sentence in stage.sentences)
     assert all(note in details for note in result.notes)
+
+
+def tried_as(outcome, *, unfreeze=19, note=""):
+    return Tried("everything", unfreeze, 5e-4, 12, True, 0.9, 0.3, 0.1, 0.05, outcome, note)
+
+
+@pytest.mark.parametrize(
+    ("tries", "said"),
+    [
+        ((tried_as("kept"), tried_as("no better")), "all blocks at 0.0005 kept"),
+        ((tried_as("no better"),), "all blocks no better by more than chance, dropped"),
+        ((tried_as("no better", unfreeze=1),), "last block no better by more than chance, dropped"),
+        ((tried_as("no better"),) * 3, "3 ways tried, none better by more than chance"),
+        (
+            (tried_as("no better"), tried_as("unfinished", note="interrupted")),
+            "1 of 2 ways tried to an end, none kept (interrupted)",
+        ),
+    ],
+)
+def test_the_screen_says_what_came_of_the_tries_in_a_line(monkeypatch, tries, said):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = dataclasses.replace(after(stored()), tries=tries)
+    (line,) = words(tuning_row(result.stages, tries, 19))
+    assert line.startswith(said)
+    assert len(line) <= 66
+    assert str(result).count("Fine-tuning") == 1
+    assert FitResult.from_dict(json.loads(json.dumps(result.to_dict()))).tries == tries
+    assert result.interrupted == ("interrupted" in said)
+
+
+@pytest.mark.parametrize(("most", "lines"), [(0.02, 1), (0.3, 0)])
+def test_the_screen_says_what_was_not_tried_and_what_sets_alike_gained(most, lines):
+    tuned = Candidate("lp_ft", None, None, 1.0, 1.0, 10, gain=0.004, gain_interval=(-0.012, most))
+    advice = dataclasses.replace(stored().advice, candidates=(tuned,))
+    said = words(untried_row(advice))
+    assert said == ["not tried: sets like this one gained +0.4 points (-1.2 to +2.0)"][:lines]
