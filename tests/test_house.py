@@ -85,3 +85,17 @@ def test_what_has_moved_is_said_where_it_is_asked_for(module, name):
     with pytest.warns(FutureWarning, match="the old name goes") as said:
         exec(compile(f"from ktransfer.{module} import {name}", "asked here.py", "exec"), {})
     assert {each.filename for each in said} == {"asked here.py"}
+
+
+def test_what_is_no_code_is_installed_with_the_package():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    patterns = settings["options.package_data"]["ktransfer"].split()
+    files = [
+        each.relative_to(PACKAGE)
+        for each in PACKAGE.rglob("*")
+        if each.is_file() and each.suffix not in (".py", ".pyc")
+    ]
+    assert len(files) > 20
+    installed = {found for pattern in patterns for found in PACKAGE.glob(pattern)}
+    assert [each for each in files if PACKAGE / each not in installed] == []
