@@ -27,13 +27,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regret import WEIGHTS, read_runs
-from reporting import in_own_process, results_folder, shared_folder, table, write_results
+from drawn_runs import NUM_IMAGES, add_options, runs_asked, task_of
+from regret import read_runs
+from reporting import in_own_process, results_folder, table, write_results
 
 from ktransfer.advisor.gains import Measured, expected_gain
 from ktransfer.advisor.trying import TRIED_FROM_GAIN
 
-NUM_IMAGES = 300
 KEPT = Path(__file__).parents[1] / "ktransfer" / "advisor" / "gains.json"
 Run = dict[str, Any]
 
@@ -131,48 +131,23 @@ def _summary(runs: Sequence[Run], rows: Sequence[Measured]) -> str:
 
 def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
     """Carry out every set and seed that is not in the file yet."""
-    from regret_sets import CHOOSING, REPORTING, draw, half_of, read_set, write_digits, write_set
-
-    halves = {"choosing": CHOOSING, "reporting": REPORTING, "both": (*CHOOSING, *REPORTING)}
     until = time.time() + 60 * arguments.minutes
-    names = ["digits"] if arguments.smoke else arguments.sets or halves[arguments.half]
-    for seed in range(arguments.seeds):
-        for name in names:
-            run = {"set": name, "half": half_of(name), "seed": seed}
-            done = any(run.items() <= each.items() for each in read_runs(file))
-            if done or time.time() > until:
-                continue
-            if arguments.smoke:
-                folder = write_digits(scratch / name, 90)
-            else:
-                folder = write_set(name, shared_folder(), arguments.scratch or scratch)
-            number = 50 if arguments.smoke else NUM_IMAGES
-            task = {
-                "run": run,
-                "seed": seed,
-                "table": str(draw(read_set(folder), number, seed, scratch / "drawn.csv")),
-                "epochs": 2 if arguments.smoke else None,
-                "weights": "mini" if arguments.smoke else str(shared_folder() / WEIGHTS),
-            }
-            found, seconds = in_own_process(__file__, "--task", json.dumps(task))
-            with file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(found) + "\n")
-            print(f"{name}, seed {seed}: {seconds:.0f} s", file=sys.stderr)
+    for run in runs_asked(arguments):
+        done = any(run.items() <= each.items() for each in read_runs(file))
+        if done or time.time() > until:
+            continue
+        task = json.dumps(task_of(run, arguments, scratch))
+        found, seconds = in_own_process(__file__, "--task", task)
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(found) + "\n")
+        print(f"{run['set']}, seed {run['seed']}: {seconds:.0f} s", file=sys.stderr)
 
 
 def main() -> None:
     """Measure, report, write; or one set and seed for the parent process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--half", choices=["choosing", "reporting", "both"], default="both")
-    parser.add_argument("--sets", nargs="+", help="names of `regret_sets.py`")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--runs", type=Path, help="JSON lines; what is in there is not run again")
-    parser.add_argument("--scratch", type=Path, help="where sets are made, or lie already")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="end in time")
+    add_options(parser, half="both", seeds=1)
     parser.add_argument("--keep", action="store_true", help="for the library: gains.json")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--smoke", action="store_true", help='few digits, weights "mini"')
-    parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.task:
         print(json.dumps(measure_run(arguments.task)))

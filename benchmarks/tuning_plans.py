@@ -31,14 +31,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regret import WEIGHTS, read_runs
-from reporting import in_own_process, results_folder, shared_folder, table, write_results
+from drawn_runs import NUM_IMAGES, add_options, runs_asked, task_of
+from regret import read_runs
+from reporting import in_own_process, results_folder, table, write_results
 from scipy.stats import spearmanr
 
 if TYPE_CHECKING:
     from ktransfer import FineTuner, Plan
 
-NUM_IMAGES = 300
 HEADS = ("last", "widest")
 TUNED = ("last 6 at 3e-4", "everything at 5e-4", "everything at 1e-3")
 REFITTED = tuple(f"{name}, refitted" for name in TUNED)
@@ -250,50 +250,23 @@ def _ranking(groups: Sequence[Group]) -> str:
 
 def measure(arguments: argparse.Namespace, file: Path, scratch: Path) -> None:
     """Carry out every plan on every set and seed that is not in the file yet."""
-    from regret_sets import CHOOSING, REPORTING, draw, half_of, read_set, write_digits, write_set
-
-    halves = {"choosing": CHOOSING, "reporting": REPORTING, "both": (*CHOOSING, *REPORTING)}
     until = time.time() + 60 * arguments.minutes
-    names = ["digits"] if arguments.smoke else arguments.sets or halves[arguments.half]
-    for seed in range(arguments.seeds):
-        for name in names:
-            run = {"set": name, "half": half_of(name), "seed": seed}
-            known = {each["plan"] for each in read_runs(file) if run.items() <= each.items()}
-            missing = [each for each in arguments.plans if each not in known]
-            if not missing or time.time() > until:
-                continue
-            if arguments.smoke:
-                folder = write_digits(scratch / name, 90)
-            else:
-                folder = write_set(name, shared_folder(), arguments.scratch or scratch)
-            number = 50 if arguments.smoke else NUM_IMAGES
-            task = {
-                "run": run,
-                "seed": seed,
-                "table": str(draw(read_set(folder), number, seed, scratch / "drawn.csv")),
-                "runs": str(file.resolve()),
-                "missing": missing,
-                "until": until,
-                "epochs": 2 if arguments.smoke else None,
-                "weights": "mini" if arguments.smoke else str(shared_folder() / WEIGHTS),
-            }
-            _, seconds = in_own_process(__file__, "--task", json.dumps(task))
-            print(f"{name}, seed {seed}: {seconds:.0f} s", file=sys.stderr)
+    for run in runs_asked(arguments):
+        known = {each["plan"] for each in read_runs(file) if run.items() <= each.items()}
+        missing = [each for each in arguments.plans if each not in known]
+        if not missing or time.time() > until:
+            continue
+        own = {"runs": str(file.resolve()), "missing": missing, "until": until}
+        task = json.dumps({**task_of(run, arguments, scratch), **own})
+        _, seconds = in_own_process(__file__, "--task", task)
+        print(f"{run['set']}, seed {run['seed']}: {seconds:.0f} s", file=sys.stderr)
 
 
 def main() -> None:
     """Measure, report, write; or one set and seed for the parent process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--half", choices=["choosing", "reporting", "both"], default="choosing")
-    parser.add_argument("--sets", nargs="+", help="names of `regret_sets.py`")
+    add_options(parser, half="choosing", seeds=2)
     parser.add_argument("--plans", nargs="+", choices=PLANS, default=PLANS)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--runs", type=Path, help="JSON lines; what is in there is not run again")
-    parser.add_argument("--scratch", type=Path, help="where sets are made, or lie already")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="end in time")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--smoke", action="store_true", help='few digits, weights "mini"')
-    parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.task:
         print(json.dumps({"measured": measure_run(arguments.task)}))

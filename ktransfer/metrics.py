@@ -117,3 +117,19 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     scale = 1 + z * z / trials
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def advantage(losses: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Say how much smaller losses are than others of the same images.
+
+    Args:
+        losses: `(images,)`.
+        others: likewise.
+
+    Returns:
+        The mean difference, and its standard error, infinite of a single image: both find the same
+        images hard, so it is surer than the two by themselves let think.
+    """
+    difference = others - losses
+    spread = float(difference.std(ddof=1)) if len(difference) > 1 else np.inf
+    return float(difference.mean()), spread / len(difference) ** 0.5

@@ -80,8 +80,9 @@ def _earlier(profile: Profile, situation: Situation, *, judged: bool) -> list[Ca
 
 def _tuned(unfreeze: int, plans: Iterable[Plan], situation: Situation, tries: Tries) -> Candidate:
     """Return training of so many last blocks: the first stage of each rate, the best goes on."""
-    first = [seconds_of(each, situation, 2) for each in plans]
-    rest = max(seconds_of(each, situation) for each in plans) - max(first)
+    known = situation.costs, situation.num_images
+    first = [seconds_of(each, *known, last=2) for each in plans]
+    rest = max(seconds_of(each, *known) for each in plans) - max(first)
     parameters = sum(situation.costs.parameters[situation.num_blocks - unfreeze :])
     tried = any(each in tries.plans for each in plans)
     return Candidate(

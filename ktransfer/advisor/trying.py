@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from ktransfer.errors import unknown_name
 from ktransfer.plan import Plan, lp_ft_refit
 
 if TYPE_CHECKING:
+    from ktransfer.advisor.costs import Costs
     from ktransfer.advisor.situation import Situation
 
 FINE_TUNING = ("auto", "on", "off")
@@ -74,8 +77,9 @@ def tries_of(situation: Situation, mistakes: float | None, gap: float | None) ->
     expected = f"of sets like this one it changed the accuracy of the head by {gain}"
     if gain.interval[1] < TRIED_FROM_GAIN:
         return Tries((), f"Fine-tuning is not tried: {expected}.", gain)
-    short = tuple(each for each in every if seconds_of(each, situation) <= LONGEST_TRY_S)
-    left_out = _left_out([each for each in every if each not in short], situation)
+    takes = functools.partial(seconds_of, costs=situation.costs, num_images=situation.num_images)
+    short = tuple(each for each in every if takes(each) <= LONGEST_TRY_S)
+    left_out = _left_out({each.stages[1].name: takes(each) for each in every if each not in short})
     # The last blocks alone were seldom better than everything: they are for want of time.
     deepest = max((int(each.stages[-1].unfreeze) for each in short), default=0)
     short = tuple(each for each in short if each.stages[-1].unfreeze == deepest)
@@ -86,21 +90,30 @@ def tries_of(situation: Situation, mistakes: float | None, gap: float | None) ->
     return Tries(short, why, gain)
 
 
-def seconds_of(plan: Plan, situation: Situation, stages: int | None = None) -> float:
-    """Estimate the seconds of a try, or of its first stages, the head aside."""
+def seconds_of(
+    plan: Plan, costs: Costs, num_images: int, first: int = 1, last: int | None = None
+) -> float:
+    """Estimate the seconds of a try, or of some of its stages, the head's aside.
+
+    Args:
+        plan: resolved.
+        costs: of the backbone.
+        num_images: training images.
+        first: stage.
+        last: the one behind the last; None: all.
+    """
     return sum(
-        situation.costs.tuning(situation.num_images, int(stage.unfreeze), stage.epochs)[0]
-        for stage in plan.stages[1:stages]
+        costs.tuning(num_images, int(stage.unfreeze), stage.epochs)[0]
+        for stage in plan.stages[first:last]
     )
 
 
-def _left_out(long: list[Plan], situation: Situation) -> str:
+def _left_out(long: Mapping[str, float]) -> str:
     if not long:
         return ""
-    names = " and ".join(dict.fromkeys(each.stages[1].name for each in long))
-    hours = max(seconds_of(each, situation) for each in long) / 3_600
+    hours = max(long.values()) / 3_600
     return (
-        f" Left out is {names}, which would take about {hours:.1f} hours here: "
+        f" Left out is {' and '.join(long)}, which would take about {hours:.1f} hours here: "
         "fine_tuning='on' tries it all the same."
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ktransfer.advisor import Advice, choose_plan, textbook_rule
 from ktransfer.advisor.adviser import Adviser, Seen
+from ktransfer.advisor.trying import seconds_of
 from ktransfer.backbones import Backbone
 from ktransfer.cache import Store
 from ktransfer.classifier import Classifier
@@ -140,16 +141,11 @@ class Fit:
             training.begin_behind(behind)
             return training
 
-        def seconds_of(plan: Plan, first: int, last: int) -> float:
-            costs, number = decided.costs, len(decided.splits.train)
-            stages = plan.stages[first:last] if costs else ()
-            return sum(
-                costs.tuning(number, int(stage.unfreeze), stage.epochs)[0]
-                for stage in stages
-                if costs
-            )
+        def takes(plan: Plan, first: int, last: int) -> float:
+            assert decided.costs is not None  # only what was decided by measuring has tries
+            return seconds_of(plan, decided.costs, len(decided.splits.train), first, last)
 
-        return Tries(head, begin, seconds_of, self.deadline, self._say)
+        return Tries(head, begin, takes, self.deadline, self._say)
 
     def _head_on_last(self, decided: Decided, done: Training) -> Training:
         """Return a head on the last features, trained: tuning begins under none other."""

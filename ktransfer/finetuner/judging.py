@@ -39,8 +39,14 @@ def figures_only() -> Iterator[None]:
         _kept.reset(token)
 
 
-def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, ...]]:
+def judge(
+    training: Training, validation: np.ndarray
+) -> tuple[dict[str, Score], float, tuple[Mistake, ...]]:
     """Score each part but train.
+
+    Args:
+        training: carried out.
+        validation: its logits of the validation images.
 
     Returns:
         The scores, the temperature that suits the validation part, and the surest mistakes on the
@@ -49,7 +55,8 @@ def judge(training: Training) -> tuple[dict[str, Score], float, tuple[Mistake, .
     splits = training.source.splits
     names = [part.name for part in splits.parts if part.name != "train"]
     with working("judging the model", shown=bool(training.settings.verbose)):
-        logits = {name: training.logits(name) for name in names}
+        others = {name: training.logits(name) for name in names if name != "validation"}
+    logits = {"validation": validation, **others}
     # The splits anew: what cannot be decoded in the test part is known only now.
     parts = {part.name: part for part in training.source.splits.parts}
     scores = {

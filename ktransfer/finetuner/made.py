@@ -105,7 +105,7 @@ class Circumstances:
         """
         training = outcome.training
         with timed(self.seconds, "score"):
-            scores, temperature, mistakes = judge(training)
+            scores, temperature, mistakes = judge(training, outcome.logits)
             familiarity = familiarity_learnt(training)
         final, said = learning_from_all(training) if self.refit else (training, "")
         classifier = self._without_result(final, temperature, all_images=final is not training)

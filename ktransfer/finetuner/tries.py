@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ktransfer.advisor.afterwards import INTERRUPTED, KEPT, NO_BETTER, UNFINISHED, Tried
+from ktransfer.metrics import advantage
 from ktransfer.plan import Plan
 from ktransfer.training import Training, assign, values_of
 from ktransfer.training.calibration import calibrated_losses
@@ -28,6 +29,7 @@ class Outcome:
         training: after `put_back` it is as it was when it was judged.
         weights: of the backbone and of the head.
         results: of its stages.
+        logits: of each validation image, `(images, classes)`.
         losses: of each validation image, at the temperature that suits them all best.
         accuracy: share of them that is right, in [0, 1].
     """
@@ -35,6 +37,7 @@ class Outcome:
     training: Training
     weights: list[np.ndarray]
     results: tuple[StageResult, ...]
+    logits: np.ndarray
     losses: np.ndarray
     accuracy: float
 
@@ -45,7 +48,8 @@ class Outcome:
         logits, labels = judged.logits("validation"), judged.labels("validation")
         right = float((logits.argmax(axis=1) == labels).mean())
         losses, _ = calibrated_losses(logits, labels)
-        return cls(judged, values_of(_weights(judged)), tuple(judged.results), losses, right)
+        weights, results = values_of(_weights(judged)), tuple(judged.results)
+        return cls(judged, weights, results, logits, losses, right)
 
     @property
     def loss(self) -> float:
@@ -70,12 +74,6 @@ class Outcome:
         assign(_weights(self.training), self.weights)
         self.training.results = list(self.results)
         return self.training
-
-    def advantage_over(self, other: Outcome) -> tuple[float, float]:
-        """Say how much smaller its losses are on the same images, and the error of that."""
-        difference = other.losses - self.losses
-        spread = float(difference.std(ddof=1)) if len(difference) > 1 else np.inf
-        return float(difference.mean()), spread / len(difference) ** 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +135,13 @@ class Tries:
         return outcomes[best], tuple(tried)
 
     def _compared(self, tried: Tried, outcome: Outcome) -> Tried:
-        advantage, error = outcome.advantage_over(self.head)
+        smaller, error = advantage(outcome.losses, self.head.losses)
         return dataclasses.replace(
             tried,
             refit=outcome.refit,
             val_accuracy=outcome.accuracy,
             val_calibrated_loss=outcome.loss,
-            advantage=advantage,
+            advantage=smaller,
             error=error,
         )
 

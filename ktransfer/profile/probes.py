@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ktransfer.metrics import wilson_interval
+from ktransfer.metrics import advantage, wilson_interval
 from ktransfer.processes.threads import one_blas_thread
 from ktransfer.profile.evidence import evidence_scores
 from ktransfer.profile.samples import (
@@ -84,12 +84,9 @@ class Probe:
         """Say how much smaller its squared errors are than another's on the same images.
 
         Returns:
-            The mean difference, and its standard error: both find the same images hard, so it is
-            surer than the two by themselves let think.
+            As `metrics.advantage`.
         """
-        difference = other.errors - self.errors
-        spread = difference.std(ddof=1) / np.sqrt(len(difference))
-        return float(difference.mean()), float(spread)
+        return advantage(self.errors, other.errors)
 
 
 def probe(features: np.ndarray, labels: np.ndarray) -> Probe:

@@ -9,6 +9,8 @@ import numpy as np
 from keras import ops
 from scipy.optimize import minimize_scalar
 
+from ktransfer.metrics import advantage
+
 #: From a quarter to 16: fine-tuned networks are too sure of themselves, seldom too unsure.
 #: Neighbours are 30 % apart: the loss is so flat where it is lowest that a finer row would change
 #: it by less than a hundredth.
@@ -95,9 +97,8 @@ def is_lower(losses: np.ndarray, others: np.ndarray, errors: float = 1.0) -> boo
         others: likewise.
         errors: by how many standard errors of the difference.
     """
-    difference = others - losses
-    spread = float(difference.std(ddof=1)) if len(difference) > 1 else np.inf
-    return float(difference.mean()) > errors * spread / len(difference) ** 0.5
+    mean, error = advantage(losses, others)
+    return mean > errors * error
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
